@@ -1,0 +1,43 @@
+# Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
+.POSIX:
+.PHONY: help setup build test lint demo bench clean
+
+DEVICE = auto
+SETUP = scripts/setup
+
+help:
+	@echo 'make demo                  camera to display through the filter, with proof'
+	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
+	@echo 'make test                  every test, those in the emulated machine included'
+	@echo 'make lint                  formatting, clippy, licences and sources'
+	@echo 'make bench                 speed, against the peers'
+	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
+	@echo 'make setup                 install whatever any of these needs'
+	@echo 'make clean                 remove what was built'
+
+setup:
+	@$(SETUP) build run testbed lint
+
+build:
+	@$(SETUP) build
+	cargo build --release
+
+test:
+	@$(SETUP) build run testbed
+	@scripts/test
+
+lint:
+	@$(SETUP) build lint
+	@scripts/lint
+
+demo:
+	@$(SETUP) build run
+	@scripts/demo $(DEVICE)
+
+bench:
+	@$(SETUP) build run
+	cargo bench
+
+clean:
+	cargo clean
+	rm -rf demo-output

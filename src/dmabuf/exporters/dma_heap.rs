@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MPL-2.0
+//! dma-heaps: `/dev/dma_heap/*` (`Documentation/userspace-api/dma-buf-alloc-exchange.rst`,
+//! `drivers/dma-buf/dma-heap.c`).
+
+use super::super::error::Error;
+use super::super::{Result, sys};
+use super::{Allocation, Exporter, Kind, Request, name, whole_pages};
+use once_cell::sync::OnceCell;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+
+const FOLDER: &str = "/dev/dma_heap";
+
+/// Names that CMA's heap has had: physically contiguous memory, which displays and cameras
+/// without an IOMMU need.
+const CONTIGUOUS: [&str; 4] = [
+    "default_cma_region",
+    "linux,cma",
+    "reserved",
+    "default-pool",
+];
+
+/// Allocates from a heap; opens its node when it is first needed.
+#[derive(Debug)]
+pub struct DmaHeap {
+    wanted: Option<PathBuf>,
+    node: OnceCell<(PathBuf, OwnedFd)>,
+}
+
+impl DmaHeap {
+    /// A heap by its name (`system`) or path; without one, CMA's if there is one that can be
+    /// opened, else `system`, else any other. Nothing is opened yet.
+    pub fn new(heap: Option<&str>) -> Self {
+        // Path::join takes an absolute path as it is.
+        let wanted = heap.map(|heap| Path::new(FOLDER).join(heap));
+        Self {
+            wanted,
+            node: OnceCell::new(),
+        }
+    }
+
+    /// The heaps that this machine has, in the order in which they are tried.
+    pub fn list() -> Vec<String> {
+        let mut heaps: Vec<String> = std::fs::read_dir(FOLDER)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        heaps.sort_by_key(|heap| {
+            let contiguous = CONTIGUOUS.iter().position(|known| known == heap);
+            let order = match contiguous {
+                Some(position) => position,
+                None if heap == "system" => CONTIGUOUS.len(),
+                None => CONTIGUOUS.len() + 1,
+            };
+            (order, heap.clone())
+        });
+        heaps
+    }
+
+    fn node(&self) -> Result<&(PathBuf, OwnedFd)> {
+        self.node.get_or_try_init(|| {
+            if let Some(path) = &self.wanted {
+                return open(path);
+            }
+            let mut first_failure = None;
+            for heap in Self::list() {
+                match open(&Path::new(FOLDER).join(heap)) {
+                    Ok(node) => return Ok(node),
+                    Err(error) => first_failure = first_failure.or(Some(error)),
+                }
+            }
+            Err(first_failure.unwrap_or_else(|| not_open(Path::new(FOLDER), Errno::NOENT)))
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {
+    match sys::open_device(path) {
+        Ok(fd) => Ok((path.to_owned(), fd)),
+        Err(errno) => Err(not_open(path, errno)),
+    }
+}
+
+fn not_open(path: &Path, errno: Errno) -> Error {
+    let advice = match errno {
+        Errno::ACCESS | Errno::PERM => {
+            "give the user access, for instance by the udev rule SUBSYSTEM==\"dma_heap\", \
+             GROUP=\"video\", MODE=\"0660\" and membership in that group"
+                .to_owned()
+        }
+        Errno::NOENT => {
+            let heaps = DmaHeap::list();
+            if heaps.is_empty() {
+                "this machine has no dma-heap: build the kernel with CONFIG_DMABUF_HEAPS_SYSTEM, \
+                 or choose another allocator"
+                    .to_owned()
+            } else {
+                format!("this machine's heaps are: {}", heaps.join(", "))
+            }
+        }
+        _ => "see the kernel's log".to_owned(),
+    };
+    Error::Device {
+        asked: "opening".to_owned(),
+        device: path.display().to_string(),
+        errno,
+        advice,
+    }
+}
+
+impl Exporter for DmaHeap {
+    fn kind(&self) -> Kind {
+        Kind::DmaHeap
+    }
+
+    fn describe(&self) -> String {
+        let path = match (self.node.get(), &self.wanted) {
+            (Some((path, _)), _) | (None, Some(path)) => path.as_path(),
+            (None, None) => Path::new(FOLDER),
+        };
+        format!("dma-heap {}", path.display())
+    }
+
+    fn open(&self) -> Result<()> {
+        self.node().map(|_| ())
+    }
+
+    fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
+        let (path, heap) = self.node()?;
+        let failed = |errno| Error::Device {
+            asked: format!("allocating {} bytes from", request.size),
+            device: path.display().to_string(),
+            errno,
+            advice: match errno {
+                Errno::NOMEM => {
+                    "the heap is exhausted: use fewer or smaller buffers, or enlarge it (CMA: cma= \
+                     on the kernel's command line)"
+                }
+                Errno::NOTTY => "this is not the node of a dma-heap",
+                Errno::MFILE | Errno::NFILE => "raise the limit of open files (ulimit -n)",
+                _ => "see the kernel's log",
+            }
+            .to_owned(),
+        };
+        let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
+        let fd = sys::heap_allocate(heap.as_fd(), size as u64).map_err(failed)?;
+        name(&fd, request.name);
+        Ok(Allocation {
+            fd,
+            size,
+            pitch: None,
+            kind: Kind::DmaHeap,
+        })
+    }
+}

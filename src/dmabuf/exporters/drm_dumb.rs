@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MPL-2.0
+//! DRM dumb buffers, exported by PRIME (`drivers/gpu/drm/drm_dumb_buffers.c`, `drm_prime.c`).
+
+use super::super::error::Error;
+use super::super::{Result, sys, uapi};
+use super::{Allocation, Exporter, Kind, Request, Rows, name, whole_pages};
+use once_cell::sync::OnceCell;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+
+const FOLDER: &str = "/dev/dri";
+
+/// Bytes in a row of a buffer whose rows do not matter.
+const PLAIN_ROW: usize = 4096;
+
+/// Allocates dumb buffers; opens the card when it is first needed.
+#[derive(Debug)]
+pub struct DrmDumb {
+    wanted: Option<PathBuf>,
+    card: OnceCell<(PathBuf, OwnedFd)>,
+}
+
+impl DrmDumb {
+    /// A card by its path (`/dev/dri/card0`) or node's name; without one, the first that makes
+    /// dumb buffers. Nothing is opened yet.
+    pub fn new(card: Option<&str>) -> Self {
+        Self {
+            wanted: card.map(|card| Path::new(FOLDER).join(card)),
+            card: OnceCell::new(),
+        }
+    }
+
+    /// The cards that this machine has.
+    pub fn list() -> Vec<String> {
+        let mut cards: Vec<String> = std::fs::read_dir(FOLDER)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|node| node.starts_with("card"))
+            .collect();
+        cards.sort();
+        cards
+    }
+
+    fn card(&self) -> Result<&(PathBuf, OwnedFd)> {
+        self.card.get_or_try_init(|| {
+            if let Some(path) = &self.wanted {
+                return open(path);
+            }
+            let mut first_failure = None;
+            for card in Self::list() {
+                // Not every card has dumb buffers: try one.
+                let tried = open(&Path::new(FOLDER).join(card))
+                    .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
+                match tried {
+                    Ok(node) => return Ok(node),
+                    Err(error) => first_failure = first_failure.or(Some(error)),
+                }
+            }
+            Err(first_failure.unwrap_or_else(|| not_open(Path::new(FOLDER), Errno::NOENT)))
+        })
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {
+    let card = sys::open_device(path).map_err(|errno| not_open(path, errno))?;
+    // Whoever opens a card first becomes its master. Kept, it would lock the display's owner
+    // (kmssink in this very process, perhaps) out; dumb buffers need no master.
+    let _ = sys::drop_master(card.as_fd());
+    Ok((path.to_owned(), card))
+}
+
+fn not_open(path: &Path, errno: Errno) -> Error {
+    let cards = DrmDumb::list();
+    let advice = match errno {
+        Errno::ACCESS | Errno::PERM => {
+            "give the user access: membership in the group video, or a login at the machine"
+                .to_owned()
+        }
+        Errno::NOENT if cards.is_empty() => {
+            "this machine has no DRM card: choose another allocator".to_owned()
+        }
+        Errno::NOENT => format!("this machine's cards are: {}", cards.join(", ")),
+        _ => "see the kernel's log".to_owned(),
+    };
+    Error::Device {
+        asked: "opening".to_owned(),
+        device: path.display().to_string(),
+        errno,
+        advice,
+    }
+}
+
+/// A dumb buffer of `rows` rows of `row` bytes, as descriptor, pitch and size.
+fn allocate(
+    (path, card): &(PathBuf, OwnedFd),
+    row: usize,
+    rows: usize,
+) -> Result<(OwnedFd, usize, usize)> {
+    let failed = |errno| {
+        Error::Device {
+        asked: format!("allocating {rows} rows of {row} bytes from"),
+        device: path.display().to_string(),
+        errno,
+        advice: match errno {
+            Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => {
+                "this card makes no dumb buffers, or cannot export them: choose another with device="
+            }
+            Errno::NOMEM | Errno::NOSPC => {
+                "the card is out of memory: use fewer or smaller buffers"
+            }
+            Errno::ACCESS => "a render node makes no dumb buffers: use the card's node",
+            _ => "see the kernel's log",
+        }
+        .to_owned(),
+    }
+    };
+    let number = |value: usize| u32::try_from(value).map_err(|_| failed(Errno::INVAL));
+    // One byte a pixel: the rows of every plane of every format can be told so.
+    let mut dumb = uapi::CreateDumb {
+        width: number(row)?,
+        height: number(rows)?,
+        bpp: 8,
+        ..Default::default()
+    };
+    sys::create_dumb(card.as_fd(), &mut dumb).map_err(failed)?;
+    let exported = sys::prime_export(card.as_fd(), dumb.handle);
+    // The dma-buf keeps the memory; the handle would keep it for as long as the card is open.
+    let _ = sys::destroy_dumb(card.as_fd(), dumb.handle);
+    let fd = exported.map_err(failed)?;
+    let size = usize::try_from(dumb.size).map_err(|_| failed(Errno::OVERFLOW))?;
+    Ok((fd, dumb.pitch as usize, size))
+}
+
+impl Exporter for DrmDumb {
+    fn kind(&self) -> Kind {
+        Kind::DrmDumb
+    }
+
+    fn describe(&self) -> String {
+        let path = match (self.card.get(), &self.wanted) {
+            (Some((path, _)), _) | (None, Some(path)) => path.as_path(),
+            (None, None) => Path::new(FOLDER),
+        };
+        format!("drm-dumb {}", path.display())
+    }
+
+    fn open(&self) -> Result<()> {
+        self.card().map(|_| ())
+    }
+
+    fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
+        let card = self.card()?;
+        let size = whole_pages(request.size).unwrap_or(usize::MAX);
+        let plain = Rows {
+            bytes: PLAIN_ROW,
+            count: size.div_ceil(PLAIN_ROW),
+        };
+        let Rows { bytes, mut count } = request.rows.unwrap_or(plain);
+        // More may be asked for than the rows need.
+        count = count.max(size.div_ceil(bytes.max(1)));
+        let (fd, pitch, size) = allocate(card, bytes, count)?;
+        name(&fd, request.name);
+        Ok(Allocation {
+            fd,
+            size,
+            pitch: request.rows.map(|_| pitch),
+            kind: Kind::DrmDumb,
+        })
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MPL-2.0
+//! udmabuf: a sealed memory file made into a dma-buf (`drivers/dma-buf/udmabuf.c`).
+
+use super::super::error::Error;
+use super::super::{Result, sys};
+use super::{Allocation, Exporter, Kind, Request, name, whole_pages};
+use once_cell::sync::OnceCell;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::path::Path;
+
+const DEVICE: &str = "/dev/udmabuf";
+const SIZE_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
+
+/// Makes dma-bufs of memory files; opens `/dev/udmabuf` when it is first needed.
+#[derive(Debug, Default)]
+pub struct Udmabuf {
+    device: OnceCell<OwnedFd>,
+}
+
+impl Udmabuf {
+    /// Nothing is opened yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The largest buffer in bytes that the module allows, if it says (`size_limit_mb`, 64 MiB
+    /// unless set).
+    pub fn size_limit() -> Option<usize> {
+        let text = std::fs::read_to_string(SIZE_LIMIT).ok()?;
+        text.trim().parse::<usize>().ok()?.checked_mul(1 << 20)
+    }
+
+    fn device(&self) -> Result<&OwnedFd> {
+        self.device.get_or_try_init(|| {
+            sys::open_device(Path::new(DEVICE)).map_err(|errno| Error::Device {
+                asked: "opening".to_owned(),
+                device: DEVICE.to_owned(),
+                errno,
+                advice: match errno {
+                    Errno::NOENT | Errno::NXIO | Errno::NODEV => {
+                        "load the module (modprobe udmabuf), or build the kernel with \
+                         CONFIG_UDMABUF"
+                    }
+                    Errno::ACCESS | Errno::PERM => {
+                        "give the user access, for instance by the udev rule KERNEL==\"udmabuf\", \
+                         GROUP=\"kvm\", MODE=\"0660\" and membership in that group"
+                    }
+                    _ => "see the kernel's log",
+                }
+                .to_owned(),
+            })
+        })
+    }
+}
+
+impl Exporter for Udmabuf {
+    fn kind(&self) -> Kind {
+        Kind::Udmabuf
+    }
+
+    fn describe(&self) -> String {
+        format!("udmabuf {DEVICE}")
+    }
+
+    fn open(&self) -> Result<()> {
+        self.device().map(|_| ())
+    }
+
+    fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
+        let device = self.device()?;
+        let failed = |errno| Error::Device {
+            asked: format!("allocating {} bytes from", request.size),
+            device: DEVICE.to_owned(),
+            errno,
+            advice: advice(request.size, errno),
+        };
+        let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
+        // Shrinking is sealed, as the driver demands; writing must not be, it refuses that.
+        let memfd = sys::sealed_memfd(c"dmabufcpu-udmabuf", size as u64).map_err(failed)?;
+        let fd = sys::udmabuf_create(device.as_fd(), memfd.as_fd(), size as u64).map_err(failed)?;
+        name(&fd, request.name);
+        Ok(Allocation {
+            fd,
+            size,
+            pitch: None,
+            kind: Kind::Udmabuf,
+        })
+    }
+}
+
+fn advice(size: usize, errno: Errno) -> String {
+    match (errno, Udmabuf::size_limit()) {
+        (Errno::INVAL, Some(limit)) if size > limit => format!(
+            "a udmabuf has at most {} MiB here: raise the module's size_limit_mb \
+             ({SIZE_LIMIT}), or choose a dma-heap",
+            limit >> 20
+        ),
+        (Errno::MFILE | Errno::NFILE, _) => "raise the limit of open files (ulimit -n)".to_owned(),
+        (Errno::NOMEM, _) => "the system is out of memory: use fewer or smaller buffers".to_owned(),
+        _ => "see the kernel's log".to_owned(),
+    }
+}

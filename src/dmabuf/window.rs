@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Page windows: views of mapped memory, lent for as long as a bracket is open.
+//!
+//! "Importers are not allowed to map more than 2 pages at the same time in total (to allow
+//! copies)": what the 2012 proposal asked for by rule holds here by borrowing. A window borrows
+//! its [`Windows`] exclusively; two come together, as a [`pair`](Windows::pair), or not at all.
+//! Lending one is arithmetic: it cannot fail and calls nothing.
+#![allow(unsafe_code)]
+
+use super::bracket::{Access, ReadWrite, Writable};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+
+/// Bytes in a page.
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// The pages of a buffer, of which one or two runs can be borrowed at a time.
+///
+/// Page numbers count from the buffer's start; runs are clipped to what is mapped, so a run
+/// that lies outside gives an empty window.
+#[derive(Debug)]
+pub struct Windows<'m, A: Access> {
+    address: NonNull<u8>,
+    length: usize,
+    first_page: usize,
+    memory: PhantomData<(&'m mut [u8], A)>,
+}
+
+// SAFETY: it stands for an exclusive borrow of bytes, which may go to another thread.
+unsafe impl<A: Access> Send for Windows<'_, A> {}
+
+impl<'m> Windows<'m, ReadWrite> {
+    /// Windows of memory that needs no bracket; page 0 begins at its first byte.
+    pub fn of_bytes(bytes: &'m mut [u8]) -> Self {
+        let length = bytes.len();
+        let address = NonNull::from(bytes).cast();
+        // SAFETY: they are the address and the length of a slice borrowed for 'm.
+        unsafe { Self::new(address, length, 0) }
+    }
+}
+
+impl<'m, A: Access> Windows<'m, A> {
+    /// Windows of memory that somebody else mapped; page 0 begins at its first byte.
+    ///
+    /// # Safety
+    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`], and
+    /// nothing else in this process refers to them.
+    pub(crate) unsafe fn of_mapped(address: NonNull<u8>, length: usize) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe { Self::new(address, length, 0) }
+    }
+
+    /// # Safety
+    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`], and
+    /// nothing else in this process refers to them.
+    pub(super) unsafe fn new(address: NonNull<u8>, length: usize, first_page: usize) -> Self {
+        Self {
+            address,
+            length,
+            first_page,
+            memory: PhantomData,
+        }
+    }
+
+    /// Pages that there are, the first one's number and one past the last one's.
+    pub fn pages(&self) -> Range<usize> {
+        self.first_page..self.first_page + self.length.div_ceil(page_size())
+    }
+
+    /// Borrows a run of pages.
+    pub fn window(&mut self, pages: Range<usize>) -> Window<'_, A> {
+        let bytes = self.bytes(&pages);
+        // SAFETY: the exclusive borrow of self lasts as long as the window.
+        unsafe { self.lend(bytes) }
+    }
+
+    /// Borrows two runs of pages; `None` when they overlap.
+    pub fn pair(
+        &mut self,
+        first: Range<usize>,
+        second: Range<usize>,
+    ) -> Option<(Window<'_, A>, Window<'_, A>)> {
+        let (first, second) = (self.bytes(&first), self.bytes(&second));
+        let apart = first.end <= second.start || second.end <= first.start;
+        if !apart && !first.is_empty() && !second.is_empty() {
+            return None;
+        }
+        // SAFETY: the exclusive borrow of self lasts as long as both windows, and they do not
+        // overlap.
+        let one = unsafe { self.lend(first) };
+        // SAFETY: as above.
+        let other = unsafe { self.lend(second) };
+        Some((one, other))
+    }
+
+    /// Hands a run of pages to `work` for its duration: the proposal's `kmap_atomic`.
+    ///
+    /// The scope itself makes no system call, takes no lock and allocates nothing, and `work`
+    /// must do none of this either: it is for the inner loop, where every page that it can
+    /// reach is in its hands already. (The first touch of a page of a new mapping faults it in;
+    /// no later one does.)
+    pub fn atomic<R>(&mut self, pages: Range<usize>, work: impl FnOnce(Window<'_, A>) -> R) -> R {
+        work(self.window(pages))
+    }
+
+    fn bytes(&self, pages: &Range<usize>) -> Range<usize> {
+        let byte = |page: usize| {
+            page.saturating_sub(self.first_page)
+                .saturating_mul(page_size())
+                .min(self.length)
+        };
+        let start = byte(pages.start);
+        start..byte(pages.end).max(start)
+    }
+
+    /// # Safety
+    /// `bytes` lies within `length`; nothing else that was lent overlaps it for 'w.
+    unsafe fn lend<'w>(&self, bytes: Range<usize>) -> Window<'w, A> {
+        // SAFETY: `bytes` lies within the memory that `new` was promised.
+        let address = unsafe { self.address.add(bytes.start) };
+        Window {
+            bytes: NonNull::slice_from_raw_parts(address, bytes.len()),
+            memory: PhantomData,
+        }
+    }
+}
+
+/// A run of pages; bytes to read, and to write if the bracket is for writing.
+#[derive(Debug)]
+pub struct Window<'w, A: Access> {
+    bytes: NonNull<[u8]>,
+    memory: PhantomData<(&'w mut [u8], A)>,
+}
+
+// SAFETY: it stands for an exclusive borrow of bytes, which may go to another thread.
+unsafe impl<A: Access> Send for Window<'_, A> {}
+
+impl<A: Access> Deref for Window<'_, A> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the bytes are borrowed for as long as the window lives (Windows::lend). A
+        // device that breaks the fences could change them meanwhile; u8 has no invalid values.
+        unsafe { self.bytes.as_ref() }
+    }
+}
+
+impl<A: Writable> DerefMut for Window<'_, A> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for Deref; exclusive, and writable because A is (Windows::new).
+        unsafe { self.bytes.as_mut() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, WriteOnly};
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::sync::Arc;
+
+    fn buffer(size: usize) -> DmaBuf {
+        let fd = memfd_create("window-test", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, size as u64).unwrap();
+        DmaBuf::new(fd).unwrap()
+    }
+
+    fn number_pages(buffer: &mut DmaBuf) {
+        let mut mapping = Mapping::whole(buffer, Protection::ReadWrite, &Arc::default()).unwrap();
+        let mut bracket = Bracket::<WriteOnly>::begin(buffer, &Options::default()).unwrap();
+        let mut windows = bracket.windows(&mut mapping).unwrap();
+        for page in windows.pages() {
+            windows.window(page..page + 1).fill(page as u8);
+        }
+        bracket.end().unwrap();
+    }
+
+    #[test]
+    fn window_shows_its_own_pages_and_no_others() {
+        let page = page_size();
+        let mut buffer = buffer(5 * page + 100);
+        number_pages(&mut buffer);
+        let mut mapping = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap();
+        let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &Options::default()).unwrap();
+        let mut windows = bracket.windows(&mut mapping).unwrap();
+        assert_eq!(windows.pages(), 0..6);
+        assert!(windows.window(2..3).iter().all(|byte| *byte == 2));
+        assert_eq!(windows.window(1..4).len(), 3 * page);
+        assert_eq!(windows.window(5..9).len(), 100, "clipped to the buffer");
+        assert!(windows.window(7..9).is_empty());
+        assert!(windows.window(usize::MAX - 1..usize::MAX).is_empty());
+    }
+
+    #[test]
+    fn part_that_is_mapped_shows_the_pages_asked_for() {
+        let page = page_size();
+        let mut buffer = buffer(6 * page);
+        number_pages(&mut buffer);
+        let mut part = Mapping::part(&buffer, 3..5, Protection::Read, &Arc::default()).unwrap();
+        assert_eq!(part.length(), 2 * page);
+        let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &Options::default()).unwrap();
+        let mut windows = bracket.windows(&mut part).unwrap();
+        assert_eq!(windows.pages(), 3..5);
+        assert!(windows.window(3..4).iter().all(|byte| *byte == 3));
+        assert!(windows.window(4..9).iter().all(|byte| *byte == 4));
+        assert!(windows.window(0..3).is_empty());
+    }
+
+    #[test]
+    fn part_of_a_buffer_that_may_ignore_offsets_is_refused() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let buffer = DmaBuf::new(reader).unwrap();
+        let error = Mapping::part(&buffer, 0..1, Protection::Read, &Arc::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("page 0 in every window"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn pair_is_refused_when_it_overlaps() {
+        let page = page_size();
+        let mut bytes = vec![0; 4 * page];
+        let mut windows = Windows::of_bytes(&mut bytes);
+        assert!(windows.pair(0..2, 1..3).is_none());
+        assert!(windows.pair(0..1, 0..1).is_none());
+        let (mut first, second) = windows.pair(2..3, 0..2).unwrap();
+        first.copy_from_slice(&second[page..]);
+        assert_eq!((first.len(), second.len()), (page, 2 * page));
+    }
+
+    #[test]
+    fn mapping_for_reading_is_refused_in_a_bracket_for_writing() {
+        let mut buffer = buffer(page_size());
+        let mut mapping = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap();
+        let mut bracket = Bracket::<WriteOnly>::begin(&mut buffer, &Options::default()).unwrap();
+        let error = bracket.windows(&mut mapping).unwrap_err();
+        assert!(error.to_string().contains("reading only"), "{error}");
+    }
+
+    #[test]
+    fn empty_buffer_cannot_be_mapped() {
+        let buffer = buffer(0);
+        let error = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap_err();
+        assert!(error.to_string().contains("too short"), "{error}");
+    }
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Negotiation, properties and the way of a frame through the element.
+
+use super::settings::{self, CopyPolicy, Settings};
+use super::stats::{Stats, add};
+use crate::dmabuf::Options;
+use crate::memory::{self, AllocatorChoice, Chosen, How};
+use crate::pixel::{Adjust, FramePlan};
+use crate::video::{self, Copies, Frames, Gate, Terms};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::BaseTransformMode;
+use gst_base::subclass::base_transform::GenerateOutputSuccess;
+use gst_base::subclass::prelude::*;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "dmabuffilter",
+        gst::DebugColorFlags::empty(),
+        Some("in-place CPU filter for frames in dma-bufs"),
+    )
+});
+
+/// What is negotiated, and the plan for it.
+#[derive(Debug)]
+struct Stream {
+    frames: Frames,
+    is_dma_buf_caps: bool,
+    planned: Option<(Adjust, Arc<FramePlan>)>,
+    copies: Copies,
+    /// What is said only once a stream.
+    told_of_copies: bool,
+    told_of_brackets: bool,
+}
+
+/// The element.
+#[derive(Debug, Default)]
+pub struct DmaBufFilter {
+    settings: Mutex<Settings>,
+    stream: Mutex<Option<Stream>>,
+    stats: Mutex<Arc<Stats>>,
+    chosen: Chosen,
+    gate: Arc<Gate>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the mutexes here guard is whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for DmaBufFilter {
+    const NAME: &'static str = "GstDmaBufFilter";
+    type Type = super::DmaBufFilter;
+    type ParentType = gst_base::BaseTransform;
+}
+
+impl ObjectImpl for DmaBufFilter {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(settings::properties);
+        &PROPERTIES
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_passthrough(true);
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        match pspec.name() {
+            "allocator" => return self.chosen.set_allocator(value.get().unwrap_or_default()),
+            "device" => return self.chosen.set_device(value.get().unwrap_or_default()),
+            _ => {}
+        }
+        let identity = {
+            let mut settings = lock(&self.settings);
+            if !settings.set(pspec.name(), value) {
+                gst::error!(CAT, imp = self, "no property {} to set", pspec.name());
+            }
+            settings.adjust.is_identity()
+        };
+        let element = self.obj();
+        if element.is_passthrough() != identity {
+            gst::debug!(CAT, imp = self, "pass-through: {identity}");
+            element.set_passthrough(identity);
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "stats" => lock(&self.stats)
+                .to_structure(self.chosen.in_use())
+                .to_value(),
+            "allocator" => self.chosen.allocator().to_value(),
+            "device" => self.chosen.device().to_value(),
+            name => lock(&self.settings).get(name).unwrap_or_else(|| {
+                gst::error!(CAT, imp = self, "no property {name} to get");
+                pspec.default_value().clone()
+            }),
+        }
+    }
+}
+
+impl GstObjectImpl for DmaBufFilter {}
+
+impl ElementImpl for DmaBufFilter {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "dma-buf CPU filter",
+                "Filter/Effect/Video",
+                "Adjusts brightness, contrast, saturation, hue and gamma and inverts, in place, \
+                 in the dma-buf that the frame lies in",
+                "The dmabufcpu developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| video::pad_templates(&video::template_caps()));
+        &TEMPLATES
+    }
+
+    /// A frame that is waiting for a buffer to be copied into must not be waited for.
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::ReadyToPaused => self.gate.set_closed(false),
+            gst::StateChange::PausedToReady => self.gate.set_closed(true),
+            _ => {}
+        }
+        self.parent_change_state(transition)
+    }
+}
+
+impl BaseTransformImpl for DmaBufFilter {
+    const MODE: BaseTransformMode = BaseTransformMode::AlwaysInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.stats) = Arc::default();
+        self.chosen.reset();
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.stream) = None;
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        match event.type_() {
+            gst::EventType::FlushStart => self.gate.set_closed(true),
+            gst::EventType::FlushStop => self.gate.set_closed(false),
+            _ => {}
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let frames = Frames::from_caps(incaps)
+            .map_err(|error| gst::loggable_error!(CAT, "{incaps}: {error}"))?;
+        *lock(&self.stream) = Some(Stream {
+            frames,
+            is_dma_buf_caps: video::is_dma_buf_caps(incaps),
+            planned: None,
+            copies: Copies::new(&self.gate),
+            told_of_copies: false,
+            told_of_brackets: false,
+        });
+        Ok(())
+    }
+
+    fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
+        Frames::from_caps(caps)
+            .ok()
+            .map(|frames| frames.info.size())
+    }
+
+    /// What is good for downstream is what upstream should fill: the frames that come in are
+    /// those that go out. So upstream asks downstream, through us.
+    fn propose_allocation(
+        &self,
+        _decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let element = self.obj();
+        let answered = element.src_pad().peer_query(query.query_mut());
+        let choice = self.chosen.allocator();
+        let (caps, need_pool) = query.get();
+        let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
+        let size = caps
+            .and_then(|caps| Frames::from_caps(caps).ok())
+            .map(|frames| frames.info.size());
+        let forced = !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None);
+        if need_pool
+            && (forced || !memory::has_pool(query))
+            && let Some(source) = self.chosen.source(is_dma_buf_caps)
+            && let Err(error) = memory::put_first(query, &source, element.upcast_ref())
+        {
+            gst::debug!(CAT, imp = self, "no pool to offer: {error}");
+        }
+        // A query without a pool entry makes v4l2src copy frames to system memory when it runs
+        // low on buffers (gst_v4l2_object_decide_allocation): say how many we hold instead.
+        if let Some(size) = size
+            && query.allocation_pools().next().is_none()
+        {
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            query.add_allocation_pool(None::<&gst::BufferPool>, size, FRAMES_HELD, 0);
+        }
+        gst::debug!(
+            CAT,
+            imp = self,
+            "downstream {}; proposing {query:?}",
+            if answered {
+                "answered"
+            } else {
+                "has no wishes"
+            }
+        );
+        Ok(())
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        add(&lock(&self.stats).frames, 1);
+        let element = self.obj();
+        let segment = element.segment();
+        if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
+            && let Some(time) = inbuf.pts().and_then(|pts| segment.to_stream_time(pts))
+            && let Err(error) = element.sync_values(time)
+        {
+            gst::trace!(CAT, imp = self, "controlled properties: {error}");
+        }
+    }
+
+    /// In place of the parent's way through `prepare_output_buffer` and `transform_ip`, which
+    /// would make a shallow copy of a frame that others hold, and write to their memory.
+    fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        let Some(frame) = self.take_queued_buffer() else {
+            return Ok(GenerateOutputSuccess::NoOutput);
+        };
+        if self.obj().is_passthrough() {
+            return Ok(GenerateOutputSuccess::Buffer(frame));
+        }
+        self.frame(frame).map(GenerateOutputSuccess::Buffer)
+    }
+}
+
+/// Frames that the element has in its hands at a time.
+const FRAMES_HELD: u32 = 1;
+
+impl Stream {
+    /// The plan for these settings; made when they change.
+    fn plan(&mut self, adjust: &Adjust) -> Arc<FramePlan> {
+        match &self.planned {
+            Some((planned, plan)) if planned == adjust => Arc::clone(plan),
+            _ => {
+                let plan = Arc::new(FramePlan::new(
+                    self.frames.format,
+                    self.frames.range,
+                    adjust,
+                ));
+                self.planned = Some((*adjust, Arc::clone(&plan)));
+                plan
+            }
+        }
+    }
+}
+
+impl DmaBufFilter {
+    /// The way of a frame that is to be filtered.
+    fn frame(&self, mut frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
+        let settings = *lock(&self.settings);
+        let stats = Arc::clone(&lock(&self.stats));
+        let mut stream = lock(&self.stream);
+        let Some(stream) = &mut *stream else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let mut copied = None;
+        if !frame.is_writable() || !memory::is_free(&frame) {
+            match settings.copy_policy {
+                CopyPolicy::Copy => {
+                    let (copy, bytes) = self.copy(&frame, stream, &settings, &stats)?;
+                    frame = copy;
+                    copied = Some(bytes);
+                }
+                CopyPolicy::Skip => {
+                    add(&stats.frames_skipped, 1);
+                    return Ok(frame);
+                }
+                CopyPolicy::Error => {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Failed,
+                        ("A frame may not be written, as {SHARED}, and copy-policy=error forbids \
+                          to copy it")
+                    );
+                    return Err(gst::FlowError::Error);
+                }
+            }
+        }
+        self.filter(frame.make_mut(), stream, &settings, &stats)?;
+        match copied {
+            None => add(&stats.frames_in_place, 1),
+            Some(bytes) => {
+                add(&stats.frames_copied, 1);
+                add(&stats.bytes_copied, bytes);
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Carries the settings out on a frame that may be written.
+    fn filter(
+        &self,
+        frame: &mut gst::BufferRef,
+        stream: &mut Stream,
+        settings: &Settings,
+        stats: &Stats,
+    ) -> Result<(), gst::FlowError> {
+        let plan = stream.plan(&settings.adjust);
+        let how = How {
+            map_mode: settings.map_mode(),
+            sync_scope: settings.sync_scope(),
+            options: Options {
+                fence_timeout: settings.fence_timeout(),
+                pages: None,
+                counters: Arc::clone(&stats.kernel),
+            },
+        };
+        let window_pages = usize::try_from(settings.window_pages).unwrap_or(usize::MAX);
+        let work =
+            video::apply(frame, &stream.frames, &plan, &how, window_pages).map_err(|error| {
+                gst::element_imp_error!(
+                    self,
+                    resource_error(&error),
+                    ("{error}"),
+                    [
+                        "caps {:?}, {} memories",
+                        stream.frames.info.to_caps(),
+                        frame.n_memory()
+                    ]
+                );
+                gst::FlowError::Error
+            })?;
+        stats.add_work(&work);
+        if !stream.told_of_brackets && stats.kernel.unbracketed.load(Relaxed) > 0 {
+            stream.told_of_brackets = true;
+            gst::info!(
+                CAT,
+                imp = self,
+                "frames lie in memory that needs no CPU-access bracket (DMA_BUF_IOCTL_SYNC \
+                 answers ENOTTY)"
+            );
+        }
+        Ok(())
+    }
+
+    /// A frame of its own in place of one that may not be written, and its size in bytes.
+    fn copy(
+        &self,
+        shared: &gst::BufferRef,
+        stream: &mut Stream,
+        settings: &Settings,
+        stats: &Stats,
+    ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+        let element = self.obj();
+        let caps = element
+            .sink_pad()
+            .current_caps()
+            .ok_or(gst::FlowError::NotNegotiated)?;
+        let terms = Terms {
+            owner: element.upcast_ref(),
+            why: SHARED,
+            caps: &caps,
+            info: &stream.frames.info,
+            prefer_downstream: self.chosen.allocator() == AllocatorChoice::Auto,
+            source: self.chosen.source(stream.is_dma_buf_caps),
+            fence_timeout: settings.fence_timeout(),
+            counters: &stats.kernel,
+        };
+        let copy = stream.copies.copy(shared, &terms)?;
+        if !std::mem::replace(&mut stream.told_of_copies, true) {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "frames are copied before they are filtered, as {SHARED}"
+            );
+        }
+        Ok(copy)
+    }
+}
+
+/// Why a frame may not be written.
+const SHARED: &str = "somebody else holds it (a tee upstream?)";
+
+/// The class of error that an application would look for.
+fn resource_error(error: &video::Error) -> gst::ResourceError {
+    use crate::dmabuf::Error as DmaBuf;
+    use memory::Error as Memory;
+    match error {
+        video::Error::Memory(Memory::DmaBuf(
+            DmaBuf::FenceTimeout { .. } | DmaBuf::RetriesExhausted { .. },
+        )) => gst::ResourceError::Busy,
+        video::Error::Memory(Memory::DmaBuf(DmaBuf::Call { .. })) => gst::ResourceError::Sync,
+        video::Error::Memory(Memory::DmaBuf(DmaBuf::OffsetsNotHonoured { .. })) => {
+            gst::ResourceError::Settings
+        }
+        video::Error::Memory(Memory::NotMappable { .. }) => gst::ResourceError::OpenReadWrite,
+        _ => gst::ResourceError::Failed,
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MPL-2.0
+//! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
+
+pub mod dmabuf;
+pub mod filter;
+pub mod memory;
+pub mod pixel;
+mod plugin;
+pub mod upload;
+pub mod video;
+
+/// Registers the plugin with a GStreamer that the application links itself, as
+/// `gst_plugin_load` would register the shared library.
+///
+/// # Errors
+/// As `gst_plugin_register_static`: GStreamer is not initialised, or refuses the plugin.
+pub use plugin::plugin_register_static;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `GstMemory` of a new buffer, with the prefix, padding and flags that were asked for.
+
+use super::raw;
+use crate::dmabuf::exporters::{Allocation, Exporter, Request};
+use crate::dmabuf::{self, Bracket, Options, WriteOnly, page_size};
+use crate::memory::kept;
+use gst::prelude::*;
+use std::sync::LazyLock;
+
+/// Where allocators and pools tell what they do.
+pub(in crate::memory) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "dmabufcpualloc",
+        gst::DebugColorFlags::empty(),
+        Some("allocators and pools of dma-bufs"),
+    )
+});
+
+/// Why there is no memory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    DmaBuf(#[from] dmabuf::Error),
+    #[error("{size} bytes with a prefix of {prefix} and a padding of {padding} are too many")]
+    TooLarge {
+        size: usize,
+        prefix: usize,
+        padding: usize,
+    },
+    #[error(
+        "memory is aligned to pages of {} bytes, not to {}", page_size(), .mask.saturating_add(1)
+    )]
+    Alignment { mask: usize },
+    #[error("GStreamer did not take the buffer")]
+    Refused,
+}
+
+/// What the allocators' `alloc` does.
+pub(super) fn memory(
+    allocator: &gst::Allocator,
+    exporter: &dyn Exporter,
+    size: usize,
+    params: &gst::AllocationParams,
+) -> Result<gst::Memory, Error> {
+    let (prefix, padding, mask) = (params.prefix(), params.padding(), params.align());
+    if mask >= page_size() {
+        return Err(Error::Alignment { mask });
+    }
+    let total = size
+        .checked_add(prefix)
+        .and_then(|total| total.checked_add(padding))
+        .ok_or(Error::TooLarge {
+            size,
+            prefix,
+            padding,
+        })?;
+    let allocation = exporter.allocate(&Request {
+        size: total,
+        rows: None,
+        name: "gstreamer",
+    })?;
+    let mut memory = wrap(allocator, allocation)?;
+    if let Some(memory) = memory.get_mut() {
+        memory.resize(prefix..prefix + size);
+        raw::set_flags(memory, params.flags());
+    }
+    zero(&memory, params.flags())?;
+    Ok(memory)
+}
+
+/// Memory of the whole of a new buffer.
+pub(super) fn wrap(
+    allocator: &gst::Allocator,
+    allocation: Allocation,
+) -> Result<gst::Memory, Error> {
+    let Allocation { fd, size, .. } = allocation;
+    let memory = match allocator.downcast_ref::<gst_allocators::DmaBufAllocator>() {
+        Some(allocator) => raw::dma_buf_memory(allocator, fd, size),
+        None => allocator
+            .downcast_ref::<gst_allocators::FdAllocator>()
+            .and_then(|allocator| raw::fd_memory(allocator, fd, size)),
+    };
+    memory.ok_or(Error::Refused)
+}
+
+/// Fills what was to be zeroed before and behind the memory's bytes.
+fn zero(memory: &gst::MemoryRef, flags: gst::MemoryFlags) -> Result<(), Error> {
+    let (size, offset, total) = (memory.size(), memory.offset(), memory.maxsize());
+    let mut ranges = Vec::new();
+    if flags.contains(gst::MemoryFlags::ZERO_PREFIXED) && offset > 0 {
+        ranges.push(0..offset);
+    }
+    if flags.contains(gst::MemoryFlags::ZERO_PADDED) && offset + size < total {
+        ranges.push(offset + size..total);
+    }
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let Some(kept) = kept::of(memory)? else {
+        return Ok(());
+    };
+    let Some(mut state) = kept.try_lock() else {
+        return Ok(());
+    };
+    let options = Options::default();
+    state.map(true, &options.counters)?;
+    let state = &mut *state;
+    if let Some(mapping) = &mut state.mapping {
+        let mut bracket = Bracket::<WriteOnly>::begin(&mut state.buffer, &options)?;
+        let mut windows = bracket.windows(mapping)?;
+        let page = page_size();
+        for range in ranges {
+            let first = range.start / page;
+            let mut window = windows.window(first..range.end.div_ceil(page));
+            window[range.start - first * page..range.end - first * page].fill(0);
+        }
+        bracket.end()?;
+    }
+    Ok(())
+}

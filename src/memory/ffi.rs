@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The few calls of GStreamer's C interface that the bindings do not have.
+#![allow(unsafe_code)]
+
+use crate::dmabuf::{Access, Windows};
+use gst::ffi;
+use gst::glib::translate::IntoGlib;
+use rustix::fd::BorrowedFd;
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// What a memory is used for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+impl Use {
+    pub(super) const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+    };
+
+    /// As lock flags, which are map flags too (`gstmemory.h`).
+    fn flags(self) -> ffi::GstLockFlags {
+        let read = if self.read {
+            ffi::GST_LOCK_FLAG_READ
+        } else {
+            0
+        };
+        let write = if self.write {
+            ffi::GST_LOCK_FLAG_WRITE
+        } else {
+            0
+        };
+        read | write
+    }
+}
+
+/// A memory locked as `gst_memory_map` locks it: while this lives, nobody else can map the
+/// memory in a way that does not go together with it.
+#[derive(Debug)]
+pub(super) struct Lock<'m> {
+    memory: &'m gst::MemoryRef,
+    flags: ffi::GstLockFlags,
+}
+
+impl<'m> Lock<'m> {
+    /// `None` when somebody else's use of the memory forbids this one, or the memory is
+    /// read-only and `access` is not.
+    pub(super) fn take(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
+        let flags = access.flags();
+        let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
+        // SAFETY: a GstMemory begins with its GstMiniObject and lives for 'm; locking is atomic
+        // and meant to be done through any pointer to it.
+        let locked = unsafe { ffi::gst_mini_object_lock(object, flags) };
+        // Not `then_some`: a Lock that is made is dropped, and unlocks what others locked.
+        (locked != 0).then(|| Self { memory, flags })
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        let memory = self.memory.as_ptr();
+        let object = memory.cast::<ffi::GstMiniObject>().cast_mut();
+        // SAFETY: it was locked with the same flags by `take`.
+        unsafe { ffi::gst_mini_object_unlock(object, self.flags) };
+    }
+}
+
+/// A memory mapped by its own allocator.
+#[derive(Debug)]
+pub(super) struct ByteMap<'m> {
+    memory: &'m gst::MemoryRef,
+    info: ffi::GstMapInfo,
+}
+
+impl<'m> ByteMap<'m> {
+    /// `None` when the memory is locked against it or its allocator cannot.
+    pub(super) fn map(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
+        let mut info = std::mem::MaybeUninit::uninit();
+        let pointer = memory.as_ptr().cast_mut();
+        // SAFETY: the memory lives for 'm, and the call locks it for this access.
+        let mapped = unsafe { ffi::gst_memory_map(pointer, info.as_mut_ptr(), access.flags()) };
+        if mapped == 0 {
+            return None;
+        }
+        // SAFETY: a map that succeeded has filled it in.
+        let info = unsafe { info.assume_init() };
+        Some(Self { memory, info })
+    }
+
+    /// Windows of the bytes, for an access that the map was made for.
+    pub(super) fn windows<A: Access>(&mut self) -> Windows<'_, A> {
+        let address = NonNull::new(self.info.data).unwrap_or(NonNull::dangling());
+        // SAFETY: `size` bytes at `data` are mapped until self is dropped, for an access that
+        // includes A's (OpenMemories); the lock that goes with the map and the exclusive borrow
+        // of self keep others from changing them.
+        unsafe { Windows::of_mapped(address, self.info.size) }
+    }
+}
+
+impl Drop for ByteMap<'_> {
+    fn drop(&mut self) {
+        let pointer = self.memory.as_ptr().cast_mut();
+        // SAFETY: it was mapped by `map` with this info.
+        unsafe { ffi::gst_memory_unmap(pointer, &mut self.info) };
+    }
+}
+
+/// The memory's descriptor, if it has one.
+pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
+    let fd = memory
+        .downcast_memory_ref::<gst_allocators::FdMemory>()?
+        .fd();
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: the memory owns the descriptor and lives at least as long as the result. (One
+    // that was closed behind its back gives EBADF: nothing but system calls is done with it.)
+    Some(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// The memory at the root of the shares that `memory` was made by; offsets of fd memory count
+/// from its start already (`gst_fd_mem_share`).
+pub(super) fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
+    let mut memory = memory;
+    while let Some(parent) = memory.parent() {
+        memory = parent;
+    }
+    memory
+}
+
+type Kept = Arc<dyn Any + Send + Sync>;
+
+static QUARK: LazyLock<gst::glib::Quark> =
+    LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-kept"));
+static INSERTING: Mutex<()> = Mutex::new(());
+
+/// What was kept on the memory by [`keep`].
+pub(super) fn kept(memory: &gst::MemoryRef) -> Option<Kept> {
+    let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
+    // SAFETY: a GstMemory begins with its GstMiniObject; the call locks by itself.
+    let data = unsafe { ffi::gst_mini_object_get_qdata(object, QUARK.into_glib()) };
+    // SAFETY: under this quark, which is ours, `keep` puts a boxed Kept and never replaces it;
+    // it is dropped only with the memory, which the caller has borrowed.
+    unsafe { data.cast::<Kept>().as_ref() }.cloned()
+}
+
+/// Keeps what `make` gives on the memory until the memory is freed; what is there already
+/// stays.
+pub(super) fn keep<E>(
+    memory: &gst::MemoryRef,
+    make: impl FnOnce() -> Result<Kept, E>,
+) -> Result<Kept, E> {
+    let _inserting = INSERTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(there) = kept(memory) {
+        return Ok(there);
+    }
+    let made = make()?;
+    let data = Box::into_raw(Box::new(Arc::clone(&made)));
+    let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
+    // SAFETY: as in `kept`; GStreamer takes over the box and gives it to `drop_kept`, once. There
+    // is no earlier value to be replaced, as looked up under the lock.
+    unsafe {
+        ffi::gst_mini_object_set_qdata(object, QUARK.into_glib(), data.cast(), Some(drop_kept));
+    }
+    Ok(made)
+}
+
+unsafe extern "C" fn drop_kept(data: gst::glib::ffi::gpointer) {
+    // SAFETY: it is the box that `keep` gave away.
+    drop(unsafe { Box::from_raw(data.cast::<Kept>()) });
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+//! GStreamer memory as this project sees it: what kind it is, the mapping kept on it, and a
+//! frame's memories opened for the CPU.
+
+mod allocator;
+mod choice;
+mod ffi;
+mod kept;
+mod offer;
+mod open;
+mod pool;
+
+pub(crate) use allocator::register as register_allocators;
+pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
+pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
+pub use offer::{dma_buf_pool, gives_dma_bufs, has_pool, put_first};
+pub use open::{Error, How, MapMode, SyncScope, is_free};
+pub(crate) use open::{OpenMemories, with_memories};
+pub use pool::Pool;
+
+use crate::dmabuf::Counters;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Adds the kernel's part to an element's `stats`.
+pub(crate) fn add_counts(stats: &mut gst::StructureRef, counters: &Counters) {
+    for (name, counter) in [
+        ("brackets", &counters.brackets),
+        ("brackets-not-needed", &counters.unbracketed),
+        ("sync-ioctls", &counters.sync_ioctls),
+        ("sync-retries", &counters.sync_retries),
+        ("maps", &counters.maps),
+        ("unmaps", &counters.unmaps),
+        ("sync-time", &counters.sync_time),
+        ("fence-time", &counters.fence_time),
+    ] {
+        stats.set(name, counter.load(Relaxed));
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is offered upstream in answer to an ALLOCATION query, and which pools give dma-bufs.
+
+use super::{Pool, Source};
+use gst::prelude::*;
+use std::sync::Arc;
+
+/// The option by which kmssink's pool exports its buffers (`gstkmsbufferpool.h`).
+const KMS_EXPORT: &str = "GstBufferPoolOptionKMSPrimeExport";
+
+/// Whether a query that was answered names a pool.
+pub fn has_pool(query: &gst::query::Allocation) -> bool {
+    query
+        .allocation_pools()
+        .any(|(pool, _, _, _)| pool.is_some())
+}
+
+/// The first pool in an answered query whose buffers are dma-bufs, as far as its configuration
+/// tells.
+pub fn dma_buf_pool(query: &gst::query::Allocation) -> Option<gst::BufferPool> {
+    query
+        .allocation_pools()
+        .find_map(|(pool, _, _, _)| pool.filter(gives_dma_bufs))
+}
+
+/// Whether a pool's buffers are dma-bufs, as far as its configuration tells.
+pub fn gives_dma_bufs(pool: &gst::BufferPool) -> bool {
+    // Ours names no allocator, as it may change it; it gives the best that there is.
+    if pool.is::<Pool>() {
+        return true;
+    }
+    let config = pool.config();
+    let by_allocator = config
+        .allocator()
+        .and_then(|(allocator, _)| allocator)
+        .is_some_and(|allocator| allocator.is::<gst_allocators::DmaBufAllocator>());
+    by_allocator || config.has_option(KMS_EXPORT)
+}
+
+/// Puts a pool of `source` first in a query, in place of what stands there, keeping the number
+/// of buffers that downstream wants.
+///
+/// # Errors
+/// When the query's caps are not raw video.
+pub fn put_first(
+    query: &mut gst::query::Allocation,
+    source: &Arc<Source>,
+    owner: &gst::Element,
+) -> Result<(), gst::glib::BoolError> {
+    let caps = query
+        .get()
+        .0
+        .map(|caps| caps.to_owned())
+        .ok_or_else(|| gst::glib::bool_error!("no caps in the ALLOCATION query"))?;
+    let first = query.allocation_pools().next();
+    let (least, most) = first.map_or((0, 0), |(_, _, least, most)| (least, most));
+    let with_meta = query
+        .find_allocation_meta::<gst_video::VideoMeta>()
+        .is_some();
+    let pool = Pool::for_caps(Arc::clone(source), Some(owner), &caps, least, with_meta)?;
+    let size = pool.config().params().map_or(0, |(_, size, _, _)| size);
+    let there = query.allocation_pools().next().is_some();
+    if there {
+        query.set_nth_allocation_pool(0, Some(&pool), size, least, most);
+    } else {
+        query.add_allocation_pool(Some(&pool), size, least, most);
+    }
+    Ok(())
+}

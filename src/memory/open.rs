@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A frame's memories, locked, mapped and in their brackets, lending windows.
+
+use super::ffi::{ByteMap, Lock, Use};
+use super::kept::{self, Kept, map_whole};
+use crate::dmabuf::{
+    self, Access, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
+};
+use smallvec::SmallVec;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How long a mapping lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapMode {
+    /// It is kept on the memory.
+    #[default]
+    Persistent,
+    /// A frame.
+    Frame,
+    /// A window; only with exporters that are known to honour mmap offsets.
+    Window,
+}
+
+/// What a bracket is put around.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncScope {
+    /// All windows of a frame.
+    #[default]
+    Frame,
+    /// Each window.
+    Window,
+}
+
+/// How memories are opened.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// How long a mapping lasts.
+    pub map_mode: MapMode,
+    /// What a bracket is put around.
+    pub sync_scope: SyncScope,
+    /// Time limit and counters.
+    pub options: Options,
+}
+
+/// Why a frame's memories could not be opened or closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The dma-buf part failed.
+    #[error(transparent)]
+    DmaBuf(#[from] dmabuf::Error),
+    /// The descriptor holds less than the memory claims.
+    #[error(
+        "memory {index} of the frame claims {claimed} bytes, but only {size} lie behind its file \
+         descriptor"
+    )]
+    TooShort {
+        /// The memory's index in its `GstBuffer`.
+        index: usize,
+        /// Bytes that the `GstMemory` claims, its offset included.
+        claimed: usize,
+        /// Bytes that there are.
+        size: usize,
+    },
+    /// Somebody else uses the memory, or it is read-only.
+    #[error("memory {index} of the frame is in use elsewhere, or may not be written")]
+    InUse {
+        /// The memory's index in its `GstBuffer`.
+        index: usize,
+    },
+    /// The memory's allocator gives the CPU no access.
+    #[error("memory {index} of the frame ({allocator}) cannot be mapped for the CPU")]
+    NotMappable {
+        /// The memory's index in its `GstBuffer`.
+        index: usize,
+        /// The allocator's memory type.
+        allocator: String,
+    },
+}
+
+/// Whether all of a buffer's memories could be written now: none is read-only, shared with
+/// another buffer, or mapped by somebody who reads.
+pub fn is_free(buffer: &gst::BufferRef) -> bool {
+    buffer
+        .iter_memories()
+        .all(|memory| Lock::take(memory, Use::READ_WRITE).is_some())
+}
+
+/// Where a memory's bytes lie: in which member of [`OpenMemories`], from which byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Index of the member.
+    pub(crate) member: usize,
+    /// The memory's first byte there.
+    pub(crate) offset: usize,
+}
+
+/// Open memories: a member for each distinct dma-buf, and for each memory that has none.
+#[derive(Debug)]
+pub(crate) struct OpenMemories<'o, 'b, A: Access> {
+    members: SmallVec<[Member<'o, 'b, A>; 4]>,
+    places: SmallVec<[(usize, Place); 4]>,
+    options: &'o Options,
+}
+
+#[derive(Debug)]
+enum Member<'o, 'b, A: Access> {
+    /// Mapped and, where there is need for it, in a bracket.
+    Ready(Windows<'o, A>),
+    /// Mapped; a bracket for each window.
+    Mapped(&'o mut DmaBuf, &'o mut Mapping),
+    /// In a bracket; a mapping for each window.
+    Bracketed(&'o mut Bracket<'b, A>),
+    /// A bracket and a mapping for each window.
+    Neither(&'o mut DmaBuf),
+}
+
+impl<A: Access> OpenMemories<'_, '_, A> {
+    /// Where the memory with this index in its `GstBuffer` lies.
+    ///
+    /// # Panics
+    /// When it is not one of those that were to be opened.
+    pub(crate) fn place(&self, memory: usize) -> Place {
+        let found = self.places.iter().find(|(index, _)| *index == memory);
+        match found {
+            Some((_, place)) => *place,
+            None => unreachable!("memory {memory} was not opened"),
+        }
+    }
+
+    /// Lends a run of pages of a member to `work`.
+    ///
+    /// # Errors
+    /// None where mapping and bracket are the frame's; those of both where they are the window's.
+    pub(crate) fn lend(
+        &mut self,
+        member: usize,
+        pages: Range<usize>,
+        work: impl FnOnce(&mut Window<'_, A>),
+    ) -> Result<(), Error> {
+        let options = self.options;
+        self.members[member].with_windows(pages.clone(), options, |windows| {
+            windows.atomic(pages, |mut window| work(&mut window));
+            Ok(())
+        })
+    }
+
+    /// Lends two runs of pages, as (member, pages), to `work`. In one member they must not
+    /// overlap.
+    ///
+    /// # Errors
+    /// As [`lend`](Self::lend).
+    pub(crate) fn lend_two(
+        &mut self,
+        first: (usize, Range<usize>),
+        second: (usize, Range<usize>),
+        work: impl FnOnce(&mut Window<'_, A>, &mut Window<'_, A>),
+    ) -> Result<(), Error> {
+        let options = self.options;
+        if first.0 == second.0 {
+            let around = first.1.start.min(second.1.start)..first.1.end.max(second.1.end);
+            return self.members[first.0].with_windows(around, options, |windows| {
+                if let Some((mut first, mut second)) = windows.pair(first.1, second.1) {
+                    work(&mut first, &mut second);
+                }
+                Ok(())
+            });
+        }
+        let Ok([one, other]) = self.members.get_disjoint_mut([first.0, second.0]) else {
+            return Ok(());
+        };
+        one.with_windows(first.1.clone(), options, |left| {
+            other.with_windows(second.1.clone(), options, |right| {
+                work(&mut left.window(first.1), &mut right.window(second.1));
+                Ok(())
+            })
+        })
+    }
+}
+
+impl<A: Access> Member<'_, '_, A> {
+    /// Hands windows, of which those in `pages` will be used, to `work`.
+    fn with_windows(
+        &mut self,
+        pages: Range<usize>,
+        options: &Options,
+        work: impl FnOnce(&mut Windows<'_, A>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self {
+            Member::Ready(windows) => work(windows)?,
+            Member::Mapped(buffer, mapping) => {
+                let mut bracket = Bracket::<A>::begin(buffer, options)?;
+                work(&mut bracket.windows(mapping)?)?;
+                bracket.end()?;
+            }
+            Member::Bracketed(bracket) => {
+                let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
+                work(&mut bracket.windows(&mut mapping)?)?;
+            }
+            Member::Neither(buffer) => {
+                let mut mapping = map_part::<A>(buffer, pages, options)?;
+                let mut bracket = Bracket::<A>::begin(buffer, options)?;
+                work(&mut bracket.windows(&mut mapping)?)?;
+                bracket.end()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn map_part<A: Access>(
+    buffer: &DmaBuf,
+    pages: Range<usize>,
+    options: &Options,
+) -> dmabuf::Result<Mapping> {
+    let protection = if writes::<A>() {
+        Protection::ReadWrite
+    } else {
+        Protection::Read
+    };
+    Mapping::part(buffer, pages, protection, &options.counters)
+}
+
+fn writes<A: Access>() -> bool {
+    A::FLAGS & uapi::SYNC_WRITE != 0
+}
+
+/// An access as GStreamer puts it.
+fn usage<A: Access>() -> Use {
+    Use {
+        read: A::FLAGS & uapi::SYNC_READ != 0,
+        write: writes::<A>(),
+    }
+}
+
+/// Opens those memories of `buffer` whose indices are in `wanted`, each distinct dma-buf once,
+/// for the access `A`; lends them to `work`; closes them again.
+///
+/// # Errors
+/// [`Error`] from opening, in which case nothing was touched, or from closing; otherwise what
+/// `work` returns.
+pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
+    buffer: &gst::BufferRef,
+    wanted: &[usize],
+    how: &How,
+    work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
+) -> Result<R, E> {
+    let mut held = Held::default();
+    for (index, memory) in buffer.iter_memories().enumerate() {
+        if wanted.contains(&index) {
+            held.add::<A>(index, memory)?;
+        }
+    }
+    held.open(how, work)
+}
+
+/// Memories that are locked against others, before they are mapped and bracketed.
+#[derive(Default)]
+struct Held<'m> {
+    kept: SmallVec<[Arc<Kept>; 4]>,
+    bytes: SmallVec<[ByteMap<'m>; 4]>,
+    places: SmallVec<[(usize, HeldPlace); 4]>,
+    _locks: SmallVec<[Lock<'m>; 4]>,
+}
+
+/// Where a memory is held.
+#[derive(Clone, Copy)]
+enum HeldPlace {
+    Kept(Place),
+    Bytes(usize),
+}
+
+impl<'m> Held<'m> {
+    fn add<A: Access>(&mut self, index: usize, memory: &'m gst::MemoryRef) -> Result<(), Error> {
+        let access = usage::<A>();
+        let lock = Lock::take(memory, access).ok_or(Error::InUse { index })?;
+        let Some(kept) = kept::of(memory)? else {
+            // The memory's allocator maps it, and locks it as it does so.
+            let map = ByteMap::map(memory, access).ok_or_else(|| Error::NotMappable {
+                index,
+                allocator: memory
+                    .allocator()
+                    .map_or_else(String::new, |allocator| allocator.memory_type().to_string()),
+            })?;
+            self.bytes.push(map);
+            self.places
+                .push((index, HeldPlace::Bytes(self.bytes.len() - 1)));
+            return Ok(());
+        };
+        let claimed = memory.offset().saturating_add(memory.size());
+        if claimed > kept.size {
+            return Err(Error::TooShort {
+                index,
+                claimed,
+                size: kept.size,
+            });
+        }
+        self._locks.push(lock);
+        let known = |other: &Arc<Kept>| other.identity == kept.identity;
+        let member = self.kept.iter().position(known).unwrap_or_else(|| {
+            self.kept.push(kept);
+            self.kept.len() - 1
+        });
+        let place = Place {
+            member,
+            offset: memory.offset(),
+        };
+        self.places.push((index, HeldPlace::Kept(place)));
+        Ok(())
+    }
+
+    fn open<A: Access, R, E: From<Error>>(
+        mut self,
+        how: &How,
+        work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let options = &how.options;
+        // The locks keep writers off. Others who read, behind a tee, take turns: all in the same
+        // order, or two could wait for each other for ever.
+        let mut order: SmallVec<[usize; 4]> = (0..self.kept.len()).collect();
+        order.sort_unstable_by_key(|index| Arc::as_ptr(&self.kept[*index]));
+        let mut locked: SmallVec<[_; 4]> = self.kept.iter().map(|_| None).collect();
+        for index in order {
+            locked[index] = Some(self.kept[index].lock());
+        }
+        let mut states: SmallVec<[_; 4]> = locked.into_iter().flatten().collect();
+
+        // In the order in which things must be let go of: mappings after brackets.
+        let mut for_this_frame: SmallVec<[Mapping; 4]> = SmallVec::new();
+        let writing = writes::<A>();
+        let counters = &options.counters;
+        for state in &mut states {
+            match how.map_mode {
+                MapMode::Persistent => state.map(writing, counters).map_err(Error::from)?,
+                MapMode::Frame => for_this_frame
+                    .push(map_whole(&state.buffer, writing, counters).map_err(Error::from)?),
+                MapMode::Window => {}
+            }
+        }
+        let mut for_this_frame = for_this_frame.iter_mut();
+        let mut buffers: SmallVec<[&mut DmaBuf; 4]> = SmallVec::new();
+        let mut mappings: SmallVec<[Option<&mut Mapping>; 4]> = SmallVec::new();
+        for state in &mut states {
+            let state = &mut **state;
+            buffers.push(&mut state.buffer);
+            mappings.push(match how.map_mode {
+                MapMode::Persistent => state.mapping.as_mut(),
+                MapMode::Frame => for_this_frame.next(),
+                MapMode::Window => None,
+            });
+        }
+
+        let places = self.places.iter().map(|(index, held)| {
+            let place = match *held {
+                HeldPlace::Kept(place) => place,
+                HeldPlace::Bytes(bytes) => Place {
+                    member: self.kept.len() + bytes,
+                    offset: 0,
+                },
+            };
+            (*index, place)
+        });
+        let places = places.collect();
+        let bytes = self
+            .bytes
+            .iter_mut()
+            .map(|map| Member::Ready(map.windows()));
+        match how.sync_scope {
+            SyncScope::Frame => {
+                let mut brackets: SmallVec<[Bracket<'_, A>; 4]> = SmallVec::new();
+                for buffer in buffers {
+                    brackets.push(Bracket::begin(buffer, options).map_err(Error::from)?);
+                }
+                let mut members = SmallVec::new();
+                for (bracket, mapping) in brackets.iter_mut().zip(mappings) {
+                    members.push(match mapping {
+                        Some(mapping) => {
+                            Member::Ready(bracket.windows(mapping).map_err(Error::from)?)
+                        }
+                        None => Member::Bracketed(bracket),
+                    });
+                }
+                members.extend(bytes);
+                let result = work(&mut OpenMemories {
+                    members,
+                    places,
+                    options,
+                })?;
+                // Each END is sent, whatever the one before it answered.
+                let mut ended = Ok(());
+                for bracket in brackets {
+                    ended = ended.and(bracket.end());
+                }
+                ended.map_err(Error::from)?;
+                Ok(result)
+            }
+            SyncScope::Window => {
+                let mut members = SmallVec::new();
+                for (buffer, mapping) in buffers.into_iter().zip(mappings) {
+                    members.push(match mapping {
+                        Some(mapping) => Member::Mapped(buffer, mapping),
+                        None => Member::Neither(buffer),
+                    });
+                }
+                members.extend(bytes);
+                work(&mut OpenMemories {
+                    members,
+                    places,
+                    options,
+                })
+            }
+        }
+    }
+}

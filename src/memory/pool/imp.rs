@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The pool's class.
+
+use super::layout::{Layout, Layouts};
+use crate::dmabuf::exporters::Request;
+use crate::dmabuf::{self, Counters};
+use crate::memory::allocator::CAT;
+use crate::memory::{Source, kept};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::{VideoAlignment, VideoFrameFlags, VideoInfo, VideoMeta};
+use once_cell::sync::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a device may go on reading a buffer that was given back.
+const READERS_LIMIT: Duration = Duration::from_secs(1);
+
+/// The class of [`super::Pool`].
+#[derive(Debug, Default)]
+pub struct Pool {
+    source: OnceCell<Arc<Source>>,
+    owner: OnceCell<glib::WeakRef<gst::Element>>,
+    frames: Mutex<Option<Frames>>,
+    counters: Counters,
+}
+
+/// What the pool is configured for.
+#[derive(Clone, Debug)]
+struct Frames {
+    info: VideoInfo,
+    alignment: VideoAlignment,
+    layouts: Layouts,
+    with_meta: bool,
+    /// Of every buffer: GStreamer's pool drops those of another size.
+    size: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the mutexes here guard is whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for Pool {
+    const NAME: &'static str = "GstDmaBufCpuPool";
+    type Type = super::Pool;
+    type ParentType = gst::BufferPool;
+}
+
+impl ObjectImpl for Pool {}
+impl GstObjectImpl for Pool {}
+
+impl BufferPoolImpl for Pool {
+    fn options() -> &'static [&'static str] {
+        const OPTIONS: [&str; 2] = [
+            "GstBufferPoolOptionVideoMeta",
+            "GstBufferPoolOptionVideoAlignment",
+        ];
+        &OPTIONS
+    }
+
+    fn set_config(&self, config: &mut gst::BufferPoolConfigRef) -> bool {
+        match self.configure(config) {
+            Ok(()) => self.parent_set_config(config),
+            Err(error) => {
+                gst::warning!(CAT, imp = self, "configuration refused: {error}");
+                false
+            }
+        }
+    }
+
+    fn alloc_buffer(
+        &self,
+        _params: Option<&gst::BufferPoolAcquireParams>,
+    ) -> Result<gst::Buffer, gst::FlowError> {
+        self.make().map_err(|error| self.report(&error))
+    }
+
+    fn acquire_buffer(
+        &self,
+        params: Option<&gst::BufferPoolAcquireParams>,
+    ) -> Result<gst::Buffer, gst::FlowError> {
+        let buffer = self.parent_acquire_buffer(params)?;
+        if let Err(error) = self.wait_for_readers(&buffer) {
+            // The pool has it back, to be tried again later. It is not marked as the pool's yet:
+            // dropped, it would be lost to it.
+            self.parent_release_buffer(buffer);
+            return Err(self.report(&error.into()));
+        }
+        Ok(buffer)
+    }
+}
+
+impl Pool {
+    pub(super) fn set_source(&self, source: Arc<Source>, owner: Option<&gst::Element>) {
+        let _ = self.source.set(source);
+        if let Some(owner) = owner {
+            let _ = self.owner.set(owner.downgrade());
+        }
+    }
+
+    fn configure(&self, config: &mut gst::BufferPoolConfigRef) -> Result<(), glib::BoolError> {
+        let Some((Some(caps), size, least, most)) = config.params() else {
+            return Err(glib::bool_error!("no caps"));
+        };
+        let info = VideoInfo::from_caps(&caps)?;
+        let with_meta = config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+        let aligned = config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
+        let mut alignment = config
+            .video_alignment()
+            .filter(|_| aligned)
+            .unwrap_or_else(|| VideoAlignment::new(0, 0, 0, 0, &[0; 4]));
+        let layouts = Layouts::new(&info, &mut alignment)?;
+        if aligned {
+            // The option asks for what was made of it (gst_buffer_pool_config_set_video_alignment).
+            config.set_video_alignment(&alignment);
+        }
+        let mut frames = Frames {
+            info,
+            alignment,
+            layouts,
+            with_meta,
+            size: usize::try_from(size).unwrap_or(usize::MAX),
+        };
+        frames.size = frames.size.max(frames.layouts.usual.size);
+        if let Some(layout) = self.layout_of_exporter(&frames) {
+            frames.size = frames.size.max(layout.size);
+        }
+        let size = u32::try_from(frames.size)
+            .map_err(|_| glib::bool_error!("frames of {caps} are too large"))?;
+        let most = if most == 0 {
+            super::Pool::MOST_BUFFERS.max(least)
+        } else {
+            most
+        };
+        config.set_params(Some(&caps), size, least, most);
+        *lock(&self.frames) = Some(frames);
+        Ok(())
+    }
+
+    /// What layout an exporter with a pitch of its own gives to these frames: only a buffer
+    /// tells.
+    fn layout_of_exporter(&self, frames: &Frames) -> Option<Layout> {
+        let source = self
+            .source
+            .get()
+            .filter(|source| source.may_choose_pitch())?;
+        let made = source.allocate(&frames.request()).ok()?;
+        frames.layouts.with_pitch(&frames.info, made.pitch?)
+    }
+
+    /// Posts an error as the owner's, if there is one.
+    fn report(&self, error: &Error) -> gst::FlowError {
+        let message = format!("no buffer for a frame: {error}");
+        match self.owner.get().and_then(glib::WeakRef::upgrade) {
+            Some(owner) => {
+                gst::element_error!(owner, gst::ResourceError::NoSpaceLeft, ("{message}"));
+            }
+            None => gst::error!(CAT, imp = self, "{message}"),
+        }
+        gst::FlowError::Error
+    }
+
+    /// A new buffer.
+    fn make(&self) -> Result<gst::Buffer, Error> {
+        let source = self.source.get().ok_or(Error::NotSetUp)?;
+        let frames = lock(&self.frames).clone().ok_or(Error::NotSetUp)?;
+        let mut made = source.allocate(&frames.request())?;
+        let usual = &frames.layouts.usual;
+        let mut layout = usual.clone();
+        if let Some(pitch) = made.pitch {
+            match frames.layouts.with_pitch(&frames.info, pitch) {
+                Some(own) if own.size <= frames.size && own.size <= made.memory.size() => {
+                    layout = own;
+                }
+                // An exporter that was fallen back on later, with a pitch that the size agreed
+                // on has no room for: plain bytes, then, and GStreamer's strides.
+                _ => {
+                    made = source.allocate(&Request {
+                        rows: None,
+                        ..frames.request()
+                    })?;
+                }
+            }
+        }
+        let mut memory = made.memory;
+        if frames.size > memory.size() {
+            return Err(Error::TooSmall {
+                size: memory.size(),
+                needed: frames.size,
+            });
+        }
+        if let Some(memory) = memory.get_mut() {
+            memory.resize(0..frames.size);
+        }
+        let mut buffer = gst::Buffer::new();
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.append_memory(memory);
+            if frames.with_meta {
+                frames.add_meta(buffer, &layout)?;
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// A device may still be reading what the buffer last held.
+    fn wait_for_readers(&self, buffer: &gst::BufferRef) -> dmabuf::Result<()> {
+        for memory in buffer.iter_memories() {
+            if let Some(kept) = kept::of(memory)?
+                && let Some(state) = kept.try_lock()
+            {
+                state
+                    .buffer
+                    .wait_until_unused(Some(READERS_LIMIT), &self.counters)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Frames {
+    /// What one of them needs. Rows only with a meta: without it nobody would know of a pitch.
+    fn request(&self) -> Request<'static> {
+        Request {
+            size: self.size,
+            rows: self.layouts.rows().filter(|_| self.with_meta),
+            name: "dmabufcpu frame",
+        }
+    }
+
+    fn add_meta(&self, buffer: &mut gst::BufferRef, layout: &Layout) -> Result<(), Error> {
+        let mut meta = VideoMeta::add_full(
+            buffer,
+            VideoFrameFlags::empty(),
+            self.info.format(),
+            self.info.width(),
+            self.info.height(),
+            &layout.offsets,
+            &layout.strides,
+        )
+        .map_err(|_| Error::Meta)?;
+        // Only tells of the padding that offsets and strides have room for already; a pitch of
+        // the exporter's own fits no alignment, and then there is nothing to tell.
+        if meta.set_alignment(&self.alignment).is_err() {
+            gst::trace!(CAT, "alignment does not describe {layout:?}");
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no buffer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    DmaBuf(#[from] dmabuf::Error),
+    #[error("the pool was not set up")]
+    NotSetUp,
+    #[error("the exporter gave {size} bytes where {needed} were asked for")]
+    TooSmall { size: usize, needed: usize },
+    #[error("GstVideoMeta could not be added")]
+    Meta,
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MPL-2.0
+//! 32 bytes at a time.
+
+#![allow(unsafe_code)] // loads and stores through pointers
+
+use super::bytes::{Lookup, Saturate};
+use super::matrix::{Matrix, Stage, StageChroma};
+use super::mix::{FloatTurn, Mix};
+use super::shared::{compiled_kernels, each_vector, kernels, tops};
+use super::shared_matrix::matrix_kernels;
+use super::words::{WordMix, Words};
+use crate::pixel::PairSpan;
+use crate::pixel::format::Role;
+use crate::pixel::tables::{Line, Table};
+use std::arch::x86_64 as x86;
+use std::ops::Range;
+
+type V = x86::__m256i;
+type F = x86::__m256;
+type Half = x86::__m128i;
+
+const WIDTH: usize = 32;
+
+macro_rules! primitives {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty = $body:expr;)*) => {$(
+        #[inline]
+        #[target_feature(enable = "avx2,fma")]
+        fn $name($($arg: $kind),*) -> $result {
+            $body
+        }
+    )*};
+}
+
+primitives! {
+    // SAFETY: the reference is to 32 readable bytes; this load needs no alignment.
+    load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm256_loadu_si256(from.as_ptr().cast::<V>()) };
+    // SAFETY: the reference is to 32 writable bytes; this store needs no alignment.
+    store(to: &mut [u8; WIDTH], v: V) -> () = unsafe {
+        x86::_mm256_storeu_si256(to.as_mut_ptr().cast::<V>(), v)
+    };
+    // SAFETY: the reference is to 16 readable bytes; this load needs no alignment.
+    load_16(from: &[u8; 16]) -> Half = unsafe { x86::_mm_loadu_si128(from.as_ptr().cast::<Half>()) };
+    // SAFETY: the reference is to 16 writable bytes; this store needs no alignment.
+    store_16(to: &mut [u8; 16], v: Half) -> () = unsafe {
+        x86::_mm_storeu_si128(to.as_mut_ptr().cast::<Half>(), v)
+    };
+    load_part(from: &[u8]) -> V = {
+        let mut whole = [0; WIDTH];
+        whole[..from.len()].copy_from_slice(from);
+        load(&whole)
+    };
+    store_part(to: &mut [u8], v: V) -> () = {
+        let mut whole = [0; WIDTH];
+        store(&mut whole, v);
+        to.copy_from_slice(&whole[..to.len()]);
+    };
+    pattern(from: &[u8; 16]) -> V = x86::_mm256_broadcastsi128_si256(load_16(from));
+    zero() -> V = x86::_mm256_setzero_si256();
+    bytes_of(v: u8) -> V = x86::_mm256_set1_epi8(v.cast_signed());
+    words(v: i16) -> V = x86::_mm256_set1_epi16(v);
+    floats(v: f32) -> F = x86::_mm256_set1_ps(v);
+    and(a: V, b: V) -> V = x86::_mm256_and_si256(a, b);
+    or(a: V, b: V) -> V = x86::_mm256_or_si256(a, b);
+    xor(a: V, b: V) -> V = x86::_mm256_xor_si256(a, b);
+    select(mask: V, yes: V, no: V) -> V = x86::_mm256_blendv_epi8(no, yes, mask);
+    add_unsigned_8(a: V, b: V) -> V = x86::_mm256_adds_epu8(a, b);
+    sub_unsigned_8(a: V, b: V) -> V = x86::_mm256_subs_epu8(a, b);
+    add_16(a: V, b: V) -> V = x86::_mm256_add_epi16(a, b);
+    pairs_by(a: V, b: V) -> V = x86::_mm256_maddubs_epi16(a, b);
+    shift_right_8(a: V) -> V = x86::_mm256_srai_epi16::<8>(a);
+    shuffle(a: V, by: V) -> V = x86::_mm256_shuffle_epi8(a, by);
+    unpack_low_8(a: V, b: V) -> V = x86::_mm256_unpacklo_epi8(a, b);
+    unpack_high_8(a: V, b: V) -> V = x86::_mm256_unpackhi_epi8(a, b);
+    unpack_low_32(a: V, b: V) -> V = x86::_mm256_unpacklo_epi32(a, b);
+    unpack_high_32(a: V, b: V) -> V = x86::_mm256_unpackhi_epi32(a, b);
+    unpack_low_64(a: V, b: V) -> V = x86::_mm256_unpacklo_epi64(a, b);
+    unpack_high_64(a: V, b: V) -> V = x86::_mm256_unpackhi_epi64(a, b);
+    pack_signed_16(a: V, b: V) -> V = x86::_mm256_packs_epi16(a, b);
+    pack_signed_32(a: V, b: V) -> V = x86::_mm256_packs_epi32(a, b);
+    pack_unsigned_16(a: V, b: V) -> V = x86::_mm256_packus_epi16(a, b);
+    to_floats(a: V) -> F = x86::_mm256_cvtepi32_ps(a);
+    to_ints(a: F) -> V = x86::_mm256_cvtps_epi32(a);
+    mul(a: F, b: F) -> F = x86::_mm256_mul_ps(a, b);
+    mul_add(a: F, b: F, c: F) -> F = x86::_mm256_fmadd_ps(a, b, c);
+}
+
+kernels!("avx2,fma");
+matrix_kernels!("avx2,fma");
+compiled_kernels!("avx2,fma");
+
+/// A table in sixteen sub-tables of sixteen entries, each in both halves of a vector.
+struct Lut([V; 16]);
+
+impl Lut {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn new(table: &Table) -> Self {
+        let (parts, _) = table.as_chunks::<16>();
+        let mut lut = Self([zero(); 16]);
+        for (v, part) in lut.0.iter_mut().zip(parts) {
+            *v = pattern(part);
+        }
+        lut
+    }
+
+    /// Two sub-tables from `first` on; of the value, the four low bits and bit 4 count.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn two(&self, first: usize, low: V, bit_4: V) -> V {
+        let one = shuffle(self.0[first], low);
+        select(bit_4, shuffle(self.0[first + 1], low), one)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn four(&self, first: usize, low: V, bits: [V; 2]) -> V {
+        let one = self.two(first, low, bits[0]);
+        select(bits[1], self.two(first + 2, low, bits[0]), one)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn eight(&self, first: usize, low: V, bits: [V; 3]) -> V {
+        let [a, b, c] = bits;
+        let one = self.four(first, low, [a, b]);
+        select(c, self.four(first + 4, low, [a, b]), one)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn get(&self, v: V) -> V {
+        let low = and(v, bytes_of(0x0f));
+        let bits = bits(v);
+        select(v, self.eight(8, low, bits), self.eight(0, low, bits))
+    }
+
+    /// The same where all values are between `least` and `greatest`. (No `map` here: what works
+    /// on vectors is not inlined into functions that know nothing of the instruction set.)
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn get_between(&self, [a, b]: [V; 2], least: u8, greatest: u8) -> [V; 2] {
+        let first = usize::from(least >> 4);
+        let last = usize::from(greatest >> 4);
+        let needed = last.saturating_sub(first) + 1;
+        let nibble = bytes_of(0x0f);
+        let (low_a, low_b) = (and(a, nibble), and(b, nibble));
+        let from = |v: V, first: usize| {
+            let first = bytes_of((first << 4) as u8);
+            bits(x86::_mm256_sub_epi8(v, first))
+        };
+        if needed <= 2 {
+            let first = first.min(14);
+            let ([p, _, _], [q, _, _]) = (from(a, first), from(b, first));
+            [self.two(first, low_a, p), self.two(first, low_b, q)]
+        } else if needed <= 4 {
+            let first = first.min(12);
+            let ([p, q, _], [r, s, _]) = (from(a, first), from(b, first));
+            let one = self.four(first, low_a, [p, q]);
+            [one, self.four(first, low_b, [r, s])]
+        } else if needed <= 8 {
+            let first = first.min(8);
+            let one = self.eight(first, low_a, from(a, first));
+            [one, self.eight(first, low_b, from(b, first))]
+        } else {
+            [self.get(a), self.get(b)]
+        }
+    }
+}
+
+/// Bits 4, 5 and 6 of each byte, on top.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn bits(v: V) -> [V; 3] {
+    [
+        x86::_mm256_slli_epi16::<3>(v),
+        x86::_mm256_slli_epi16::<2>(v),
+        x86::_mm256_slli_epi16::<1>(v),
+    ]
+}
+
+/// The least and the greatest byte of two vectors, of those at `places`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn extremes([a, b]: [V; 2], places: V) -> (u8, u8) {
+    let other = xor(places, bytes_of(0xff));
+    let least = x86::_mm256_min_epu8(or(a, other), or(b, other));
+    let greatest = x86::_mm256_max_epu8(and(a, places), and(b, places));
+    // From here on the greatest upside down, so that both are a minimum.
+    let greatest = xor(greatest, bytes_of(0xff));
+    let halves = |v| {
+        x86::_mm_min_epu8(
+            x86::_mm256_castsi256_si128(v),
+            x86::_mm256_extracti128_si256::<1>(v),
+        )
+    };
+    let (least, greatest) = (halves(least), halves(greatest));
+    let v = x86::_mm_min_epu8(
+        x86::_mm_unpacklo_epi64(least, greatest),
+        x86::_mm_unpackhi_epi64(least, greatest),
+    );
+    let v = x86::_mm_min_epu8(v, x86::_mm_srli_epi64::<32>(v));
+    let v = x86::_mm_min_epu8(v, x86::_mm_srli_epi64::<16>(v));
+    let v = x86::_mm_min_epu8(v, x86::_mm_srli_epi64::<8>(v));
+    let byte = |v: i32| v as u8;
+    (
+        byte(x86::_mm_extract_epi8::<0>(v)),
+        !byte(x86::_mm_extract_epi8::<8>(v)),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn on_line(line: Line, v: V) -> V {
+    let half = |v| {
+        let product = x86::_mm256_mulhi_epu16(v, words(line.slope.cast_signed()));
+        let sum = x86::_mm256_adds_epi16(xor(product, words(line.flip)), words(line.offset));
+        x86::_mm256_srai_epi16::<6>(sum)
+    };
+    pack_unsigned_16(
+        half(unpack_low_8(zero(), v)),
+        half(unpack_high_8(zero(), v)),
+    )
+}
+
+/// The bytes of spans two vectors at a time.
+macro_rules! each_two {
+    ($bytes:expr, $spans:expr, $work:expr) => {
+        for span in $spans {
+            let (blocks, rest) = $bytes[span].as_chunks_mut::<{ 2 * WIDTH }>();
+            for block in blocks {
+                let (vectors, _) = block.as_chunks_mut::<WIDTH>();
+                let [a, b] = $work([load(&vectors[0]), load(&vectors[1])]);
+                store(&mut vectors[0], a);
+                store(&mut vectors[1], b);
+            }
+            if !rest.is_empty() {
+                let (first, second) = rest.split_at_mut(rest.len().min(WIDTH));
+                let [a, b] = $work([load_part(first), load_part(second)]);
+                store_part(first, a);
+                store_part(second, b);
+            }
+        }
+    };
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    match (&op.tables[..], op.line) {
+        ([_], Some(line)) if op.is_plain() => {
+            each_vector!(bytes, spans, |v| on_line(line, v));
+        }
+        ([_], Some(line)) => {
+            let places = pattern(&op.places(0));
+            each_vector!(bytes, spans, |v| select(places, on_line(line, v), v));
+        }
+        ([table], None) => {
+            let lut = Lut::new(table);
+            let places = pattern(&op.places(0));
+            each_two!(bytes, spans, |v| looked_up(&lut, places, v, v));
+        }
+        ([first, second], _) => {
+            let luts = [Lut::new(first), Lut::new(second)];
+            let places = [pattern(&op.places(0)), pattern(&op.places(1))];
+            each_two!(bytes, spans, |v| {
+                let done = looked_up(&luts[0], places[0], v, v);
+                looked_up(&luts[1], places[1], v, done)
+            });
+        }
+        _ => super::portable::lookup(op, bytes, spans),
+    }
+}
+
+/// The bytes of `v` at `places` through a table, the others from `rest`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn looked_up(lut: &Lut, places: V, v: [V; 2], rest: [V; 2]) -> [V; 2] {
+    let (least, greatest) = extremes(v, places);
+    let [a, b] = lut.get_between(v, least, greatest);
+    [select(places, a, rest[0]), select(places, b, rest[1])]
+}
+
+/// The places of the pieces of 16 bytes that a block of 32 pixels of three bytes is read in,
+/// four pixels each; the last one, of which the first four bytes belong to its neighbour, is at
+/// [`LAST`].
+const PIECES: [usize; 7] = [0, 12, 24, 36, 48, 60, 72];
+const LAST: usize = 80;
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn piece(block: &[u8; 3 * WIDTH], at: usize) -> Half {
+    let mut piece = [0; 16];
+    piece.copy_from_slice(&block[at..at + 16]);
+    load_16(&piece)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
+    let spread = pattern(&[0, 1, 2, 128, 3, 4, 5, 128, 6, 7, 8, 128, 9, 10, 11, 128]);
+    let last = load_16(&[4, 5, 6, 128, 7, 8, 9, 128, 10, 11, 12, 128, 13, 14, 15, 128]);
+    let two = |a: Half, b: Half| x86::_mm256_set_m128i(b, a);
+    let at = |n: usize| piece(block, PIECES[n]);
+    let end = x86::_mm_shuffle_epi8(piece(block, LAST), last);
+    let early = shuffle(two(at(6), at(6)), spread);
+    [
+        shuffle(two(at(0), at(1)), spread),
+        shuffle(two(at(2), at(3)), spread),
+        shuffle(two(at(4), at(5)), spread),
+        x86::_mm256_inserti128_si256::<1>(early, end),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn store_threes(block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
+    let close = pattern(&[0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 128, 128, 128, 128]);
+    for (n, v) in from.into_iter().enumerate() {
+        let v = shuffle(v, close);
+        let halves = [
+            x86::_mm256_castsi256_si128(v),
+            x86::_mm256_extracti128_si256::<1>(v),
+        ];
+        for (half, v) in halves.into_iter().enumerate() {
+            let mut bytes = [0; 16];
+            store_16(&mut bytes, v);
+            // What lies behind the twelve bytes comes next.
+            let at = 24 * n + 12 * half;
+            let length = if at == 84 { 12 } else { 16 };
+            block[at..at + length].copy_from_slice(&bytes[..length]);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MPL-2.0
+//! RGB pixels through luma and chroma and back, once for each stage.
+
+#![allow(unsafe_code)] // calls of functions that need an instruction set
+
+use super::{Isa, Mix, dispatch_wide, portable};
+use crate::pixel::tables::Table;
+use std::ops::Range;
+
+/// RGB pixels through luma and chroma and back, once for each stage.
+#[derive(Debug)]
+pub(in crate::pixel) struct Matrix {
+    /// Bytes in a pixel, 3 or 4.
+    pub(in crate::pixel) bytes: usize,
+    /// Where red, green and blue are in it.
+    pub(in crate::pixel) offsets: [usize; 3],
+    pub(in crate::pixel) stages: Vec<Stage>,
+    pub(in crate::pixel) invert: bool,
+}
+
+#[derive(Debug)]
+pub(in crate::pixel) struct Stage {
+    pub(in crate::pixel) luma: Table,
+    pub(in crate::pixel) chroma: StageChroma,
+}
+
+#[derive(Debug)]
+pub(in crate::pixel) enum StageChroma {
+    Same,
+    Table(Box<Table>),
+    Mix(Box<Mix>),
+}
+
+impl Matrix {
+    pub(in crate::pixel) fn apply(
+        &self,
+        isa: Isa,
+        bytes: &mut [u8],
+        spans: impl Iterator<Item = Range<usize>>,
+    ) {
+        let unproven = |stage: &Stage| match &stage.chroma {
+            StageChroma::Mix(mix) => mix.turn.is_none(),
+            StageChroma::Same | StageChroma::Table(_) => false,
+        };
+        if self.stages.iter().any(unproven) {
+            portable::matrix(self, bytes, spans);
+        } else {
+            dispatch_wide!(isa, matrix(self, bytes, spans),
+                else portable::matrix(self, bytes, spans));
+        }
+    }
+
+    /// What one colour becomes; the truth that the kernels follow.
+    pub(in crate::pixel) fn colour(&self, mut rgb: [u8; 3]) -> [u8; 3] {
+        for stage in &self.stages {
+            let [y, u, v] = to_yuv(rgb);
+            let y = stage.luma[usize::from(y)];
+            let [u, v] = match &stage.chroma {
+                StageChroma::Same => [u, v],
+                StageChroma::Table(table) => [table[usize::from(u)], table[usize::from(v)]],
+                StageChroma::Mix(mix) => mix.pair(u, v),
+            };
+            rgb = to_rgb([y, u, v]);
+        }
+        let flip = if self.invert { 0xff } else { 0 };
+        rgb.map(|c| c ^ flip)
+    }
+}
+
+/// BT.601 in whole numbers, limited range out; never leaves eight bits.
+fn to_yuv(rgb: [u8; 3]) -> [u8; 3] {
+    let [r, g, b] = rgb.map(i32::from);
+    [
+        (66 * r + 129 * g + 25 * b + 4096) >> 8,
+        (-38 * r - 74 * g + 112 * b + 32768) >> 8,
+        (112 * r - 94 * g - 18 * b + 32768) >> 8,
+    ]
+    .map(|c| c as u8)
+}
+
+/// The way back, cut off at both ends.
+fn to_rgb(yuv: [u8; 3]) -> [u8; 3] {
+    let [y, u, v] = yuv.map(i32::from);
+    [
+        (298 * y + 409 * v - 57068) >> 8,
+        (298 * y - 100 * u - 208 * v + 34707) >> 8,
+        (298 * y + 516 * u - 70870) >> 8,
+    ]
+    .map(|c| c.clamp(0, 255) as u8)
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The loops over bytes: what they need to know, and the choice of the instruction set.
+//!
+//! Each instruction set has a module of its own with the same functions in it; all give the
+//! same bytes. [`Isa`] is chosen once and kept in the operation, so a call dispatches once and
+//! not for each span.
+
+mod bytes;
+mod isa;
+mod matrix;
+mod mix;
+mod portable;
+mod words;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod shared;
+#[cfg(target_arch = "x86_64")]
+mod shared_matrix;
+#[cfg(target_arch = "x86_64")]
+mod ssse3;
+
+pub(super) use bytes::Bytes;
+pub use isa::Isa;
+pub(super) use matrix::{Matrix, Stage, StageChroma};
+pub(super) use mix::Mix;
+pub(super) use words::{Negative, Slope, WordMix, Words, WordsKind};
+
+/// Calls the function of the same name in the module of the instruction set.
+macro_rules! dispatch {
+    ($isa:expr, $name:ident($($arg:expr),*)) => {{
+        #[cfg(target_arch = "x86_64")]
+        use crate::pixel::kernels::{avx2, avx512, ssse3};
+        use crate::pixel::kernels::{isa::Set, portable};
+        match $isa.0 {
+            Set::Portable => portable::$name($($arg),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
+            Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
+            Set::Avx2 => unsafe { avx2::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+        }
+    }};
+}
+use dispatch;
+
+/// The same for functions that only the sets from AVX2 on have.
+macro_rules! dispatch_wide {
+    ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        use crate::pixel::kernels::{avx2, avx512, isa::Set};
+        match $isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
+            Set::Avx2 => unsafe { avx2::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            _ => $other,
+        }
+    }};
+}
+use dispatch_wide;

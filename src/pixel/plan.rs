@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: MPL-2.0
+//! From settings and format to the steps that a frame needs.
+
+use super::format::{Depth, Role, Shape, WideChroma};
+use super::kernels::{Bytes, Isa, Matrix, Mix, Stage, StageChroma, WordMix, Words};
+use super::tables::{self, Chroma, IDENTITY, Table, Turn};
+use super::{Adjust, Format, Range, wide};
+
+/// The work on one frame: which planes to touch and how.
+#[derive(Debug)]
+pub struct FramePlan {
+    steps: Vec<Step>,
+}
+
+/// One pass over one plane, or over two planes at once.
+#[derive(Debug)]
+pub enum Step {
+    /// A plane whose bytes depend on no other plane.
+    Plane {
+        /// Its number, as in [`Format::planes`].
+        plane: usize,
+        /// What to do with its rows.
+        op: PlaneOp,
+    },
+    /// Two planes of the same layout, each of whose bytes depends on the one at the same place
+    /// in the other: planar chroma turned by hue.
+    Pair {
+        /// The number of the one plane.
+        first: usize,
+        /// The number of the other.
+        second: usize,
+        /// What to do with their rows.
+        op: PairOp,
+    },
+}
+
+/// Work on the rows of one plane.
+#[derive(Debug)]
+pub struct PlaneOp {
+    isa: Isa,
+    unit: usize,
+    kind: PlaneKind,
+}
+
+#[derive(Debug)]
+enum PlaneKind {
+    Bytes(Box<Bytes>),
+    Mix(Box<Mix>),
+    Matrix(Box<Matrix>),
+    Words(Box<Words>),
+    WordMix(Box<WordMix>),
+}
+
+/// Work on the rows of two planes at once.
+#[derive(Debug)]
+pub struct PairOp {
+    isa: Isa,
+    kind: PairKind,
+}
+
+#[derive(Debug)]
+enum PairKind {
+    Mix(Box<Mix>),
+    WordMix(Box<WordMix>),
+}
+
+/// A piece of a row that two windows hold, for [`PairOp::apply`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairSpan {
+    /// Where it begins in the first window.
+    pub first: usize,
+    /// Where it begins in the second.
+    pub second: usize,
+    /// Its length in either.
+    pub len: usize,
+}
+
+impl PlaneOp {
+    /// Spans begin and end on multiples of this many bytes within their row. It divides the
+    /// [unit](super::PlaneLayout::unit) of the plane's layout.
+    #[must_use]
+    pub fn unit(&self) -> usize {
+        self.unit
+    }
+
+    /// Works on the `spans` of `bytes`, which may lie anywhere in it, but not overlap.
+    ///
+    /// # Panics
+    /// When a span ends outside of `bytes`, or its length is not a multiple of
+    /// [`unit`](Self::unit): mistakes of the caller, not properties of a picture.
+    pub fn apply(&self, bytes: &mut [u8], spans: impl Iterator<Item = std::ops::Range<usize>>) {
+        let unit = self.unit;
+        let spans = spans.inspect(move |s| assert!(s.len().is_multiple_of(unit), "cut unit"));
+        match &self.kind {
+            PlaneKind::Bytes(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::Mix(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::Matrix(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::Words(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::WordMix(op) => op.apply(self.isa, bytes, spans),
+        }
+    }
+}
+
+impl PairOp {
+    /// Spans begin and end on multiples of this many bytes within their row, as in
+    /// [`PlaneOp::unit`].
+    #[must_use]
+    pub fn unit(&self) -> usize {
+        match self.kind {
+            PairKind::Mix(_) => 1,
+            PairKind::WordMix(_) => 2,
+        }
+    }
+
+    /// Works on the `spans` of a window of the first plane and one of the second.
+    ///
+    /// # Panics
+    /// When a span ends outside of its window, or its length is not a multiple of
+    /// [`unit`](Self::unit).
+    pub fn apply(
+        &self,
+        first: &mut [u8],
+        second: &mut [u8],
+        spans: impl Iterator<Item = PairSpan>,
+    ) {
+        let unit = self.unit();
+        let spans = spans.inspect(move |s| assert!(s.len.is_multiple_of(unit), "cut unit"));
+        match &self.kind {
+            PairKind::Mix(op) => op.apply_pair(self.isa, first, second, spans),
+            PairKind::WordMix(op) => op.apply_pair(self.isa, first, second, spans),
+        }
+    }
+}
+
+impl FramePlan {
+    /// Works out the steps and builds their tables.
+    #[must_use]
+    pub fn new(format: Format, range: Range, adjust: &Adjust) -> Self {
+        Self::with_isa(Isa::best(), format, range, adjust)
+    }
+
+    /// As [`new`](Self::new), with kernels of a chosen instruction set.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_isa(isa: Isa, format: Format, range: Range, adjust: &Adjust) -> Self {
+        let steps = if adjust.is_identity() {
+            Vec::new()
+        } else {
+            Builder { isa, range, adjust }.steps(format.shape())
+        };
+        Self { steps }
+    }
+
+    /// What to do with a frame, in any order; nothing for planes that keep their bytes.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether frames stay as they are.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+struct Builder<'a> {
+    isa: Isa,
+    range: Range,
+    adjust: &'a Adjust,
+}
+
+impl Builder<'_> {
+    fn steps(&self, shape: Shape) -> Vec<Step> {
+        let luma = tables::luma(self.adjust, self.range);
+        let chroma = match tables::balance_chroma(self.adjust) {
+            Chroma::Same => Ok(self.inverted_chroma(&IDENTITY)),
+            Chroma::Table(table) => Ok(self.inverted_chroma(&table)),
+            Chroma::Mix(turn) => Err(turn),
+        };
+        let mut steps = Vec::new();
+        match shape {
+            Shape::Gray => steps.extend(self.bytes(0, &[luma])),
+            Shape::Planar { u, v } => {
+                steps.extend(self.bytes(0, &[luma]));
+                match chroma {
+                    Ok(table) => {
+                        steps.extend(self.bytes(u, &[table]));
+                        steps.extend(self.bytes(v, &[table]));
+                    }
+                    Err(turn) => {
+                        let mix = self.mix(&turn, &[Role::U, Role::V], None);
+                        let op = PairOp {
+                            isa: self.isa,
+                            kind: PairKind::Mix(mix),
+                        };
+                        steps.push(Step::Pair {
+                            first: u,
+                            second: v,
+                            op,
+                        });
+                    }
+                }
+            }
+            Shape::SemiPlanar { chroma: roles } => {
+                steps.extend(self.bytes(0, &[luma]));
+                match chroma {
+                    Ok(table) => steps.extend(self.bytes(1, &[table])),
+                    Err(turn) => steps.push(self.mix_step(1, &turn, &roles, None)),
+                }
+            }
+            Shape::Packed(roles) => match chroma {
+                Ok(table) => {
+                    let tables = roles.map(|role| match role {
+                        Role::Luma => luma,
+                        Role::U | Role::V => table,
+                        Role::Keep => IDENTITY,
+                    });
+                    steps.extend(self.bytes(0, &tables));
+                }
+                Err(turn) => steps.push(self.mix_step(0, &turn, &roles, Some(luma))),
+            },
+            Shape::Rgb { bytes, offsets } => steps.extend(self.rgb(bytes, offsets)),
+            Shape::Rgb565 => {
+                let words = wide::rgb_565(&self.matrix(4, [0, 1, 2]));
+                steps.push(self.words(0, words));
+            }
+            Shape::Wide(depth, chroma) => steps.extend(self.wide(depth, chroma)),
+        }
+        steps
+    }
+
+    fn inverted_chroma(&self, table: &Table) -> Table {
+        if self.adjust.invert {
+            tables::chain(table, &tables::invert_chroma())
+        } else {
+            *table
+        }
+    }
+
+    /// A step that sends each byte of a group through the table of its place.
+    fn bytes(&self, plane: usize, tables: &[Table]) -> Option<Step> {
+        if tables.iter().all(|table| *table == IDENTITY) {
+            return None;
+        }
+        let op = Bytes::new(tables);
+        let op = PlaneOp {
+            isa: self.isa,
+            unit: op.period(),
+            kind: PlaneKind::Bytes(Box::new(op)),
+        };
+        Some(Step::Plane { plane, op })
+    }
+
+    fn mix(&self, turn: &Turn, roles: &[Role], luma: Option<Table>) -> Box<Mix> {
+        Box::new(Mix::new(self.isa, turn, self.adjust.invert, roles, luma))
+    }
+
+    fn mix_step(&self, plane: usize, turn: &Turn, roles: &[Role], luma: Option<Table>) -> Step {
+        let kind = PlaneKind::Mix(self.mix(turn, roles, luma));
+        let op = PlaneOp {
+            isa: self.isa,
+            unit: roles.len(),
+            kind,
+        };
+        Step::Plane { plane, op }
+    }
+
+    fn words(&self, plane: usize, words: Words) -> Step {
+        let op = PlaneOp {
+            isa: self.isa,
+            unit: 2,
+            kind: PlaneKind::Words(Box::new(words)),
+        };
+        Step::Plane { plane, op }
+    }
+
+    fn wide(&self, depth: Depth, chroma: WideChroma) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let luma = wide::luma(depth, self.adjust, self.range);
+        steps.extend(luma.map(|words| self.words(0, words)));
+        let turn = match tables::balance_chroma(self.adjust) {
+            Chroma::Mix(turn) => Some(WordMix::new(depth, turn, self.adjust.invert)),
+            Chroma::Same | Chroma::Table(_) => None,
+        };
+        match (chroma, turn) {
+            (WideChroma::None, _) => {}
+            (WideChroma::Interleaved, Some(mix)) => {
+                let op = PlaneOp {
+                    isa: self.isa,
+                    unit: 4,
+                    kind: PlaneKind::WordMix(Box::new(mix)),
+                };
+                steps.push(Step::Plane { plane: 1, op });
+            }
+            (WideChroma::Planar, Some(mix)) => {
+                let op = PairOp {
+                    isa: self.isa,
+                    kind: PairKind::WordMix(Box::new(mix)),
+                };
+                let (first, second) = (1, 2);
+                steps.push(Step::Pair { first, second, op });
+            }
+            (_, None) => {
+                let planes = if chroma == WideChroma::Planar {
+                    1..3
+                } else {
+                    1..2
+                };
+                steps.extend(planes.filter_map(|plane| {
+                    wide::chroma(depth, self.adjust).map(|words| self.words(plane, words))
+                }));
+            }
+        }
+        steps
+    }
+
+    fn matrix(&self, bytes: usize, offsets: [usize; 3]) -> Matrix {
+        let balance = tables::balance_luma(self.adjust).map(|luma| Stage {
+            luma,
+            chroma: match tables::balance_chroma(self.adjust) {
+                Chroma::Same => StageChroma::Same,
+                Chroma::Table(table) => StageChroma::Table(Box::new(table)),
+                Chroma::Mix(turn) => {
+                    let roles = [Role::U, Role::V];
+                    StageChroma::Mix(Box::new(Mix::new(self.isa, &turn, false, &roles, None)))
+                }
+            },
+        });
+        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage {
+            luma,
+            chroma: StageChroma::Same,
+        });
+        let stages: Vec<_> = balance.into_iter().chain(gamma).collect();
+        Matrix {
+            bytes,
+            offsets,
+            stages,
+            invert: self.adjust.invert,
+        }
+    }
+
+    fn rgb(&self, bytes: usize, offsets: [usize; 3]) -> Option<Step> {
+        let op = self.matrix(bytes, offsets);
+        if op.stages.is_empty() {
+            // Inverting alone keeps out of the matrix.
+            let negative = IDENTITY.map(|v| 255 - v);
+            return if bytes == 3 {
+                self.bytes(0, &[negative])
+            } else {
+                let mut tables = [IDENTITY; 4];
+                for offset in offsets {
+                    tables[offset] = negative;
+                }
+                self.bytes(0, &tables)
+            };
+        }
+        let kind = PlaneKind::Matrix(Box::new(op));
+        Some(Step::Plane {
+            plane: 0,
+            op: PlaneOp {
+                isa: self.isa,
+                unit: bytes,
+                kind,
+            },
+        })
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A frame copied from where it lies to where it should: the one copy that is made where one
+//! must be.
+
+use super::apply::{Error, WINDOW_PAGES};
+use super::geometry::{self, Plane};
+use super::walk::{Cut, Placed};
+use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
+use crate::memory::{self, How, OpenMemories};
+use gst_video::VideoInfo;
+use smallvec::SmallVec;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Copies the pixels of a frame, row by row, from brackets for reading into brackets for
+/// writing, with one window of each in hand. Returns the number of bytes.
+///
+/// # Errors
+/// [`Error`]; the destination then holds nothing that can be shown.
+pub fn copy(
+    source: &gst::BufferRef,
+    destination: &gst::BufferRef,
+    info: &VideoInfo,
+    fence_timeout: Option<Duration>,
+    counters: &Arc<Counters>,
+) -> Result<u64, Error> {
+    let shapes = geometry::shapes_to_copy(info)?;
+    let from = geometry::planes(source, info, &shapes)?;
+    let to = geometry::planes(destination, info, &shapes)?;
+    let how = How {
+        options: Options {
+            fence_timeout,
+            pages: None,
+            counters: Arc::clone(counters),
+        },
+        ..How::default()
+    };
+    let memories = |planes: &[Plane]| -> SmallVec<[usize; 4]> {
+        planes.iter().map(|plane| plane.memory).collect()
+    };
+    memory::with_memories(
+        destination,
+        &memories(&to),
+        &how,
+        |to_memories: &mut OpenMemories<'_, '_, WriteOnly>| {
+            memory::with_memories(
+                source,
+                &memories(&from),
+                &how,
+                |from_memories: &mut OpenMemories<'_, '_, ReadOnly>| {
+                    let mut bytes = 0;
+                    for (from, to) in from.iter().zip(&to) {
+                        let from = place(from_memories, *from);
+                        let to = place(to_memories, *to);
+                        bytes += copy_plane(from_memories, &from, to_memories, &to)?;
+                    }
+                    Ok(bytes)
+                },
+            )
+        },
+    )
+}
+
+fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {
+    let place = open.place(plane.memory);
+    Placed {
+        member: place.member,
+        start: place.offset + plane.offset,
+        plane,
+    }
+}
+
+fn copy_plane(
+    from_memories: &mut OpenMemories<'_, '_, ReadOnly>,
+    from: &Placed,
+    to_memories: &mut OpenMemories<'_, '_, WriteOnly>,
+    to: &Placed,
+) -> Result<u64, Error> {
+    let cut = Cut {
+        page: page_size(),
+        pages: WINDOW_PAGES,
+    };
+    let mut bytes = 0;
+    for pages in to.windows(cut) {
+        let window = pages.start * cut.page..pages.end * cut.page;
+        let mut pieces = pieces(to, from, window.clone()).peekable();
+        let Some(first) = pieces.peek().cloned() else {
+            continue;
+        };
+        let last = pieces.last().unwrap_or_else(|| first.clone());
+        let from_page = first.1.start / cut.page;
+        let from_pages = from_page..last.1.end.div_ceil(cut.page);
+        let mut result = Ok(());
+        to_memories.lend(to.member, pages, |target| {
+            result = from_memories.lend(from.member, from_pages, |origin| {
+                for (to_bytes, from_bytes) in self::pieces(to, from, window.clone()) {
+                    bytes += to_bytes.len() as u64;
+                    let from_bytes = from_bytes.start - from_page * cut.page
+                        ..from_bytes.end - from_page * cut.page;
+                    let to_bytes = to_bytes.start - window.start..to_bytes.end - window.start;
+                    target[to_bytes].copy_from_slice(&origin[from_bytes]);
+                }
+            });
+        })?;
+        result?;
+    }
+    Ok(bytes)
+}
+
+/// The pieces of rows of `to` that lie in `window`, and the same pieces of `from`.
+fn pieces(
+    to: &Placed,
+    from: &Placed,
+    window: Range<usize>,
+) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let (to, from) = (*to, *from);
+    to.rows_in(&window).filter_map(move |row| {
+        let start = to.row(row).max(window.start);
+        let end = (to.row(row) + to.plane.whole).min(window.end);
+        let skipped = start - to.row(row);
+        (start < end).then(|| {
+            let from_start = from.row(row) + skipped;
+            (start..end, from_start..from_start + (end - start))
+        })
+    })
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Video frames: from caps to pixel formats, from metas to planes that are proven to lie within
+//! their memory, from planes to page windows and the row pieces in them.
+
+mod apply;
+mod caps;
+mod copies;
+mod copy;
+mod geometry;
+mod walk;
+
+pub use apply::{Error, Work, apply};
+pub use caps::{
+    FORMATS, Frames, copy_template_caps, is_dma_buf_caps, pad_templates, template_caps,
+    with_dma_bufs,
+};
+pub use copies::{Copies, Gate, Terms};
+pub use copy::copy;
+pub use geometry::{GeometryError, Plane, Shape, planes, shapes, shapes_to_copy};

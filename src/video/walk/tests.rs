@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Windows of small pages over plain bytes.
+
+use super::*;
+use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
+
+/// Members of plain bytes, lent as pages of a small size.
+struct Bytes {
+    members: Vec<Vec<u8>>,
+    page: usize,
+    lent: Vec<(usize, Range<usize>)>,
+}
+
+impl Bytes {
+    fn range(&self, run: &Run) -> Range<usize> {
+        let end = self.members[run.0].len();
+        (run.1.start * self.page).min(end)..(run.1.end * self.page).min(end)
+    }
+}
+
+impl Lend for Bytes {
+    type Error = ();
+
+    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), ()> {
+        let range = self.range(&run);
+        work(&mut self.members[run.0][range]);
+        self.lent.push(run);
+        Ok(())
+    }
+
+    fn two(
+        &mut self,
+        first: Run,
+        second: Run,
+        work: impl FnOnce(&mut [u8], &mut [u8]),
+    ) -> Result<(), ()> {
+        let (one, other) = (self.range(&first), self.range(&second));
+        if first.0 == second.0 {
+            assert!(one.end <= other.start || other.end <= one.start, "overlap");
+            let [one, other] = self.members[first.0]
+                .get_disjoint_mut([one, other])
+                .map_err(|_| ())?;
+            work(one, other);
+        } else {
+            let [a, b] = self
+                .members
+                .get_disjoint_mut([first.0, second.0])
+                .map_err(|_| ())?;
+            work(&mut a[one], &mut b[other]);
+        }
+        self.lent.extend([first, second]);
+        Ok(())
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+const ADJUST: Adjust = Adjust {
+    brightness: 0.1,
+    contrast: 1.3,
+    invert: true,
+    ..Adjust::identity()
+};
+
+fn placed(
+    format: Format,
+    number: usize,
+    width: usize,
+    height: usize,
+    start: usize,
+    stride: usize,
+) -> Placed {
+    let layout = &format.planes()[number];
+    Placed {
+        member: 0,
+        start,
+        plane: Plane {
+            memory: 0,
+            offset: 0,
+            stride,
+            rows: layout.rows(height),
+            whole: layout.whole_units(width) * layout.unit(),
+            unit: layout.unit(),
+            partial: layout.partial_unit(width),
+        },
+    }
+}
+
+/// The same work done row by row on the whole buffer at once, units of a row's end apart.
+fn expected(bytes: &[u8], placed: &Placed, op: &PlaneOp) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for row in 0..placed.plane.rows {
+        let start = placed.row(row);
+        let whole = start + placed.plane.whole;
+        op.apply(
+            &mut bytes[start..whole],
+            std::iter::once(0..placed.plane.whole),
+        );
+        for (byte, mask) in placed.plane.partial.unwrap_or(&[]).iter().enumerate() {
+            if *mask != 0 {
+                let mut unit: Vec<u8> = vec![0; placed.plane.unit];
+                unit[byte] = bytes[whole + byte];
+                op.apply(&mut unit, std::iter::once(0..placed.plane.unit));
+                bytes[whole + byte] = unit[byte];
+            }
+        }
+    }
+    bytes
+}
+
+fn plane_op(plan: &FramePlan, number: usize) -> Option<&PlaneOp> {
+    plan.steps().iter().find_map(|step| match step {
+        Step::Plane { plane, op } if *plane == number => Some(op),
+        _ => None,
+    })
+}
+
+#[test]
+fn windows_of_any_size_give_the_same_bytes() {
+    for &format in Format::ALL {
+        let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+        for (number, layout) in format.planes().iter().enumerate() {
+            let Some(op) = plane_op(&plan, number) else {
+                continue;
+            };
+            for (width, height, padding, start) in [
+                (7, 5, 0, 0),
+                (7, 5, 3, 5),
+                (16, 3, 0, 1),
+                (1, 1, 0, 2),
+                (33, 9, 29, 16),
+            ] {
+                let row = layout.row_bytes(width).unwrap();
+                let placed = placed(format, number, width, height, start, row + padding);
+                let before = noise(placed.end() + 40);
+                let after = expected(&before, &placed, op);
+                for (page, pages) in [(16, 1), (16, 3), (32, 1), (64, 2), (4096, 64), (17, 1)] {
+                    let mut memory = Bytes {
+                        members: vec![before.clone()],
+                        page,
+                        lent: Vec::new(),
+                    };
+                    let count = plane(&mut memory, &placed, op, Cut { page, pages }).unwrap();
+                    assert_eq!(
+                        memory.members[0], after,
+                        "{format:?} plane {number}, {width}x{height}, padding {padding}, \
+                         start {start}, pages of {page}, windows of {pages}"
+                    );
+                    let touched = start / page..placed.end().div_ceil(page);
+                    assert_eq!(count, touched.len() as u64);
+                    let lent = memory.lent.iter();
+                    assert!(lent.clone().all(|run| run.1.len() <= pages));
+                    assert!(
+                        lent.clone()
+                            .all(|run| run.1.start >= touched.start && run.1.end <= touched.end)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_planes_walked_together_meet_byte_for_byte() {
+    let turned = Adjust {
+        hue: 0.3,
+        ..Adjust::identity()
+    };
+    let plan = FramePlan::new(Format::I420, Levels::Limited, &turned);
+    let (first, second, op) = plan
+        .steps()
+        .iter()
+        .find_map(|step| match step {
+            Step::Pair { first, second, op } => Some((*first, *second, op)),
+            Step::Plane { .. } => None,
+        })
+        .unwrap();
+    // One behind the other, side by side in the same rows, the second first, in two members.
+    let layouts: [(usize, usize, usize, usize); 6] = [
+        (0, 9, 200, 9),
+        (3, 20, 13, 20),
+        (300, 11, 7, 17),
+        (0, 16, 1000, 32),
+        (5, 9, 50, 9),
+        (0, 9, 45, 9),
+    ];
+    for (start, stride, other_start, other_stride) in layouts {
+        for members in [[0, 0], [0, 1]] {
+            let mut one = placed(Format::I420, first, 18, 10, start, stride);
+            let mut other = placed(Format::I420, second, 18, 10, other_start, other_stride);
+            [one.member, other.member] = members;
+            let before = [noise(2000), noise(2001)];
+            let mut after = before.clone();
+            for row in 0..one.plane.rows {
+                let mut left = after[one.member][one.row(row)..][..9].to_vec();
+                let mut right = after[other.member][other.row(row)..][..9].to_vec();
+                let span = PairSpan {
+                    first: 0,
+                    second: 0,
+                    len: 9,
+                };
+                op.apply(&mut left, &mut right, std::iter::once(span));
+                after[one.member][one.row(row)..][..9].copy_from_slice(&left);
+                after[other.member][other.row(row)..][..9].copy_from_slice(&right);
+            }
+            for (page, pages) in [(16, 1), (16, 2), (64, 1), (4096, 4)] {
+                let mut memory = Bytes {
+                    members: before.to_vec(),
+                    page,
+                    lent: Vec::new(),
+                };
+                pair(&mut memory, &one, &other, op, Cut { page, pages }).unwrap();
+                assert_eq!(
+                    memory.members, after,
+                    "{start} {stride} {other_start} {other_stride}, members {members:?}, \
+                     pages of {page}, windows of {pages}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `auto` takes the first exporter that works, the next when it no longer does, and tells
+//! which it took and why the others were not.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use gst::prelude::*;
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters::{Kind, Request, Rows};
+use gstdmabufcpu::dmabuf::page_size;
+use gstdmabufcpu::memory::{Pool, Source};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use support::device::{self, Standin, is_dma_buf, source};
+use support::frame::info;
+
+const REQUEST: Request<'static> = Request {
+    size: 10_000,
+    rows: None,
+    name: "fallback",
+};
+
+/// One that cannot be opened.
+fn closed(kind: Kind, name: &'static str) -> Standin {
+    Standin {
+        opens: false,
+        ..Standin::new(kind, name)
+    }
+}
+
+fn kinds(source: &Source, number: usize) -> Vec<bool> {
+    let mut kinds = Vec::new();
+    for _ in 0..number {
+        kinds.push(is_dma_buf(&source.allocate(&REQUEST).unwrap().memory));
+    }
+    kinds
+}
+
+/// Exporter and whether it failed, as `Source::report` has it.
+fn report(source: &Source) -> Vec<(String, bool)> {
+    let tried = source.report().into_iter();
+    tried
+        .map(|tried| (tried.exporter, tried.failure.is_some()))
+        .collect()
+}
+
+fn said(name: &str, failed: bool) -> (String, bool) {
+    (name.to_owned(), failed)
+}
+
+#[test]
+fn first_that_opens_is_taken_and_kept() {
+    device::keep_log();
+    let source = source(vec![
+        closed(Kind::DmaHeap, "closed heap"),
+        Standin::new(Kind::Udmabuf, "open"),
+        Standin::new(Kind::Memfd, "files"),
+    ]);
+    assert_eq!(source.in_use(), None, "nothing was asked for yet");
+    assert!(source.can_be_opened());
+    let _ = device::logged_here();
+    assert_eq!(kinds(&source, 20), [true; 20]);
+    assert_eq!(source.in_use(), Some(Kind::Udmabuf));
+    assert_eq!(
+        report(&source),
+        [said("closed heap", true), said("open", false)]
+    );
+    let lines: Vec<String> = device::logged_here()
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    assert_eq!(lines.len(), 2, "once, not per buffer: {lines:?}");
+    assert!(lines[0].starts_with("not using closed heap: opening closed heap failed: "));
+    assert!(lines[0].ends_with("use fewer buffers"), "{lines:?}");
+    assert_eq!(lines[1], "allocating from open");
+}
+
+#[test]
+fn exporter_that_runs_out_in_mid_stream_is_followed_by_the_next() {
+    device::keep_log();
+    let source = source(vec![
+        Standin::new(Kind::DmaHeap, "small").with(3),
+        closed(Kind::Udmabuf, "closed"),
+        Standin::new(Kind::Memfd, "files"),
+    ]);
+    let _ = device::logged_here();
+    let first: Vec<_> = (0..3)
+        .map(|_| source.allocate(&REQUEST).unwrap().memory)
+        .collect();
+    assert_eq!(source.in_use(), Some(Kind::DmaHeap));
+    assert_eq!(device::logged_here().len(), 1);
+    assert_eq!(kinds(&source, 5), [false; 5]);
+    assert_eq!(source.in_use(), Some(Kind::Memfd));
+    assert_eq!(
+        report(&source),
+        [
+            said("small", true),
+            said("closed", true),
+            said("files", false)
+        ]
+    );
+    let lines = device::logged_here();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(
+        lines[0]
+            .text
+            .starts_with("not using small: allocating from small failed")
+    );
+    assert!(
+        lines[1]
+            .text
+            .starts_with("not using closed: opening closed failed")
+    );
+    assert_eq!(lines[2].text, "allocating from files");
+    // What was given before is as good as it was.
+    for mut memory in first {
+        assert!(is_dma_buf(&memory));
+        memory.get_mut().unwrap().map_writable().unwrap().fill(1);
+    }
+}
+
+#[test]
+fn when_all_are_exhausted_the_error_names_each_and_memory_can_be_had_again_later() {
+    let heap = Arc::new(Standin::new(Kind::DmaHeap, "the heap").with(1));
+    let other = Arc::new(Standin::new(Kind::Udmabuf, "the other").with(1));
+    support::init();
+    let source = Source::of(vec![Arc::clone(&heap) as _, Arc::clone(&other) as _]);
+    assert_eq!(kinds(&source, 2), [true; 2]);
+    let error = source.allocate(&REQUEST).unwrap_err().to_string();
+    assert!(
+        error.contains("no exporter gave a buffer of 10000 bytes"),
+        "{error}"
+    );
+    for name in ["the heap", "the other"] {
+        let asked = format!("allocating from {name} failed");
+        assert_eq!(error.matches(&asked).count(), 1, "{error}");
+    }
+    other.left.store(2, Relaxed);
+    assert_eq!(kinds(&source, 2), [true; 2]);
+    assert_eq!(heap.given.load(Relaxed), 1);
+}
+
+#[test]
+fn forced_exporter_has_no_substitute() {
+    let source = source(vec![Standin::new(Kind::DmaHeap, "the only").with(1)]);
+    assert!(source.allocate(&REQUEST).is_ok());
+    let error = source.allocate(&REQUEST).unwrap_err().to_string();
+    assert!(
+        error.starts_with("allocating from the only failed: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn memory_belongs_to_the_allocator_of_the_exporter_that_gave_it() {
+    let heap = Arc::new(Standin::new(Kind::DmaHeap, "first heap").with(1));
+    let other = Arc::new(Standin::new(Kind::DmaHeap, "second heap"));
+    support::init();
+    let source = Source::of(vec![heap as _, Arc::clone(&other) as _]);
+    let _first = source.allocate(&REQUEST).unwrap();
+    let second = source.allocate(&REQUEST).unwrap().memory;
+    assert_eq!(other.given.load(Relaxed), 1);
+    // The copy comes from where the memory did: the first has nothing left.
+    let copy = second.copy();
+    assert!(is_dma_buf(&copy));
+    assert_eq!(other.given.load(Relaxed), 2);
+}
+
+#[test]
+fn rows_are_asked_of_the_exporter_that_is_fallen_back_on() {
+    let pitched = Standin {
+        pitch: 1024,
+        ..Standin::new(Kind::DrmDumb, "pitched")
+    };
+    let source = source(vec![Standin::new(Kind::DmaHeap, "plain").with(1), pitched]);
+    let request = Request {
+        rows: Some(Rows {
+            bytes: 100,
+            count: 100,
+        }),
+        ..REQUEST
+    };
+    assert_eq!(source.allocate(&request).unwrap().pitch, None);
+    let made = source.allocate(&request).unwrap();
+    assert_eq!(made.pitch, Some(1024));
+    assert!(made.memory.size() >= 102_400);
+    assert_eq!(made.memory.size() % page_size(), 0);
+}
+
+#[test]
+fn pool_falls_back_in_mid_stream_and_loses_no_frame() {
+    let info = info(VideoFormat::I420, 66, 34);
+    let source = source(vec![
+        Standin::new(Kind::DmaHeap, "small").with(3),
+        Standin::new(Kind::Memfd, "files"),
+    ]);
+    let caps = info.to_caps().unwrap();
+    let pool = Pool::for_caps(source, None, &caps, 0, true).unwrap();
+    pool.set_active(true).unwrap();
+    let mut frames = Vec::new();
+    for number in 0..8u8 {
+        let mut frame = pool.acquire_buffer(None).unwrap();
+        let map = frame.get_mut().unwrap().map_writable();
+        map.unwrap().fill(number);
+        frames.push(frame);
+    }
+    for (number, frame) in frames.iter().enumerate() {
+        assert_eq!(is_dma_buf(frame.peek_memory(0)), number < 3);
+        let map = frame.map_readable().unwrap();
+        assert!(map.iter().all(|byte| usize::from(*byte) == number));
+    }
+    drop(frames);
+    pool.set_active(false).unwrap();
+}
+
+#[test]
+fn exhausted_pool_posts_one_error_of_the_element_and_keeps_the_frames_in_flight() {
+    let info = info(VideoFormat::I420, 66, 34);
+    let source = source(vec![Standin::new(Kind::DmaHeap, "tiny").with(2)]);
+    let owner = gst::ElementFactory::make("identity").build().unwrap();
+    let bus = gst::Bus::new();
+    owner.set_bus(Some(&bus));
+    let caps = info.to_caps().unwrap();
+    let pool = Pool::for_caps(source, Some(&owner), &caps, 0, true).unwrap();
+    pool.set_active(true).unwrap();
+    let frames = [(); 2].map(|()| pool.acquire_buffer(None).unwrap());
+    assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
+    let messages: Vec<gst::Message> = bus.iter().collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let gst::MessageView::Error(error) = messages[0].view() else {
+        panic!("{messages:?}");
+    };
+    assert_eq!(messages[0].src(), Some(owner.upcast_ref()));
+    assert!(error.error().matches(gst::ResourceError::NoSpaceLeft));
+    let text = error.error().message().to_owned();
+    assert!(text.contains("allocating from tiny failed"), "{text}");
+    assert!(text.contains("use fewer buffers"), "{text}");
+    let [first, second] = frames;
+    assert!(first.map_readable().is_ok());
+    // What comes back is handed out again: nothing new is needed.
+    drop(second);
+    assert!(pool.acquire_buffer(None).is_ok());
+    pool.set_active(false).unwrap();
+}
+
+#[test]
+fn users_order_is_kept_by_the_elements() {
+    // The variable is read where it is needed, so it can be set only for another process.
+    const ROLE: &str = "DMABUFCPU_TEST_ORDER";
+    let Ok(expected) = std::env::var(ROLE) else {
+        for (order, expected) in [
+            ("memfd", "memfd"),
+            ("memfd,dma-heap,udmabuf", "memfd"),
+            (" , nonsense,memfd", "memfd"),
+            ("", "none"),
+            ("nonsense", "none"),
+        ] {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "users_order_is_kept_by_the_elements",
+                    "--nocapture",
+                ])
+                .env(ROLE, expected)
+                .env("DMABUFCPU_ALLOCATORS", order)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "{order:?}: {text}");
+        }
+        return;
+    };
+    support::init();
+    for factory in ["dmabufupload", "dmabuffilter invert=true"] {
+        let pipeline = gst::parse::launch(&format!(
+            "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=66,height=34 \
+             ! {factory} name=element ! fakesink"
+        ));
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let bus = pipeline.bus().unwrap();
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds)
+            .unwrap();
+        let element = pipeline.by_name("element").unwrap();
+        let stats: gst::Structure = element.property("stats");
+        assert_eq!(stats.get::<&str>("allocator"), Ok(&*expected), "{stats}");
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
+}

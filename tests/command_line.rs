@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The plugin as users meet it: `gst-inspect-1.0` and `gst-launch-1.0`.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder with the plugin under test, those that the lines need, and a registry of its own.
+struct Plugins(PathBuf);
+
+impl Plugins {
+    /// `None`, with a word why, where the tools are missing.
+    fn new(name: &str, wanted: &[&str]) -> Option<Self> {
+        support::init();
+        for tool in ["gst-inspect-1.0", "gst-launch-1.0"] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                println!("SKIPPED: no {tool} (gstreamer1.0-tools)");
+                return None;
+            }
+        }
+        let name = format!("dmabufcpu-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let plugins = Self(folder);
+        let link = |from: &Path| {
+            let to = plugins.0.join(from.file_name().unwrap());
+            std::os::unix::fs::symlink(from, to).unwrap();
+        };
+        link(&library());
+        for plugin in wanted {
+            let found = gst::Registry::get().find_plugin(plugin);
+            let Some(file) = found.and_then(|plugin| plugin.filename()) else {
+                println!("SKIPPED: no GStreamer plugin {plugin}");
+                return None;
+            };
+            link(&file);
+        }
+        Some(plugins)
+    }
+
+    fn command(&self, tool: &str) -> Command {
+        let mut command = Command::new(tool);
+        command
+            .env("GST_PLUGIN_PATH", &self.0)
+            .env("GST_PLUGIN_SYSTEM_PATH", "")
+            .env("GST_REGISTRY", self.0.join("registry.bin"))
+            .env("G_DEBUG", "fatal-criticals")
+            .env("NO_COLOR", "1")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("GST_DEBUG")
+            .env_remove("GST_PLUGIN_PATH_1_0")
+            .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0");
+        command
+    }
+
+    fn inspect(&self, what: &str) -> String {
+        let output = self.command("gst-inspect-1.0").arg(what).output().unwrap();
+        clean(what, &output)
+    }
+
+    fn launch(&self, line: &str) -> Output {
+        let mut command = self.command("gst-launch-1.0");
+        command.arg("-q").args(line.split_whitespace());
+        command.output().unwrap()
+    }
+}
+
+impl Drop for Plugins {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The shared library that was built with this test.
+fn library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folders = test.ancestors().skip(1).take(2);
+    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
+    files.find(|file| file.exists()).unwrap_or_else(|| {
+        panic!(
+            "no libgstdmabufcpu.so beside {}: cargo build",
+            test.display()
+        )
+    })
+}
+
+/// The output of a command that did well and had nothing to complain of.
+fn clean(what: &str, output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{what}: {} {stderr}",
+        output.status
+    );
+    assert_eq!(stderr, "", "{what}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn inspect_of_the_plugin_tells_what_it_is() {
+    let Some(plugins) = Plugins::new("inspect-plugin", &[]) else {
+        return;
+    };
+    let page = plugins.inspect("dmabufcpu");
+    for line in [
+        "Name                     dmabufcpu",
+        "License                  MPL-2.0",
+        "Source module            gst-plugin-dmabufcpu",
+        "dmabuffilter: dma-buf CPU filter",
+    ] {
+        assert!(page.contains(line), "{line} is missing in: {page}");
+    }
+}
+
+#[test]
+fn inspect_of_the_filter_tells_every_property_and_both_kinds_of_caps() {
+    let Some(plugins) = Plugins::new("inspect-filter", &[]) else {
+        return;
+    };
+    let page = plugins.inspect("dmabuffilter");
+    for (name, type_and_default) in [
+        (
+            "brightness",
+            "Double. Range:              -1 -               1 Default:               0",
+        ),
+        (
+            "contrast",
+            "Double. Range:               0 -               2 Default:               1",
+        ),
+        (
+            "saturation",
+            "Double. Range:               0 -               2 Default:               1",
+        ),
+        (
+            "hue",
+            "Double. Range:              -1 -               1 Default:               0",
+        ),
+        (
+            "gamma",
+            "Double. Range:            0.01 -              10 Default:               1",
+        ),
+        ("invert", "Boolean. Default: false"),
+        (
+            "window-pages",
+            "Unsigned Integer. Range: 0 - 4294967295 Default: 0",
+        ),
+        ("sync-scope", "Default: 0, \"frame\""),
+        ("map-mode", "Default: 0, \"persistent\""),
+        ("fence-timeout", "Default: 1000000000"),
+        ("copy-policy", "Default: 0, \"copy\""),
+        ("allocator", "Default: 0, \"auto\""),
+        ("device", "String. Default: null"),
+        ("stats", "Boxed pointer of type \"GstStructure\""),
+    ] {
+        let start = format!("  {name:<20}: ");
+        let mut lines = page.lines().skip_while(|line| !line.starts_with(&start));
+        assert!(lines.next().is_some(), "{name} is missing in: {page}");
+        let entry: Vec<&str> = lines
+            .take_while(|line| line.starts_with("      "))
+            .collect();
+        let entry = entry.join("\n");
+        assert!(
+            entry.contains(type_and_default),
+            "{type_and_default} is missing in: {entry}"
+        );
+    }
+    for template in ["SINK template: 'sink'", "SRC template: 'src'"] {
+        let (_, rest) = page.split_once(template).unwrap();
+        let caps = rest.split("template:").next().unwrap();
+        assert!(caps.contains("video/x-raw(memory:DMABuf)\n"), "{caps}");
+        assert!(caps.contains("video/x-raw\n"), "{caps}");
+        for format in [
+            "NV12", "I420", "YUY2", "UYVY", "GRAY8", "BGRx", "RGBx", "BGRA", "RGBA", "BGR", "RGB",
+        ] {
+            let format = format!("(string){format}");
+            let listed = |end| caps.matches(&format!("{format}{end}")).count();
+            assert_eq!(listed(",") + listed(" }"), 2, "{format} in {caps}");
+        }
+    }
+}
+
+const NEEDED: [&str; 2] = ["coreelements", "videotestsrc"];
+
+#[test]
+fn lines_run_to_the_end_without_a_complaint() {
+    let Some(plugins) = Plugins::new("launch", &NEEDED) else {
+        return;
+    };
+    for line in [
+        "videotestsrc num-buffers=20 ! dmabuffilter ! fakesink",
+        "videotestsrc num-buffers=20 ! dmabuffilter invert=true ! fakesink",
+        "videotestsrc num-buffers=20 ! dmabuffilter brightness=0.1 contrast=1.2 saturation=0.5 \
+         hue=0.1 gamma=1.8 invert=true window-pages=3 sync-scope=window map-mode=frame ! fakesink",
+        "videotestsrc num-buffers=20 ! dmabuffilter gamma=1.8 ! dmabuffilter invert=true ! fakesink",
+        "videotestsrc num-buffers=20 ! tee name=t t. ! queue ! fakesink \
+         t. ! queue ! dmabuffilter invert=true ! fakesink",
+        "videotestsrc num-buffers=20 ! tee name=t t. ! queue ! fakesink \
+         t. ! queue ! dmabuffilter invert=true copy-policy=skip ! fakesink",
+        "videotestsrc num-buffers=5 ! video/x-raw,format=BGR,width=1367,height=3 \
+         ! dmabuffilter hue=0.5 window-pages=1 ! fakesink",
+    ] {
+        clean(line, &plugins.launch(line));
+    }
+}
+
+#[test]
+fn negative_of_the_negative_is_the_picture() {
+    let Some(plugins) = Plugins::new("negative", &NEEDED) else {
+        return;
+    };
+    let picture = |filters: &str| {
+        let file = plugins.0.join("picture");
+        let line = format!(
+            "videotestsrc num-buffers=2 pattern=smpte100 ! video/x-raw,format=I420,width=320,height=240 {filters} \
+             ! filesink location={}",
+            file.display()
+        );
+        clean(&line, &plugins.launch(&line));
+        std::fs::read(&file).unwrap()
+    };
+    let plain = picture("");
+    let negative = picture("! dmabuffilter invert=true");
+    assert_eq!(plain.len(), negative.len());
+    // Luma of the first pixel, mirrored between 16 and 235.
+    assert_eq!(negative[0], 251 - plain[0]);
+    assert_ne!(plain, negative);
+    let twice = picture("! dmabuffilter invert=true ! dmabuffilter invert=true");
+    assert!(plain == twice, "the negative of the negative differs");
+}
+
+#[test]
+fn format_that_cannot_be_filtered_is_refused() {
+    let Some(plugins) = Plugins::new("refused", &NEEDED) else {
+        return;
+    };
+    let line = "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true \
+                ! fakesink";
+    let output = plugins.launch(line);
+    assert!(!output.status.success());
+    assert!(output.status.code().is_some(), "an error, not a crash");
+}
+
+#[test]
+fn leaks_tracer_finds_nothing_alive_at_the_end() {
+    let wanted = ["coreelements", "videotestsrc", "coretracers"];
+    let Some(plugins) = Plugins::new("leaks", &wanted) else {
+        return;
+    };
+    let run = |line: &str| {
+        let mut command = plugins.command("gst-launch-1.0");
+        command
+            .arg("-q")
+            .args(line.split_whitespace())
+            .env("GST_TRACERS", "leaks")
+            .env("GST_DEBUG", "GST_TRACER:7")
+            .env("GST_DEBUG_NO_COLOR", "1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{line}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for filter in [
+        "invert=true",
+        "invert=true map-mode=frame sync-scope=window",
+        "",
+    ] {
+        let line = format!(
+            "videotestsrc num-buffers=10 ! tee name=t t. ! queue ! fakesink \
+             t. ! queue ! dmabuffilter {filter} ! fakesink"
+        );
+        let report = run(&line);
+        assert!(report.contains("leaks"), "the tracer is there: {report}");
+        let alive = |line: &&str| line.contains("object-alive,") && !line.contains("format string");
+        let alive: Vec<&str> = report.lines().filter(alive).collect();
+        assert_eq!(alive, [""; 0]);
+    }
+}

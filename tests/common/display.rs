@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the tests of pools in the emulated machine share: a picture that is known, the way to
+//! the display, and brackets of any direction.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+
+use crate::common::picture::Picture;
+use crate::common::pipeline::{self, Line};
+use crate::common::probes::Probes;
+use crate::common::testbed::Testbed;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const FRAMES: u64 = 30;
+pub(crate) const BYTES: u64 = 1024 * 768 * 4;
+pub(crate) const CAPS: &str = "video/x-raw,format=BGRx,width=1024,height=768";
+/// A still picture of which no two rows or columns are alike.
+pub(crate) const PATTERN: &str = "pattern=zone-plate kx2=20 ky2=20 kt=0";
+// A frame that is dropped for lateness is not imported.
+pub(crate) const DISPLAY: &str = "kmssink driver-name=cirrus force-modesetting=true sync=false";
+/// Every allocator of dma-bufs, by the names that users type.
+pub(crate) const ALLOCATORS: [&str; 3] = ["dma-heap", "udmabuf", "drm-dumb"];
+
+/// What `videotestsrc` shows.
+pub(crate) fn pattern() -> Picture {
+    let line = Line::new(&format!(
+        "videotestsrc num-buffers=1 {PATTERN} ! {CAPS} ! fakesink name=sink sync=false"
+    ));
+    line.run();
+    let picture = Picture::from_bgrx(&line.last_frame());
+    assert!(picture.varies_both_ways());
+    picture
+}
+
+/// What the first camera sees.
+pub(crate) fn scene() -> Picture {
+    scene_of("v4l2src")
+}
+
+/// What a camera sees.
+pub(crate) fn scene_of(source: &str) -> Picture {
+    let line = Line::new(&format!(
+        "{source} num-buffers=5 ! {CAPS} ! fakesink name=sink sync=false"
+    ));
+    line.run();
+    Picture::from_bgrx(&line.last_frame())
+}
+
+/// Checks that each START was followed by the END of the same buffer and direction before its
+/// next, none lost; the number of brackets by direction (1 reading, 2 writing, 3 both).
+#[track_caller]
+pub(crate) fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
+    const END: u64 = 4;
+    assert_eq!(probes.count("lost"), 0, "events were lost");
+    let mut open: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut number = BTreeMap::new();
+    for (inode, flags) in &probes.syncs {
+        let direction = flags & 3;
+        assert!(direction != 0 && flags & !7 == 0, "flags {flags}");
+        let started = open.entry(*inode).or_default();
+        if flags & END == 0 {
+            assert!(started.is_empty(), "START of {inode} within its bracket");
+            started.push(direction);
+            *number.entry(direction).or_insert(0) += 1;
+        } else {
+            assert_eq!(
+                started.pop(),
+                Some(direction),
+                "END of {inode} without START"
+            );
+        }
+    }
+    assert!(open.values().all(Vec::is_empty), "never ended: {open:?}");
+    number
+}
+
+/// Runs a line to its end, in which the element called `filter` leaves every frame where it is;
+/// checks the picture, that nothing was copied, and that the display imported each buffer once.
+/// The kernel's record and the buffers.
+pub(crate) fn show(
+    testbed: &Testbed,
+    description: &str,
+    expected: &Picture,
+    name: &str,
+) -> (Line, Probes, BTreeSet<u64>) {
+    let line = Line::new(description);
+    let _ = pipeline::copies();
+    testbed.reset_probes();
+    line.run();
+    let probes = testbed.probes();
+    let shown = testbed.shot(name);
+    shown.assert_like(expected, 2, name);
+    let source = if description.starts_with("videotestsrc") {
+        FRAMES
+    } else {
+        0
+    };
+    assert_only_the_source_copies(source, name);
+    let inodes = line.assert_same_memories(FRAMES as usize);
+    assert!((1..=32).contains(&inodes.len()), "{name}: {inodes:?}");
+    (line, probes, inodes)
+}
+
+/// Checks that the performance log tells of no copies but so many by `videotestsrc`, which draws
+/// a still pattern once and copies it into each frame.
+#[track_caller]
+pub(crate) fn assert_only_the_source_copies(frames: u64, name: &str) {
+    let copies = pipeline::copies();
+    let drawn = "gst_video_frame_copy_plane: copy plane 0, w:4096 h:768";
+    let (source, others): (Vec<_>, Vec<_>) = copies.into_iter().partition(|l| l.trim() == drawn);
+    assert_eq!(others, [""; 0], "{name}: copies in the log");
+    assert_eq!(source.len() as u64, frames, "{name}: frames drawn");
+}
+
+/// Checks that the display took each of these buffers, once, and no others.
+#[track_caller]
+pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name: &str) {
+    assert_eq!(
+        probes.count("import"),
+        inodes.len() as u64,
+        "{name}: imports"
+    );
+    if name.ends_with("drm-dumb") {
+        // The display's card made them: it need not attach itself.
+        return;
+    }
+    let attached: BTreeSet<u64> = probes.attached.iter().copied().collect();
+    assert!(
+        inodes.is_subset(&attached),
+        "{name}: {attached:?}, not {inodes:?}"
+    );
+}
+
+/// The allocator that an element says it uses.
+pub(crate) fn allocator_of(line: &Line) -> String {
+    use gst::prelude::ObjectExt;
+    let stats: gst::Structure = line.filter.as_ref().unwrap().property("stats");
+    stats.get("allocator").unwrap()
+}

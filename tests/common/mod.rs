@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the tests in the emulated machine share. On other machines each of them says that it
+//! is skipped, and returns.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test uses all
+
+pub(crate) mod picture;
+pub(crate) mod pipeline;
+pub(crate) mod probes;
+pub(crate) mod raw;
+pub(crate) mod testbed;
+
+use std::sync::Once;
+
+/// GStreamer with the plugin under test.
+pub(crate) fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstdmabufcpu::plugin_register_static().unwrap();
+        pipeline::watch_for_copies();
+    });
+}
+
+/// Bytes without a pattern, the same for the same seed.
+pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// A line of progress: the machine is slow, and silence looks like a hang.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    // Past the capture of the test harness.
+    let _ = writeln!(std::io::stdout(), "    {text}");
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The unsafe calls of the tests in the emulated machine: ioctls of vgem, the DRM driver whose
+//! fences a test can attach and signal.
+#![allow(unsafe_code)]
+
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Setter, Updater, opcode};
+
+// include/uapi/drm/drm.h, vgem_drm.h
+const DRM: u8 = b'd';
+const GEM_CLOSE: Opcode = opcode::write::<GemClose>(DRM, 0x09);
+const PRIME_FD_TO_HANDLE: Opcode = opcode::read_write::<PrimeHandle>(DRM, 0x2e);
+const VGEM_FENCE_ATTACH: Opcode = opcode::read_write::<FenceAttach>(DRM, 0x41);
+const VGEM_FENCE_SIGNAL: Opcode = opcode::write::<FenceSignal>(DRM, 0x42);
+/// `VGEM_FENCE_WRITE`: the fence of somebody who writes.
+const FENCE_WRITE: u32 = 1;
+
+#[repr(C)]
+struct GemClose {
+    handle: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+struct PrimeHandle {
+    handle: u32,
+    flags: u32,
+    fd: i32,
+}
+
+#[repr(C)]
+struct FenceAttach {
+    handle: u32,
+    flags: u32,
+    out_fence: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+struct FenceSignal {
+    fence: u32,
+    flags: u32,
+}
+
+/// A descriptor of a memory's dma-buf, for as long as is liked.
+pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
+    let fd = memory.downcast_memory_ref::<gst_allocators::FdMemory>();
+    let fd = fd.unwrap().fd();
+    // SAFETY: the memory owns the descriptor and is borrowed for longer.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_dupfd_cloexec(fd, 0).unwrap()
+}
+
+/// An open vgem node.
+pub(crate) struct Vgem(OwnedFd);
+
+/// A fence on a buffer; it lasts 10 seconds unless it is signalled.
+pub(crate) struct Fence {
+    fence: u32,
+    handle: u32,
+}
+
+impl Vgem {
+    pub(crate) fn open(node: &str) -> Self {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        Self(rustix::fs::open(node, flags, Mode::empty()).unwrap())
+    }
+
+    /// Says, as a device would, that it will write to this buffer, or read it.
+    pub(crate) fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
+        let mut prime = PrimeHandle {
+            handle: 0,
+            flags: 0,
+            fd: buffer.as_raw_fd(),
+        };
+        // SAFETY: the opcode's argument is a `struct drm_prime_handle`, which the kernel reads
+        // and writes.
+        let request = unsafe { Updater::<PRIME_FD_TO_HANDLE, _>::new(&mut prime) };
+        // SAFETY: the request matches its opcode.
+        unsafe { rustix::ioctl::ioctl(&self.0, request) }?;
+        let mut attach = FenceAttach {
+            handle: prime.handle,
+            flags: if writes { FENCE_WRITE } else { 0 },
+            out_fence: 0,
+            pad: 0,
+        };
+        // SAFETY: the opcode's argument is a `struct drm_vgem_fence_attach`, which the kernel
+        // reads and writes.
+        let request = unsafe { Updater::<VGEM_FENCE_ATTACH, _>::new(&mut attach) };
+        // SAFETY: the request matches its opcode.
+        unsafe { rustix::ioctl::ioctl(&self.0, request) }?;
+        Ok(Fence {
+            fence: attach.out_fence,
+            handle: prime.handle,
+        })
+    }
+
+    /// Says that the device is done.
+    pub(crate) fn signal(&self, fence: &Fence) -> Result<(), Errno> {
+        let signal = FenceSignal {
+            fence: fence.fence,
+            flags: 0,
+        };
+        // SAFETY: the opcode's argument is a `struct drm_vgem_fence_signal`, which the kernel
+        // reads.
+        let request = unsafe { Setter::<VGEM_FENCE_SIGNAL, _>::new(signal) };
+        // SAFETY: the request matches its opcode.
+        unsafe { rustix::ioctl::ioctl(&self.0, request) }
+    }
+
+    /// Lets go of the buffer.
+    pub(crate) fn close(&self, fence: &Fence) {
+        let close = GemClose {
+            handle: fence.handle,
+            pad: 0,
+        };
+        // SAFETY: the opcode's argument is a `struct drm_gem_close`, which the kernel reads.
+        let request = unsafe { Setter::<GEM_CLOSE, _>::new(close) };
+        // SAFETY: the request matches its opcode.
+        unsafe { rustix::ioctl::ioctl(&self.0, request) }.unwrap();
+    }
+}

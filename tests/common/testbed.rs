@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The emulated machine: whether this is it, its devices, and its tools on the PATH.
+
+use super::probes::Probes;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) const CAMERA: &str = "/dev/video0";
+pub(crate) const HEAP: &str = "/dev/dma_heap/system";
+pub(crate) const UDMABUF: &str = "/dev/udmabuf";
+/// Stand for whatever node the driver got.
+pub(crate) const CIRRUS: &str = "cirrus";
+pub(crate) const VGEM: &str = "vgem";
+/// Trace events of `testbed-probes`.
+pub(crate) const PROBES: &str = "/sys/kernel/tracing/instances/dmabufcpu/trace";
+pub(crate) const BUFINFO: &str = "/sys/kernel/debug/dma_buf/bufinfo";
+
+/// The machine, for one test at a time: camera, display and probes are there once.
+pub(crate) struct Testbed(#[allow(dead_code)] MutexGuard<'static, ()>);
+
+/// The machine with these devices; `None`, with the reason printed, anywhere else.
+///
+/// # Panics
+/// When this is the machine and a device is missing: nothing may be skipped there.
+pub(crate) fn with(devices: &[&str]) -> Option<Testbed> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    if std::env::var_os("DMABUFCPU_TESTBED").is_none() {
+        eprintln!("skipped: needs the testbed (tests/testbed/run-tests)");
+        return None;
+    }
+    for device in devices {
+        assert!(exists(device), "the testbed has no {device}");
+    }
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    super::init();
+    Some(Testbed(alone))
+}
+
+fn exists(device: &str) -> bool {
+    match device {
+        CIRRUS | VGEM => card(device).is_some(),
+        path => Path::new(path).exists(),
+    }
+}
+
+/// The node (`/dev/dri/card0`) of a DRM driver.
+pub(crate) fn card(driver: &str) -> Option<String> {
+    (0..8).find_map(|number| {
+        let device = std::fs::canonicalize(format!("/sys/class/drm/card{number}/device")).ok()?;
+        // vgem's device has no driver, but its name.
+        let bound = std::fs::canonicalize(device.join("driver")).unwrap_or_default();
+        let named = |path: &Path| path.file_name().is_some_and(|name| name == driver);
+        let node = format!("/dev/dri/card{number}");
+        ((named(&device) || named(&bound)) && Path::new(&node).exists()).then_some(node)
+    })
+}
+
+/// Runs one of the testbed's tools; what it prints.
+fn tool(name: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(name)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(format!("{name} {}: {errors}", arguments.join(" ")))
+    }
+}
+
+impl Testbed {
+    /// Sets a camera up (see `testbed-camera`): the source for it in a pipeline.
+    pub(crate) fn camera(&self, arguments: &str) -> String {
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        let device = tool("testbed-camera", &words).unwrap_or_else(|error| panic!("{error}"));
+        format!(
+            "v4l2src name=source io-mode=dmabuf device={}",
+            device.trim()
+        )
+    }
+
+    /// What the display shows now.
+    pub(crate) fn shot(&self, name: &str) -> super::picture::Picture {
+        tool("testbed-shot", &[name]).unwrap_or_else(|error| panic!("{error}"));
+        let out = std::env::var("TESTBED_OUT").expect("TESTBED_OUT");
+        let file = format!("{out}/{name}.ppm");
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        super::picture::Picture::from_ppm(&bytes)
+    }
+
+    /// Forgets what the kernel recorded so far.
+    pub(crate) fn reset_probes(&self) {
+        Probes::reset();
+    }
+
+    /// What the kernel recorded since.
+    pub(crate) fn probes(&self) -> Probes {
+        Probes::now()
+    }
+
+    /// The same, as the tool counts it.
+    pub(crate) fn counts_by_the_tool(&self) -> String {
+        tool("testbed-probes", &["counts"]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// dma-bufs that there are in the machine: their number and bytes.
+    pub(crate) fn dma_bufs(&self) -> (u64, u64) {
+        let info = std::fs::read_to_string(BUFINFO).unwrap();
+        // Each buffer has a total of its own, of devices.
+        let mut totals = info.lines().filter_map(|line| line.strip_prefix("Total "));
+        let total = totals.find(|total| total.contains(" objects, "));
+        let mut numbers = total
+            .unwrap_or_else(|| panic!("no total in {info}"))
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok());
+        (numbers.next().unwrap(), numbers.next().unwrap())
+    }
+
+    /// Waits until there are no more dma-bufs than that: the kernel frees files a little later.
+    pub(crate) fn assert_dma_bufs(&self, expected: (u64, u64)) {
+        for _ in 0..40 {
+            if self.dma_bufs() == expected {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let info = std::fs::read_to_string(BUFINFO).unwrap();
+        panic!("dma-bufs left over, {expected:?} before:\n{info}");
+    }
+}
+
+/// Descriptors of this process: how many there are of each file or kind.
+pub(crate) fn descriptors() -> BTreeMap<String, isize> {
+    let mut kinds = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let Ok(target) = std::fs::read_link(entry.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy().into_owned();
+        // Numbers change, kinds do not.
+        let kind = target.split(":[").next().unwrap_or(&target);
+        // That of the listing itself comes and goes.
+        if !kind.starts_with("/proc/") {
+            *kinds.entry(kind.to_owned()).or_insert(0) += 1;
+        }
+    }
+    kinds
+}
+
+/// What there is more, or less, of than before.
+pub(crate) fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize> {
+    let mut kinds = descriptors();
+    for (kind, number) in before {
+        *kinds.entry(kind.clone()).or_insert(0) -= number;
+    }
+    kinds.retain(|_, number| *number != 0);
+    kinds
+}
+
+/// Mappings of dma-bufs in this process.
+pub(crate) fn mappings() -> Vec<String> {
+    std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("dmabuf") || line.contains("/dev/video"))
+        .map(str::to_owned)
+        .collect()
+}

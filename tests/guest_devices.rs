@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The emulated machine has what the other guest tests need.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::pipeline::{self, Line};
+use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF, VGEM};
+use gst::prelude::*;
+
+#[test]
+fn every_device_is_there() {
+    let _ = testbed::with(&[CAMERA, CIRRUS, VGEM, HEAP, UDMABUF, PROBES, BUFINFO]);
+}
+
+#[test]
+fn camera_gives_dma_bufs_with_a_still_picture_that_varies_both_ways() {
+    let Some(testbed) = testbed::with(&[CAMERA]) else {
+        return;
+    };
+    let camera = testbed.camera("XR24 640x480");
+    let frame = |number: u32| {
+        let line = Line::new(&format!(
+            "{camera} num-buffers={number} ! video/x-raw,format=BGRx,width=640,\
+             height=480 ! fakesink name=sink sync=false"
+        ));
+        line.run();
+        line.last_frame()
+    };
+    let (first, later) = (frame(1), frame(9));
+    later.assert_is(&first, "the ninth frame");
+    assert!(first.varies_both_ways());
+}
+
+#[test]
+fn probes_see_brackets_and_maps_and_nothing_else_before_them() {
+    let Some(testbed) = testbed::with(&[HEAP, PROBES]) else {
+        return;
+    };
+    testbed.reset_probes();
+    let probes = testbed.probes();
+    probes.assert_brackets(0);
+    probes.assert_mapped_once_each(0);
+    let allocator = gst::Allocator::find(Some("dmabufcpu-dma-heap")).unwrap();
+    let memory = allocator.alloc(10_000, None).unwrap();
+    let memory = memory.into_mapped_memory_readable().unwrap();
+    drop(memory);
+    let probes = testbed.probes();
+    assert_eq!(probes.count("start-read"), 1);
+    assert_eq!(probes.count("end-read"), 1);
+    assert_eq!(probes.count("map"), 1);
+    assert_eq!(probes.count("free"), 1);
+    let tool = testbed.counts_by_the_tool();
+    assert!(
+        probes.is_what_the_tool_says(&tool),
+        "{probes:?}, not\n{tool}"
+    );
+}
+
+#[test]
+fn copies_are_seen_in_the_performance_log() {
+    let Some(_testbed) = testbed::with(&[]) else {
+        return;
+    };
+    let _ = pipeline::copies();
+    let buffer = gst::Buffer::from_mut_slice(vec![1_u8; 5000]);
+    let _copy = buffer.copy_deep().unwrap();
+    let seen = pipeline::copies();
+    assert!(seen.iter().any(|line| line.contains("memcpy")), "{seen:?}");
+}

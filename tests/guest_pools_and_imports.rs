@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The filter's pools in the kernel's own dma-bufs: sources write into them, the camera imports
+//! them, the display shows them, and nothing is copied on the way.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/display.rs"]
+mod display;
+
+use common::say;
+use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
+use display::{ALLOCATORS, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+
+const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
+
+#[test]
+fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let picture = display::pattern();
+    let before = testbed.dma_bufs();
+    for allocator in ALLOCATORS {
+        let name = format!("source-{allocator}");
+        let (line, probes, inodes) = show(
+            &testbed,
+            &format!(
+                "videotestsrc num-buffers={FRAMES} {PATTERN} ! {CAPS} \
+                 ! dmabuffilter name=filter invert=true allocator={allocator} ! {DISPLAY}"
+            ),
+            &picture.negative(),
+            &name,
+        );
+        assert_eq!(display::allocator_of(&line), allocator);
+        line.assert_counts(&[
+            ("frames", FRAMES),
+            ("frames-in-place", FRAMES),
+            ("frames-copied", 0),
+            ("bytes-copied", 0),
+            ("brackets", FRAMES),
+            ("brackets-not-needed", 0),
+            ("maps", inodes.len() as u64),
+        ]);
+        assert_imported_once(&probes, &inodes, &name);
+        // The source's for writing, the filter's for both.
+        let brackets = display::brackets(&probes);
+        assert_eq!(brackets.get(&3), Some(&FRAMES), "{name}: {brackets:?}");
+        assert_eq!(brackets.get(&2), Some(&FRAMES), "{name}: {brackets:?}");
+        assert_eq!(brackets.get(&1), None, "{name}: {brackets:?}");
+        assert_eq!(probes.bracketed(), inodes, "{name}");
+        // The source's mapping and the filter's, each kept.
+        assert_eq!(probes.count("map"), 2 * inodes.len() as u64, "{name}");
+        say(format_args!("{name}: {} buffers", inodes.len()));
+        drop(line);
+        testbed.assert_dma_bufs(before);
+    }
+}
+
+#[test]
+fn camera_imports_each_allocators_buffers_through_the_filter() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    testbed.camera("allocators=0 XR24 1024x768");
+    let scene = display::scene();
+    let before = testbed.dma_bufs();
+    for allocator in ALLOCATORS {
+        let name = format!("camera-{allocator}");
+        let (line, probes, inodes) = show(
+            &testbed,
+            &format!(
+                "v4l2src io-mode=dmabuf-import num-buffers={FRAMES} ! {CAPS} \
+                 ! dmabuffilter name=filter invert=true allocator={allocator} ! {DISPLAY}"
+            ),
+            &scene.negative(),
+            &name,
+        );
+        assert_eq!(display::allocator_of(&line), allocator);
+        line.assert_counts(&[
+            ("frames-in-place", FRAMES),
+            ("frames-copied", 0),
+            ("brackets", FRAMES),
+        ]);
+        assert_imported_once(&probes, &inodes, &name);
+        probes.assert_brackets(FRAMES);
+        assert_eq!(probes.bracketed(), inodes, "{name}");
+        probes.assert_mapped_once_each(inodes.len() as u64);
+        drop(line);
+        testbed.assert_dma_bufs(before);
+    }
+}
+
+#[test]
+fn camera_imports_the_displays_own_pool_through_the_filter() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    testbed.camera("allocators=0 XR24 1024x768");
+    let scene = display::scene();
+    let (line, probes, inodes) = show(
+        &testbed,
+        &format!(
+            "v4l2src io-mode=dmabuf-import num-buffers={FRAMES} ! {CAPS} \
+             ! dmabuffilter name=filter invert=true ! {DISPLAY}"
+        ),
+        &scene.negative(),
+        "displays-own",
+    );
+    // The display's buffers: nothing of ours was needed, and nothing imported by the display.
+    assert_eq!(display::allocator_of(&line), "none");
+    assert_eq!(probes.count("import"), 0);
+    line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
+    probes.assert_brackets(FRAMES);
+    assert_eq!(probes.bracketed(), inodes);
+    probes.assert_mapped_once_each(inodes.len() as u64);
+}
+
+#[test]
+fn source_writes_into_the_displays_own_pool_through_the_filter() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let picture = display::pattern();
+    let (line, probes, _) = show(
+        &testbed,
+        &format!(
+            "videotestsrc num-buffers={FRAMES} {PATTERN} ! {CAPS} \
+             ! dmabuffilter name=filter invert=true ! {DISPLAY}"
+        ),
+        &picture.negative(),
+        "source-displays-own",
+    );
+    assert_eq!(display::allocator_of(&line), "none");
+    assert_eq!(probes.count("import"), 0);
+    line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
+}
+
+#[test]
+fn camera_keeps_its_own_buffers_whatever_the_filter_offers() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    for allocators in [0, 1] {
+        let source = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
+        let scene = display::scene_of(&source);
+        let name = format!("own-{allocators}");
+        let (line, probes, inodes) = show(
+            &testbed,
+            &format!(
+                "{source} num-buffers={FRAMES} ! {CAPS} \
+                 ! dmabuffilter name=filter invert=true allocator=dma-heap ! {DISPLAY}"
+            ),
+            &scene.negative(),
+            &name,
+        );
+        line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
+        probes.assert_brackets(FRAMES);
+        probes.assert_mapped_once_each(inodes.len() as u64);
+        assert_imported_once(&probes, &inodes, &name);
+    }
+}

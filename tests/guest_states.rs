@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Starting and stopping on real drivers: no descriptor, mapping or dma-buf is left over, by
+//! /proc and by the kernel's list of dma-bufs.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::pipeline::Line;
+use common::say;
+use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES};
+use gst::prelude::*;
+use std::time::Instant;
+
+/// v4l2src of GStreamer 1.22 keeps its pool, with a descriptor of the camera and the sockets of
+/// two polls, at each start: the same pipeline with `identity` in the filter's place shows how
+/// much that is. The filter must add nothing.
+const ELEMENTS: [&str; 2] = ["identity", "dmabuffilter invert=true"];
+
+/// To PLAYING, a few frames, and back; so many times.
+fn cycle(line: &Line, times: usize) {
+    for _ in 0..times {
+        let frames = line.frames();
+        line.set(gst::State::Playing);
+        line.wait_for_frames(frames + 2);
+        line.set(gst::State::Null);
+    }
+}
+
+#[test]
+fn two_hundred_times_to_playing_and_back_leave_nothing() {
+    let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
+        return;
+    };
+    let camera = testbed.camera("NV12 320x240");
+    let dma_bufs = testbed.dma_bufs();
+    let begin = Instant::now();
+    let mut peers = None;
+    for (element, lots) in ELEMENTS.into_iter().zip([1, 10]) {
+        let line = Line::new(&format!(
+            "{camera} ! video/x-raw,format=NV12,width=320,height=240 ! {element} name=filter \
+             ! fakesink sync=false"
+        ));
+        // What is made once.
+        cycle(&line, 2);
+        for lot in 0..lots {
+            let before = testbed::descriptors();
+            cycle(&line, 20);
+            testbed.assert_dma_bufs(dma_bufs);
+            assert_eq!(testbed::mappings(), [""; 0]);
+            let grown = testbed::grown(&before);
+            assert_eq!(
+                &grown,
+                peers.get_or_insert_with(|| grown.clone()),
+                "{element}, lot {lot}"
+            );
+        }
+        say(format_args!(
+            "{element}: {:.1} s",
+            begin.elapsed().as_secs_f64()
+        ));
+    }
+}
+
+#[test]
+fn ten_times_with_the_display_leave_nothing() {
+    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, BUFINFO]) else {
+        return;
+    };
+    let camera = testbed.camera("XR24 1024x768");
+    let dma_bufs = testbed.dma_bufs();
+    let mut peers = None;
+    for element in ELEMENTS {
+        let line = Line::new(&format!(
+            "{camera} ! video/x-raw,format=BGRx,width=1024,height=768 ! {element} name=filter \
+             ! kmssink driver-name=cirrus force-modesetting=true sync=false"
+        ));
+        cycle(&line, 2);
+        let before = testbed::descriptors();
+        cycle(&line, 10);
+        testbed.assert_dma_bufs(dma_bufs);
+        assert_eq!(testbed::mappings(), [""; 0]);
+        let grown = testbed::grown(&before);
+        assert_eq!(
+            &grown,
+            peers.get_or_insert_with(|| grown.clone()),
+            "{element}"
+        );
+    }
+}
+
+#[test]
+fn caps_changes_while_running_leave_nothing() {
+    let Some(testbed) = testbed::with(&[HEAP, BUFINFO]) else {
+        return;
+    };
+    let dma_bufs = testbed.dma_bufs();
+    let mut before = None;
+    for _ in 0..3 {
+        // Frames in dma-bufs of changing formats and sizes: the capsfilter renegotiates.
+        let line = Line::new(
+            "videotestsrc is-live=true ! capsfilter name=caps \
+             caps=video/x-raw,format=NV12,width=320,height=240,framerate=30/1 \
+             ! dmabufupload allocator=dma-heap ! dmabuffilter name=filter invert=true \
+             ! fakesink sync=false",
+        );
+        let caps_filter = line.pipeline.by_name("caps").unwrap();
+        line.set(gst::State::Playing);
+        let formats = ["NV12", "BGRx", "I420", "YUY2", "GRAY8", "RGB"];
+        for (number, format) in (0..12).zip(formats.iter().cycle()) {
+            let width = 160 + 32 * number;
+            let caps = gst::Caps::builder("video/x-raw")
+                .field("format", *format)
+                .field("width", width)
+                .field("height", 120 + number)
+                .field("framerate", gst::Fraction::new(30, 1))
+                .build();
+            caps_filter.set_property("caps", &caps);
+            line.wait_for_format(format, width);
+        }
+        assert!(line.count("brackets") > 0, "the frames lie in dma-bufs");
+        assert_eq!(line.count("frames-copied"), 0);
+        line.set(gst::State::Null);
+        drop((line, caps_filter));
+        testbed.assert_dma_bufs(dma_bufs);
+        assert_eq!(testbed::mappings(), [""; 0]);
+        match &before {
+            None => before = Some(testbed::descriptors()),
+            Some(before) => assert_eq!(testbed::grown(before), Default::default()),
+        }
+    }
+}
+
+#[test]
+fn camera_that_changes_format_while_the_pipeline_lives_leaves_nothing() {
+    let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
+        return;
+    };
+    let camera = testbed.camera("NV12 320x240");
+    let dma_bufs = testbed.dma_bufs();
+    let mut peers = None;
+    for element in ELEMENTS {
+        let line = Line::new(&format!(
+            "{camera} ! capsfilter name=caps ! {element} name=filter ! fakesink sync=false"
+        ));
+        let caps_filter = line.pipeline.by_name("caps").unwrap();
+        for round in 0..3 {
+            let before = testbed::descriptors();
+            for format in ["NV12", "BGRx", "YUY2", "GRAY8", "RGB"] {
+                let caps = gst::Caps::builder("video/x-raw")
+                    .field("format", format)
+                    .field("width", 320)
+                    .field("height", 240)
+                    .build();
+                caps_filter.set_property("caps", &caps);
+                let frames = line.frames();
+                line.set(gst::State::Playing);
+                line.wait_for_frames(frames + 5);
+                line.set(gst::State::Ready);
+            }
+            line.set(gst::State::Null);
+            testbed.assert_dma_bufs(dma_bufs);
+            assert_eq!(testbed::mappings(), [""; 0]);
+            let grown = testbed::grown(&before);
+            if round > 0 {
+                assert_eq!(
+                    &grown,
+                    peers.get_or_insert_with(|| grown.clone()),
+                    "{element}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn flushes_in_mid_stream_leave_nothing_and_every_bracket_is_ended() {
+    let Some(testbed) = testbed::with(&[CAMERA, BUFINFO, PROBES]) else {
+        return;
+    };
+    let camera = testbed.camera("XR24 640x480");
+    let dma_bufs = testbed.dma_bufs();
+    let line = Line::new(&format!(
+        "{camera} ! video/x-raw,format=BGRx,width=640,height=480 \
+         ! dmabuffilter name=filter invert=true ! fakesink sync=false"
+    ));
+    let source = line.pipeline.by_name("source").unwrap();
+    testbed.reset_probes();
+    line.set(gst::State::Playing);
+    for _ in 0..20 {
+        line.wait_for_frames(line.frames() + 3);
+        // While frames are under way: the source stops, and starts again.
+        assert!(source.send_event(gst::event::FlushStart::new()));
+        assert!(source.send_event(gst::event::FlushStop::new(false)));
+    }
+    line.wait_for_frames(line.frames() + 3);
+    assert_eq!(line.error(), None);
+    line.set(gst::State::Null);
+    let probes = testbed.probes();
+    assert!(probes.starts() >= 60);
+    probes.assert_brackets(probes.starts());
+    testbed.assert_dma_bufs(dma_bufs);
+    assert_eq!(testbed::mappings(), [""; 0]);
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A device that does not finish with a buffer: an error in time instead of a hang, and the
+//! frame untouched; one that finishes late is waited for.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::raw::{self, Vgem};
+use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
+use gst::prelude::*;
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters::Kind;
+use gstdmabufcpu::memory::{Pool, Source, allocator_of};
+use rustix::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const WIDTH: u32 = 64;
+const HEIGHT: u32 = 32;
+const SIZE: usize = 64 * 32 * 4;
+
+struct Stage {
+    harness: gst_check::Harness,
+    bus: gst::Bus,
+    element: gst::Element,
+}
+
+impl Stage {
+    fn new(limit: Duration) -> Self {
+        let element = gst::ElementFactory::make("dmabuffilter")
+            .property("invert", true)
+            .property("fence-timeout", limit.as_nanos() as u64)
+            .build()
+            .unwrap();
+        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let info = gst_video::VideoInfo::builder(VideoFormat::Bgrx, WIDTH, HEIGHT)
+            .fps(gst::Fraction::new(30, 1))
+            .build()
+            .unwrap();
+        harness.set_src_caps(info.to_caps().unwrap());
+        Self {
+            harness,
+            bus,
+            element,
+        }
+    }
+
+    fn errors(&self) -> Vec<gst::glib::Error> {
+        let errors = self.bus.iter_filtered(&[gst::MessageType::Error]);
+        errors
+            .filter_map(|message| match message.view() {
+                gst::MessageView::Error(error) => Some(error.error()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn fence_time(&self) -> u64 {
+        let stats: gst::Structure = self.element.property("stats");
+        stats.get("fence-time").unwrap()
+    }
+}
+
+/// A frame of sevens in a memory of this allocator, and a descriptor of its dma-buf.
+fn frame(allocator: &gst::Allocator) -> (gst::Buffer, OwnedFd) {
+    let memory = allocator.alloc(SIZE, None).unwrap();
+    let mut memory = memory.into_mapped_memory_writable().unwrap();
+    memory.fill(7);
+    let memory = memory.into_memory();
+    let own = raw::descriptor(&memory);
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(memory);
+    (buffer, own)
+}
+
+/// Whether all bytes but those of padding (BGRx's x) have this value.
+#[track_caller]
+fn assert_filled(buffer: &gst::BufferRef, value: u8) {
+    let map = buffer.map_readable().unwrap();
+    let wrong = map
+        .chunks_exact(4)
+        .position(|p| p != [value, value, value, 7]);
+    assert_eq!(wrong, None, "the first pixel that is not {value}");
+}
+
+/// Buffers that a vgem device can have fences on: its own, and others that it imports.
+fn allocators() -> Vec<(&'static str, gst::Allocator)> {
+    let node = testbed::card(VGEM);
+    let registered = |name| gst::Allocator::find(Some(name)).unwrap();
+    vec![
+        (
+            "vgem",
+            allocator_of(Kind::DrmDumb.exporter(node.as_deref())),
+        ),
+        ("dma-heap", registered("dmabufcpu-dma-heap")),
+        ("udmabuf", registered("dmabufcpu-udmabuf")),
+    ]
+}
+
+#[test]
+fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched() {
+    let Some(testbed) = testbed::with(&[VGEM, HEAP, UDMABUF, PROBES]) else {
+        return;
+    };
+    let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
+    for (name, allocator) in allocators() {
+        for writes in [true, false] {
+            let (buffer, fd) = frame(&allocator);
+            let memory = buffer.memory(0).unwrap();
+            let mut stage = Stage::new(Duration::from_millis(200));
+            // Of a device that writes, or one that still reads: the filter writes, so both matter.
+            let fence = vgem.attach(fd.as_fd(), writes).unwrap();
+            testbed.reset_probes();
+            let begin = Instant::now();
+            let flow = stage.harness.push(buffer);
+            let time = begin.elapsed();
+            let probes = testbed.probes();
+            assert_eq!(flow, Err(gst::FlowError::Error), "{name}: taken");
+            assert!(
+                (Duration::from_millis(200)..Duration::from_secs(2)).contains(&time),
+                "{name}: {time:?}"
+            );
+            let errors = stage.errors();
+            assert_eq!(errors.len(), 1, "{name}: {errors:?}");
+            assert!(
+                errors[0].matches(gst::ResourceError::Busy),
+                "{name}: {errors:?}"
+            );
+            let text = errors[0].message();
+            assert!(
+                text.contains("not signalled within 200ms"),
+                "{name}: {text}"
+            );
+            assert!(text.contains("exporter"), "{name}: {text}");
+            assert!(stage.fence_time() >= 200_000_000, "{name}");
+            assert!(stage.harness.try_pull().is_none(), "{name}: it went on");
+            // No START: it would have hung.
+            probes.assert_brackets(0);
+
+            vgem.signal(&fence).unwrap();
+            vgem.close(&fence);
+            let map = memory.map_readable().unwrap();
+            assert!(map.iter().all(|byte| *byte == 7), "{name}: touched");
+            drop(map);
+
+            // The next frame is none the worse for it.
+            let mut again = gst::Buffer::new();
+            again.get_mut().unwrap().append_memory(memory);
+            assert_eq!(
+                stage.harness.push(again),
+                Ok(gst::FlowSuccess::Ok),
+                "{name}: later"
+            );
+            assert_filled(&stage.harness.pull().unwrap(), 248);
+            common::say(format_args!(
+                "{name}, writes: {writes}: error after {time:?}"
+            ));
+        }
+    }
+}
+
+#[test]
+fn fence_that_is_signalled_in_time_is_waited_for() {
+    let Some(testbed) = testbed::with(&[VGEM, PROBES]) else {
+        return;
+    };
+    let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
+    let (_, allocator) = allocators().remove(0);
+    for limit in [Duration::from_secs(8), Duration::from_nanos(u64::MAX)] {
+        let (buffer, fd) = frame(&allocator);
+        let mut stage = Stage::new(limit);
+        let fence = vgem.attach(fd.as_fd(), true).unwrap();
+        testbed.reset_probes();
+        let begin = Instant::now();
+        let delay = Duration::from_millis(700);
+        let flow = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(delay);
+                vgem.signal(&fence).unwrap();
+            });
+            stage.harness.push(buffer)
+        });
+        let time = begin.elapsed();
+        let probes = testbed.probes();
+        assert_eq!(
+            flow,
+            Ok(gst::FlowSuccess::Ok),
+            "{limit:?}: {:?}",
+            stage.errors()
+        );
+        assert!(
+            (delay..Duration::from_secs(5)).contains(&time),
+            "{limit:?}: {time:?}"
+        );
+        assert_filled(&stage.harness.pull().unwrap(), 248);
+        probes.assert_brackets(1);
+        vgem.close(&fence);
+        common::say(format_args!("limit {limit:?}: done after {time:?}"));
+    }
+}
+
+#[test]
+fn application_is_not_held_up_longer_than_the_limit_when_it_stops() {
+    let Some(_testbed) = testbed::with(&[VGEM]) else {
+        return;
+    };
+    let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
+    let (_, allocator) = allocators().remove(0);
+    let (buffer, fd) = frame(&allocator);
+    let fence = vgem.attach(fd.as_fd(), true).unwrap();
+    let mut stage = Stage::new(Duration::from_millis(800));
+    let element = stage.element.clone();
+    std::thread::scope(|scope| {
+        let streaming = scope.spawn(|| {
+            let flow = stage.harness.push(buffer);
+            assert!(flow.is_err(), "taken: {flow:?}");
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        let begin = Instant::now();
+        element.set_state(gst::State::Null).unwrap();
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begin.elapsed()
+        );
+        streaming.join().unwrap();
+    });
+    vgem.signal(&fence).unwrap();
+    vgem.close(&fence);
+}
+
+#[test]
+fn pool_hands_a_buffer_out_again_when_its_readers_are_done() {
+    if testbed::with(&[VGEM, HEAP]).is_none() {
+        return;
+    }
+    let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
+    let pool = Pool::new(Arc::new(Source::new(&[Kind::DmaHeap], None)), None);
+    let info = gst_video::VideoInfo::builder(VideoFormat::Bgrx, WIDTH, HEIGHT);
+    let caps = info.build().unwrap().to_caps().unwrap();
+    let mut config = pool.config();
+    config.set_params(Some(&caps), SIZE as u32, 1, 1);
+    pool.set_config(config).unwrap();
+    pool.set_active(true).unwrap();
+    let read_by_a_device = || {
+        let buffer = pool.acquire_buffer(None).unwrap();
+        let fd = raw::descriptor(&buffer.memory(0).unwrap());
+        let fence = vgem.attach(fd.as_fd(), false).unwrap();
+        drop(buffer);
+        fence
+    };
+
+    let fence = read_by_a_device();
+    let late = Duration::from_millis(300);
+    let begin = Instant::now();
+    let (acquired, waited) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(late);
+            vgem.signal(&fence).unwrap();
+        });
+        (pool.acquire_buffer(None), begin.elapsed())
+    });
+    assert!(waited >= late, "handed out after {waited:?}");
+    drop(acquired.unwrap());
+    vgem.close(&fence);
+
+    // A reader that does not end is an error; the buffer is not lost over it.
+    let fence = read_by_a_device();
+    assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
+    vgem.signal(&fence).unwrap();
+    vgem.close(&fence);
+    assert!(pool.acquire_buffer(None).is_ok());
+    pool.set_active(false).unwrap();
+}

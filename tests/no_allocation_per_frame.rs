@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MPL-2.0
+//! In steady state the filter allocates nothing.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/counting.rs"]
+mod counting;
+mod support;
+
+use counting::allocations;
+use gst::prelude::ObjectExt;
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
+use gstdmabufcpu::pixel::Adjust;
+use std::hint::black_box;
+use std::sync::Arc;
+use support::filter::Filter;
+use support::frame::{Film, Frame, KINDS, Layout, SHAPES, info};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+#[test]
+fn allocations_of_this_thread_are_counted() {
+    let before = allocations();
+    drop(black_box(Box::new(7)));
+    assert_eq!(allocations(), before + 1);
+}
+
+#[test]
+fn frames_in_steady_state_need_no_allocation() {
+    let adjust = Adjust {
+        brightness: 0.1,
+        hue: 0.2,
+        gamma: 1.4,
+        invert: true,
+        ..Adjust::identity()
+    };
+    for format in [VideoFormat::I420, VideoFormat::Nv12, VideoFormat::Bgr] {
+        for shape in SHAPES {
+            for kind in KINDS {
+                for mode in ["persistent", "frame", "window"] {
+                    let layout = Layout::new(&info(format, 1001, 6), shape);
+                    let (_frame, mut buffer) = Frame::new(&layout, kind, "allocation", 1);
+                    let filter = Filter::new(&layout.info).set("window-pages", "1");
+                    let mut filter = filter.set("map-mode", mode);
+                    filter.adjust(&adjust);
+                    // The plan is made, the mapping kept, messages are said once.
+                    for _ in 0..2 {
+                        buffer = filter.pass(buffer);
+                    }
+                    let before = allocations();
+                    for _ in 0..5 {
+                        buffer = filter.pass(buffer);
+                    }
+                    let count = allocations() - before;
+                    assert_eq!(
+                        count, 0,
+                        "in five frames: {format:?} {shape:?} {kind:?} {mode}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn change_of_settings_makes_a_new_plan_and_is_seen_here() {
+    let layout = Layout::new(&info(VideoFormat::I420, 64, 32), SHAPES[0]);
+    let (_frame, mut buffer) = Frame::new(&layout, KINDS[2], "allocation", 1);
+    let mut filter = Filter::new(&layout.info).invert();
+    buffer = filter.pass(buffer);
+    filter.element.set_property("gamma", 2.0);
+    let before = allocations();
+    let _out = filter.pass(buffer);
+    assert!(allocations() > before, "plans are made on this thread");
+}
+
+#[test]
+fn bracket_and_windows_need_no_allocation() {
+    let film = Film::new("allocation", &vec![0; 10 * 4096]);
+    let mut buffer = DmaBuf::new(film.fd()).unwrap();
+    let options = Options::default();
+    let counters = Arc::clone(&options.counters);
+    let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
+    // The first START of a memfd finds out that it needs none.
+    drop(Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap());
+    let before = allocations();
+    for _ in 0..3 {
+        let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
+        let mut windows = bracket.windows(&mut mapping).unwrap();
+        for page in windows.pages() {
+            windows.atomic(page..page + 1, |mut window| window.fill(1));
+        }
+        assert!(windows.pair(0..2, 2..4).is_some());
+        bracket.end().unwrap();
+    }
+    assert_eq!(allocations(), before);
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Every format, over a grid of settings, odd sizes and spans cut anywhere, with every
+//! instruction set of this machine, equals the plain reference; bytes outside of the picture
+//! stay as they were.
+
+mod pixel_frame;
+
+use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
+use pixel_frame::{Frame, Random, settings};
+
+/// Says which kernels this machine cannot run.
+fn say_what_is_skipped() {
+    let available: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
+    for name in Isa::NAMES.iter().filter(|name| !available.contains(name)) {
+        eprintln!("skipped: no {name}");
+    }
+}
+
+#[test]
+fn every_format_and_setting() {
+    say_what_is_skipped();
+    let mut random = Random(1);
+    for &format in Format::ALL {
+        for (n, adjust) in settings().iter().enumerate() {
+            for range in [Range::Limited, Range::Full] {
+                for isa in Isa::available() {
+                    let plan = FramePlan::with_isa(isa, format, range, adjust);
+                    let (width, height) = (1 + random.below(150), 1 + random.below(5));
+                    let padding = [0, 1, 37][n % 3];
+                    let before = Frame::noise(format, width, height, padding, &mut random);
+                    let mut ours = before.clone();
+                    ours.apply(&plan, &mut random);
+                    let mut theirs = before.clone();
+                    theirs.reference(range, adjust);
+                    assert_eq!(
+                        ours.first_difference(&theirs),
+                        None,
+                        "{} {format:?} {range:?} {width}x{height} {adjust:?}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn long_rows_in_one_span() {
+    let mut random = Random(2);
+    for &format in Format::ALL {
+        for adjust in settings().iter().step_by(3) {
+            for isa in Isa::available() {
+                let plan = FramePlan::with_isa(isa, format, Range::Limited, adjust);
+                let before = Frame::noise(format, 1021, 3, 0, &mut random);
+                let mut ours = before.clone();
+                ours.apply_whole_rows(&plan);
+                let mut theirs = before.clone();
+                theirs.reference(Range::Limited, adjust);
+                assert_eq!(
+                    ours.first_difference(&theirs),
+                    None,
+                    "{} {format:?} {adjust:?}",
+                    isa.name()
+                );
+            }
+        }
+    }
+}
+
+/// All values of each component, and all pairs of chroma.
+#[test]
+fn every_value() {
+    let mut random = Random(3);
+    for (n, &format) in Format::ALL.iter().enumerate() {
+        let mut before = Frame::noise(format, 512, 512, 0, &mut random);
+        before.fill_with_every_pair();
+        // A part of the settings for each format, another one for the next.
+        for adjust in settings().iter().skip(n % 9).step_by(9) {
+            let mut theirs = before.clone();
+            theirs.reference(Range::Limited, adjust);
+            for isa in Isa::available() {
+                let plan = FramePlan::with_isa(isa, format, Range::Limited, adjust);
+                let mut ours = before.clone();
+                ours.apply_whole_rows(&plan);
+                assert_eq!(
+                    ours.first_difference(&theirs),
+                    None,
+                    "{} {format:?} {adjust:?}",
+                    isa.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_to_do_means_no_step() {
+    let id = Adjust::identity();
+    for &format in Format::ALL {
+        assert!(FramePlan::new(format, Range::Limited, &id).is_identity());
+    }
+    let planes = |format, adjust: &Adjust| -> Vec<usize> {
+        FramePlan::new(format, Range::Limited, adjust)
+            .steps()
+            .iter()
+            .flat_map(|step| match step {
+                gstdmabufcpu::pixel::Step::Plane { plane, .. } => vec![*plane],
+                gstdmabufcpu::pixel::Step::Pair { first, second, .. } => vec![*first, *second],
+            })
+            .collect()
+    };
+    let brighter = Adjust {
+        brightness: 0.1,
+        ..id
+    };
+    let greyer = Adjust {
+        saturation: 0.5,
+        ..id
+    };
+    let turned = Adjust { hue: 0.3, ..id };
+    assert_eq!(planes(Format::Nv12, &brighter), [0]);
+    assert_eq!(planes(Format::I420, &Adjust { gamma: 2.0, ..id }), [0]);
+    assert_eq!(planes(Format::Nv12, &greyer), [1]);
+    assert_eq!(planes(Format::I420, &turned), [1, 2]);
+    assert_eq!(
+        planes(Format::I420, &Adjust { invert: true, ..id }),
+        [0, 1, 2]
+    );
+    assert!(planes(Format::Gray8, &turned).is_empty());
+}
+
+/// Blocks whose values lie close together, from every least to every greatest sixteenth: look-ups
+/// may leave out what a block does not need.
+#[test]
+fn every_range_of_values() {
+    let mut random = Random(4);
+    let id = Adjust::identity();
+    let adjusts = [
+        Adjust { gamma: 1.8, ..id },
+        Adjust {
+            gamma: 0.6,
+            contrast: 1.5,
+            saturation: 0.5,
+            invert: true,
+            ..id
+        },
+    ];
+    for format in [Format::Gray8, Format::Nv12, Format::Yuy2, Format::Ayuv] {
+        let mut before = Frame::noise(format, 1024, 256, 0, &mut random);
+        for (data, _) in &mut before.planes {
+            for (n, block) in data.chunks_mut(64).enumerate() {
+                let (one, other) = (n % 16 * 16, n / 16 % 16 * 16);
+                let (least, greatest) = (one.min(other), one.max(other) + 16);
+                for byte in block {
+                    *byte = (least + random.below(greatest - least)) as u8;
+                }
+            }
+        }
+        for adjust in &adjusts {
+            let mut theirs = before.clone();
+            theirs.reference(Range::Full, adjust);
+            for isa in Isa::available() {
+                let mut ours = before.clone();
+                ours.apply_whole_rows(&FramePlan::with_isa(isa, format, Range::Full, adjust));
+                let difference = ours.first_difference(&theirs);
+                assert_eq!(difference, None, "{} {format:?} {adjust:?}", isa.name());
+            }
+        }
+    }
+}
+
+/// Little of everything, in allocations without a byte to spare: for valgrind.
+#[test]
+fn quick_round() {
+    let mut random = Random(5);
+    let all = settings();
+    let id = Adjust::identity();
+    let inverted = Adjust { invert: true, ..id };
+    for &format in Format::ALL {
+        for adjust in [inverted, all[11], all[28]] {
+            for isa in Isa::available() {
+                let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
+                for width in [1, 31, 67, 129] {
+                    let before = Frame::noise(format, width, 1, 0, &mut random);
+                    let mut ours = before.clone();
+                    ours.apply_whole_rows(&plan);
+                    let mut theirs = before.clone();
+                    theirs.reference(Range::Limited, &adjust);
+                    let difference = ours.first_difference(&theirs);
+                    assert_eq!(difference, None, "{} {format:?} {adjust:?}", isa.name());
+                }
+            }
+        }
+    }
+}

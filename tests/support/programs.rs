@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Programs in other languages that use the plugin: built, found, run with the plugin under test.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder with the plugin under test and what was built, gone with this.
+pub(crate) struct Programs(PathBuf);
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The shared library that was built with this test.
+fn library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folders = test.ancestors().skip(1).take(2);
+    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
+    files.find(|file| file.exists()).unwrap()
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(name)
+}
+
+impl Programs {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("dmabufcpu-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let programs = Self(folder);
+        let link = programs.0.join("libgstdmabufcpu.so");
+        std::os::unix::fs::symlink(library(), link).unwrap();
+        programs
+    }
+
+    /// The C program, built; why not, where there is no compiler or no headers.
+    pub(crate) fn c(&self) -> Result<Command, String> {
+        let flags = Command::new("pkg-config")
+            .args(["--cflags", "--libs"])
+            .args([
+                "gstreamer-1.0",
+                "gstreamer-allocators-1.0",
+                "gstreamer-app-1.0",
+            ])
+            .output()
+            .map_err(|error| format!("pkg-config: {error}"))?;
+        if !flags.status.success() {
+            return Err("no headers of GStreamer".to_owned());
+        }
+        let program = self.0.join("allocate_and_push");
+        let flags = String::from_utf8(flags.stdout).unwrap();
+        let compiler = Command::new("cc")
+            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&program)
+            .arg(source("allocate_and_push.c"))
+            .args(flags.split_whitespace())
+            .output()
+            .map_err(|error| format!("cc: {error}"))?;
+        let errors = String::from_utf8_lossy(&compiler.stderr);
+        assert!(compiler.status.success(), "{errors}");
+        Ok(self.with_plugin(Command::new(program)))
+    }
+
+    /// The Python program; why not, where there is no introspection.
+    pub(crate) fn python(&self) -> Result<Command, String> {
+        let imports = "import gi; gi.require_version('Gst', '1.0'); \
+                       gi.require_version('GstApp', '1.0'); \
+                       gi.require_version('GstAllocators', '1.0'); \
+                       from gi.repository import Gst, GstApp, GstAllocators";
+        // A python3 of the user's own need not have the system's packages.
+        let python = "/usr/bin/python3";
+        let imported = Command::new(python)
+            .args(["-c", imports])
+            .stderr(Stdio::null())
+            .status();
+        if !imported.is_ok_and(|status| status.success()) {
+            return Err(format!(
+                "{python} has no GObject introspection of GStreamer"
+            ));
+        }
+        let mut command = Command::new(python);
+        command.arg(source("allocate_and_push.py"));
+        Ok(self.with_plugin(command))
+    }
+
+    fn with_plugin(&self, mut command: Command) -> Command {
+        command
+            .env("GST_PLUGIN_PATH", &self.0)
+            .env("GST_REGISTRY", self.0.join("registry.bin"))
+            .env("G_DEBUG", "fatal-criticals")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("GST_DEBUG");
+        command
+    }
+
+    /// A file for the program to write.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}

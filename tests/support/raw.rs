@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The unsafe calls that the tests need, and no others.
+#![allow(unsafe_code)]
+
+use gst::glib::translate::IntoGlib;
+use gst_allocators::prelude::*;
+use gst_allocators::{DmaBufAllocator, FdAllocator, FdMemoryFlags};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+
+/// A `GstDmaBufMemory` of the stock allocator, which takes whatever descriptor it is given.
+pub(crate) fn dma_buf_memory(fd: OwnedFd, size: usize) -> gst::Memory {
+    // SAFETY: the descriptor is open and given away; the memory closes it.
+    unsafe { DmaBufAllocator::new().alloc_dmabuf(fd, size) }.unwrap()
+}
+
+/// A `GstFdMemory` of the stock allocator.
+pub(crate) fn fd_memory(fd: OwnedFd, size: usize) -> gst::Memory {
+    let allocator = FdAllocator::new();
+    // SAFETY: the descriptor is open and given away; the memory closes it.
+    unsafe { allocator.alloc_fd(fd.into_raw_fd(), size, FdMemoryFlags::NONE) }.unwrap()
+}
+
+/// A `GstDmaBufMemory` whose descriptor has been closed behind its back.
+pub(crate) fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Memory {
+    // A high number, which no descriptor opened meanwhile by another test can get.
+    let high = rustix::io::fcntl_dupfd_cloexec(fd, 900).unwrap();
+    let flags = FdMemoryFlags::DONT_CLOSE;
+    let allocator = DmaBufAllocator::new();
+    // SAFETY: the memory does not close the descriptor, so it may be closed here.
+    unsafe { allocator.alloc_dmabuf_with_flags(high.as_raw_fd(), size, flags) }.unwrap()
+}
+
+/// What a `GstVideoMeta` can claim.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) format: gst_video::VideoFormat,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) n_planes: u32,
+    pub(crate) offset: [usize; 4],
+    pub(crate) stride: [i32; 4],
+}
+
+/// Adds a `GstVideoMeta` with claims that the bindings, or the C function, would not take.
+pub(crate) fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
+    let mut meta = gst_video::VideoMeta::add_full(
+        buffer,
+        gst_video::VideoFrameFlags::empty(),
+        gst_video::VideoFormat::Gray8,
+        1,
+        1,
+        &[0],
+        &[1],
+    )
+    .unwrap();
+    let meta: *mut gst_video::VideoMeta = &mut *meta;
+    // SAFETY: VideoMeta is a transparent wrapper of the C structure, which the buffer owns and
+    // which is borrowed exclusively here.
+    let meta = unsafe { &mut *meta.cast::<gst_video::ffi::GstVideoMeta>() };
+    meta.format = claim.format.into_glib();
+    meta.width = claim.width;
+    meta.height = claim.height;
+    meta.n_planes = claim.n_planes;
+    meta.offset = claim.offset;
+    meta.stride = claim.stride;
+}
+
+/// The descriptor of a memory that has one.
+pub(crate) fn borrow(memory: &gst::MemoryRef) -> BorrowedFd<'_> {
+    let fd = super::device::fd_of(memory);
+    // SAFETY: the memory owns the descriptor and lives for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}

@@ -263,15 +263,16 @@ fn other_branch_of_a_tee_sees_the_unfiltered_picture() {
         let info = VideoInfo::from_caps(kept[0].0.caps().unwrap()).unwrap();
         let layout = Layout::new(&info, Shape::Caps);
         for (plain, other) in &kept {
-            let plain = plain.buffer_owned().unwrap();
-            let plain = bytes(&plain);
+            let plain = bytes(&plain.buffer_owned().unwrap());
             let expected = match filtered {
                 true => layout.filtered(&plain, &NEGATIVE),
                 false => plain.clone(),
             };
             // The first bar is white: the picture is not its own negative.
             assert_eq!(plain[0][0], 235);
-            assert_same(&bytes(&other.buffer_owned().unwrap()), &expected, &policy);
+            // Pictures, not bytes: what lies in the padding of a copy is nobody's.
+            let other = picture_of(&other.buffer_owned().unwrap(), &info);
+            assert!(other == layout.picture(&expected), "{policy}");
         }
         pipeline.set_state(gst::State::Null).unwrap();
     }

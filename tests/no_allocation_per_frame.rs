@@ -38,11 +38,16 @@ fn frames_in_steady_state_need_no_allocation() {
     for format in [VideoFormat::I420, VideoFormat::Nv12, VideoFormat::Bgr] {
         for shape in SHAPES {
             for kind in KINDS {
-                for mode in ["persistent", "frame", "window"] {
+                for (mode, threads) in [
+                    ("persistent", "1"),
+                    ("persistent", "3"),
+                    ("frame", "1"),
+                    ("window", "1"),
+                ] {
                     let layout = Layout::new(&info(format, 1001, 6), shape);
                     let (_frame, mut buffer) = Frame::new(&layout, kind, "allocation", 1);
                     let filter = Filter::new(&layout.info).set("window-pages", "1");
-                    let mut filter = filter.set("map-mode", mode);
+                    let mut filter = filter.set("map-mode", mode).set("n-threads", threads);
                     filter.adjust(&adjust);
                     // The plan is made, the mapping kept, messages are said once.
                     for _ in 0..2 {
@@ -55,7 +60,7 @@ fn frames_in_steady_state_need_no_allocation() {
                     let count = allocations() - before;
                     assert_eq!(
                         count, 0,
-                        "in five frames: {format:?} {shape:?} {kind:?} {mode}"
+                        "in five frames: {format:?} {shape:?} {kind:?} {mode} {threads}"
                     );
                 }
             }

@@ -135,7 +135,7 @@ fn child(role: &str) {
     let how = How::default();
     let filter = |buffer: &mut gst::Buffer| {
         let frame = buffer.get_mut().unwrap();
-        video::apply(frame, &frames, &plan, &how, 0).unwrap();
+        video::apply(frame, &frames, &plan, &how, video::Tuning::default()).unwrap();
     };
     let turn = |work: bool| {
         // Two on their way, two at home: GStreamer tells nobody that the pool is empty, or is

@@ -96,6 +96,30 @@ impl<'m, A: Access> Windows<'m, A> {
         Some((one, other))
     }
 
+    /// Divides pages among threads: a part for each run, in the order of the runs, which must
+    /// ascend. No two parts have a page in common: what a run shares with the one before it is
+    /// not in its part. Each part lends one or two windows at a time, as the whole does.
+    pub fn parts<'w>(
+        &'w mut self,
+        runs: impl IntoIterator<Item = Range<usize>> + 'w,
+    ) -> impl Iterator<Item = Windows<'w, A>> + 'w
+    where
+        'm: 'w,
+    {
+        let mut taken = 0;
+        runs.into_iter().map(move |run| {
+            let bytes = self.bytes(&run);
+            let (start, end) = (bytes.start.max(taken), bytes.end.max(taken));
+            taken = end;
+            // SAFETY: `bytes` clips to the memory that `new` was promised.
+            let address = unsafe { self.address.add(start) };
+            let first_page = self.first_page + start.div_ceil(page_size());
+            // SAFETY: the exclusive borrow of self lasts for 'w, and each part begins where the
+            // one before it ended.
+            unsafe { Windows::new(address, end - start, first_page) }
+        })
+    }
+
     /// Hands a run of pages to `work` for its duration: the proposal's `kmap_atomic`.
     ///
     /// The scope itself makes no system call, takes no lock and allocates nothing, and `work`
@@ -230,6 +254,24 @@ mod tests {
         let (mut first, second) = windows.pair(2..3, 0..2).unwrap();
         first.copy_from_slice(&second[page..]);
         assert_eq!((first.len(), second.len()), (page, 2 * page));
+    }
+
+    #[test]
+    fn parts_have_no_page_in_common() {
+        let page = page_size();
+        let mut bytes = vec![0; 6 * page + 7];
+        let mut windows = Windows::of_bytes(&mut bytes);
+        // The second run wants a page of the first; the last lies outside.
+        let mut parts: Vec<_> = windows.parts([0..2, 1..4, 5..9, 12..13]).collect();
+        let pages: Vec<_> = parts.iter().map(Windows::pages).collect();
+        assert_eq!(pages[..3], [0..2, 2..4, 5..7]);
+        assert!(pages[3].is_empty());
+        for (number, part) in parts.iter_mut().enumerate() {
+            part.window(0..usize::MAX).fill(number as u8 + 1);
+        }
+        drop(parts);
+        let seen: Vec<u8> = bytes.iter().step_by(page).copied().collect();
+        assert_eq!(seen, [1, 1, 2, 2, 0, 3, 3]);
     }
 
     #[test]

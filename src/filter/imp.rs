@@ -6,7 +6,7 @@ use super::stats::{Stats, add};
 use crate::dmabuf::Options;
 use crate::memory::{self, AllocatorChoice, Chosen, How};
 use crate::pixel::{Adjust, FramePlan};
-use crate::video::{self, Copies, Frames, Gate, Terms};
+use crate::video::{self, Copies, Frames, Gate, Terms, Threads, Tuning};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -32,6 +32,7 @@ struct Stream {
     is_dma_buf_caps: bool,
     planned: Option<(Adjust, Arc<FramePlan>)>,
     copies: Copies,
+    threads: Option<Threads>,
     /// What is said only once a stream.
     told_of_copies: bool,
     told_of_brackets: bool,
@@ -174,6 +175,7 @@ impl BaseTransformImpl for DmaBufFilter {
             is_dma_buf_caps: video::is_dma_buf_caps(incaps),
             planned: None,
             copies: Copies::new(&self.gate),
+            threads: None,
             told_of_copies: false,
             told_of_brackets: false,
         });
@@ -337,21 +339,26 @@ impl DmaBufFilter {
                 counters: Arc::clone(&stats.kernel),
             },
         };
-        let window_pages = usize::try_from(settings.window_pages).unwrap_or(usize::MAX);
-        let work =
-            video::apply(frame, &stream.frames, &plan, &how, window_pages).map_err(|error| {
-                gst::element_imp_error!(
-                    self,
-                    resource_error(&error),
-                    ("{error}"),
-                    [
-                        "caps {:?}, {} memories",
-                        stream.frames.info.to_caps(),
-                        frame.n_memory()
-                    ]
-                );
-                gst::FlowError::Error
-            })?;
+        if stream.threads.as_ref().map_or(1, Threads::asked) != settings.n_threads {
+            stream.threads = (settings.n_threads != 1).then(|| Threads::new(settings.n_threads));
+        }
+        let tuning = Tuning {
+            window_pages: usize::try_from(settings.window_pages).unwrap_or(usize::MAX),
+            threads: stream.threads.as_mut(),
+        };
+        let work = video::apply(frame, &stream.frames, &plan, &how, tuning).map_err(|error| {
+            gst::element_imp_error!(
+                self,
+                resource_error(&error),
+                ("{error}"),
+                [
+                    "caps {:?}, {} memories",
+                    stream.frames.info.to_caps(),
+                    frame.n_memory()
+                ]
+            );
+            gst::FlowError::Error
+        })?;
         stats.add_work(&work);
         if !stream.told_of_brackets && stats.kernel.unbracketed.load(Relaxed) > 0 {
             stream.told_of_brackets = true;

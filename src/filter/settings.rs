@@ -59,6 +59,7 @@ pub enum CopyPolicy {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) adjust: Adjust,
+    pub(super) n_threads: u32,
     pub(super) window_pages: u32,
     pub(super) sync_scope: SyncScope,
     pub(super) map_mode: MapMode,
@@ -71,6 +72,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             adjust: Adjust::identity(),
+            n_threads: 1,
             window_pages: 0,
             sync_scope: SyncScope::default(),
             map_mode: MapMode::default(),
@@ -114,6 +116,7 @@ impl Settings {
             "hue" => take(&mut self.adjust.hue, value),
             "gamma" => take(&mut self.adjust.gamma, value),
             "invert" => take(&mut self.adjust.invert, value),
+            "n-threads" => take(&mut self.n_threads, value),
             "window-pages" => take(&mut self.window_pages, value),
             "sync-scope" => take(&mut self.sync_scope, value),
             "map-mode" => take(&mut self.map_mode, value),
@@ -133,6 +136,7 @@ impl Settings {
             "hue" => self.adjust.hue.to_value(),
             "gamma" => self.adjust.gamma.to_value(),
             "invert" => self.adjust.invert.to_value(),
+            "n-threads" => self.n_threads.to_value(),
             "window-pages" => self.window_pages.to_value(),
             "sync-scope" => self.sync_scope.to_value(),
             "map-mode" => self.map_mode.to_value(),
@@ -208,6 +212,15 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .blurb("Negative, after all the rest; alpha and padding are never changed")
             .default_value(adjust.invert)
             .controllable()
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecUInt::builder("n-threads")
+            .nick("Threads")
+            .blurb(
+                "Threads that share a frame's work, 16 at most (0 = one a core, on frames that \
+                 are large enough)",
+            )
+            .default_value(default.n_threads)
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("window-pages")

@@ -146,6 +146,28 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
+    /// Divides pages among threads: a part for each run of pages, given as (member, pages) and
+    /// sorted; none where mapping or bracket are for each window, which threads would multiply.
+    pub(crate) fn parts<'w>(
+        &'w mut self,
+        runs: &'w [(usize, Range<usize>)],
+    ) -> Option<impl Iterator<Item = Windows<'w, A>> + 'w> {
+        let ready = |member: &Member<'_, '_, A>| matches!(member, Member::Ready(_));
+        self.members.iter().all(ready).then(|| {
+            let members = self.members.iter_mut().enumerate();
+            members.flat_map(move |(number, member)| {
+                let first = runs.partition_point(|(member, _)| *member < number);
+                let end = runs.partition_point(|(member, _)| *member <= number);
+                let windows = match member {
+                    Member::Ready(windows) => Some(windows),
+                    _ => None,
+                };
+                let runs = runs[first..end].iter().map(|(_, pages)| pages.clone());
+                windows.into_iter().flat_map(move |w| w.parts(runs.clone()))
+            })
+        })
+    }
+
     /// Lends two runs of pages, as (member, pages), to `work`. In one member they must not
     /// overlap.
     ///

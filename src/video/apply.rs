@@ -2,6 +2,7 @@
 //! A plan of pixel work, carried out on a frame where it lies.
 
 use super::geometry::{self, GeometryError};
+use super::threads::Threads;
 use super::walk::{self, Cut, Lend, Placed, Run};
 use super::{Frames, Plane};
 use crate::dmabuf::{ReadWrite, page_size};
@@ -36,8 +37,16 @@ pub enum Error {
     Memory(#[from] memory::Error),
 }
 
-/// Carries a plan out on a frame, in place, in windows of `window_pages` pages (0: as many as
-/// go well).
+/// How the work on a frame is cut up.
+#[derive(Debug, Default)]
+pub struct Tuning<'t> {
+    /// Pages in a window (0: as many as go well).
+    pub window_pages: usize,
+    /// Threads to share the work with.
+    pub threads: Option<&'t mut Threads>,
+}
+
+/// Carries a plan out on a frame, in place.
 ///
 /// # Errors
 /// [`Error`]. Unless mapping or bracket are for each window, the frame is then either untouched
@@ -47,18 +56,13 @@ pub fn apply(
     frames: &Frames,
     plan: &FramePlan,
     how: &How,
-    window_pages: usize,
+    tuning: Tuning<'_>,
 ) -> Result<Work, Error> {
     let shapes = geometry::shapes(&frames.info, frames.format.planes())?;
     let planes = geometry::planes(buffer, &frames.info, &shapes)?;
     let mut wanted: SmallVec<[usize; 4]> = SmallVec::new();
     for step in plan.steps() {
-        match step {
-            Step::Plane { plane, .. } => wanted.push(planes[*plane].memory),
-            Step::Pair { first, second, .. } => {
-                wanted.extend([planes[*first].memory, planes[*second].memory]);
-            }
-        }
+        wanted.extend(planes_of(step).map(|plane| planes[plane].memory));
     }
     memory::with_memories(
         buffer,
@@ -68,29 +72,42 @@ pub fn apply(
             let begin = Instant::now();
             let cut = Cut {
                 page: page_size(),
-                pages: if window_pages == 0 {
+                pages: if tuning.window_pages == 0 {
                     WINDOW_PAGES
                 } else {
-                    window_pages
+                    tuning.window_pages
                 },
             };
-            let mut lender = Lender { open, windows: 0 };
-            let mut pages = 0;
-            for step in plan.steps() {
-                pages += match step {
-                    Step::Plane { plane, op } => {
-                        let placed = lender.place(planes[*plane]);
-                        walk::plane(&mut lender, &placed, op, cut)?
+            let steps: SmallVec<[walk::Step; 4]> = plan
+                .steps()
+                .iter()
+                .map(|step| {
+                    planes_of(step)
+                        .map(|plane| place(open, planes[plane]))
+                        .collect()
+                })
+                .collect();
+            let pages = steps
+                .iter()
+                .flatten()
+                .map(|placed| placed.touched(cut.page))
+                .sum();
+            let shared = match tuning.threads {
+                Some(threads) => threads.share(open, plan, &steps, cut)?,
+                None => None,
+            };
+            let windows = match shared {
+                Some(windows) => windows,
+                None => {
+                    let mut lender = Lender { open, windows: 0 };
+                    for (step, placed) in plan.steps().iter().zip(&steps) {
+                        walk_step(&mut lender, step, placed, cut)?;
                     }
-                    Step::Pair { first, second, op } => {
-                        let (first, second) =
-                            (lender.place(planes[*first]), lender.place(planes[*second]));
-                        walk::pair(&mut lender, &first, &second, op, cut)?
-                    }
-                };
-            }
+                    lender.windows
+                }
+            };
             Ok(Work {
-                windows: lender.windows,
+                windows,
                 pages,
                 time: begin.elapsed(),
             })
@@ -98,21 +115,42 @@ pub fn apply(
     )
 }
 
-/// The open memories of a frame, counting what they lend.
-struct Lender<'l, 'o, 'b> {
-    open: &'l mut OpenMemories<'o, 'b, ReadWrite>,
-    windows: u64,
+/// The planes that a step works on.
+fn planes_of(step: &Step) -> impl Iterator<Item = usize> {
+    let (first, second) = match step {
+        Step::Plane { plane, .. } => (*plane, None),
+        Step::Pair { first, second, .. } => (*first, Some(*second)),
+    };
+    std::iter::once(first).chain(second)
 }
 
-impl Lender<'_, '_, '_> {
-    fn place(&self, plane: Plane) -> Placed {
-        let place = self.open.place(plane.memory);
-        Placed {
-            member: place.member,
-            start: place.offset + plane.offset,
-            plane,
-        }
+fn place(open: &OpenMemories<'_, '_, ReadWrite>, plane: Plane) -> Placed {
+    let place = open.place(plane.memory);
+    Placed {
+        member: place.member,
+        start: place.offset + plane.offset,
+        plane,
     }
+}
+
+/// Carries a step out on the planes, or the rows of them, in `placed`.
+pub(super) fn walk_step<L: Lend>(
+    lender: &mut L,
+    step: &Step,
+    placed: &[Placed],
+    cut: Cut,
+) -> Result<(), L::Error> {
+    match (step, placed) {
+        (Step::Plane { op, .. }, [plane]) => walk::plane(lender, plane, op, cut),
+        (Step::Pair { op, .. }, [first, second]) => walk::pair(lender, first, second, op, cut),
+        _ => unreachable!("a step has as many places as planes"),
+    }
+}
+
+/// The open memories of a frame, counting what they lend.
+pub(super) struct Lender<'l, 'o, 'b> {
+    pub(super) open: &'l mut OpenMemories<'o, 'b, ReadWrite>,
+    pub(super) windows: u64,
 }
 
 impl Lend for Lender<'_, '_, '_> {

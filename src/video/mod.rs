@@ -6,10 +6,12 @@ mod apply;
 mod caps;
 mod copies;
 mod copy;
+mod crew;
 mod geometry;
+mod threads;
 mod walk;
 
-pub use apply::{Error, Work, apply};
+pub use apply::{Error, Tuning, Work, apply};
 pub use caps::{
     FORMATS, Frames, copy_template_caps, is_dma_buf_caps, pad_templates, template_caps,
     with_dma_bufs,
@@ -17,3 +19,4 @@ pub use caps::{
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;
 pub use geometry::{GeometryError, Plane, Shape, planes, shapes, shapes_to_copy};
+pub use threads::Threads;

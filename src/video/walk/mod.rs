@@ -5,10 +5,12 @@
 //! a page ends, not where a row or a pixel does: what lies across the border of two windows is
 //! worked on with both in hand, which is what the second window is for.
 
+mod deal;
 mod pair;
 #[cfg(test)]
 mod tests;
 
+pub(super) use deal::{Deal, Step};
 pub(super) use pair::pair;
 
 use super::Plane;
@@ -137,13 +139,62 @@ impl Placed {
         start..(start + cut.pages).min(self.end().div_ceil(cut.page))
     }
 
-    /// The windows that cover the plane, in pages.
-    pub(super) fn windows(&self, cut: Cut) -> impl Iterator<Item = Range<usize>> {
-        let pages = self.start / cut.page..self.end().div_ceil(cut.page);
-        let last = pages.end;
-        pages
-            .step_by(cut.pages)
-            .map(move |first| first..(first + cut.pages).min(last))
+    /// Some of its rows, as a plane of their own.
+    pub(super) fn some_rows(&self, rows: Range<usize>) -> Self {
+        let mut some = *self;
+        some.start = self.row(rows.start);
+        some.plane.rows = rows.len();
+        some
+    }
+
+    /// The pages from its first byte to its last.
+    pub(super) fn pages(&self, page: usize) -> Range<usize> {
+        self.start / page..self.end().div_ceil(page)
+    }
+
+    /// The windows that cover the rows, in pages; pages that lie between rows are in none.
+    pub(super) fn windows(&self, cut: Cut) -> impl Iterator<Item = Range<usize>> + use<> {
+        let this = *self;
+        let all = this.pages(cut.page);
+        let has_gaps = this.plane.stride >= this.plane.row_bytes() + cut.page;
+        let mut next = all.start;
+        let mut row = 0;
+        std::iter::from_fn(move || {
+            if !has_gaps {
+                let first = next;
+                next = first.saturating_add(cut.pages).min(all.end);
+                return (first < next).then_some(first..next);
+            }
+            let pages_of = |row| this.some_rows(row..row + 1).pages(cut.page);
+            while row < this.plane.rows && pages_of(row).end <= next {
+                row += 1;
+            }
+            if row >= this.plane.rows {
+                return None;
+            }
+            let first = pages_of(row).start.max(next);
+            let mut end = pages_of(row).end;
+            while end - first < cut.pages
+                && row + 1 < this.plane.rows
+                && pages_of(row + 1).start <= end
+            {
+                row += 1;
+                end = pages_of(row).end;
+            }
+            next = end.min(first.saturating_add(cut.pages));
+            Some(first..next)
+        })
+    }
+
+    /// Pages that its rows have bytes in.
+    pub(super) fn touched(&self, page: usize) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let pages = usize::MAX;
+        let flat = self.flattened();
+        let windows = flat.windows(Cut { page, pages });
+        windows.map(|window| window.len() as u64).sum()
     }
 }
 
@@ -207,23 +258,24 @@ impl Unit {
     }
 }
 
-/// Runs `op` over a plane; returns how many pages that took.
+/// Runs `op` over a plane.
+///
+/// # Errors
+/// The lender's.
 pub(super) fn plane<L: Lend>(
     lender: &mut L,
     placed: &Placed,
     op: &PlaneOp,
     cut: Cut,
-) -> Result<u64, L::Error> {
+) -> Result<(), L::Error> {
     let placed = placed.flattened();
     if placed.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let mut count = 0;
     let unit = op.unit();
     let end_page = placed.end().div_ceil(cut.page);
     for pages in placed.windows(cut) {
         let bytes = pages.start * cut.page..pages.end * cut.page;
-        count += pages.len() as u64;
         lender.one((placed.member, pages.clone()), |window| {
             op.apply(window, placed.whole_pieces(bytes.clone(), unit));
             if let Some(mask) = placed.plane.partial {
@@ -253,5 +305,5 @@ pub(super) fn plane<L: Lend>(
             )?;
         }
     }
-    Ok(count)
+    Ok(())
 }

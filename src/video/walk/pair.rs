@@ -4,29 +4,23 @@
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::{PairOp, PairSpan};
 
-/// Runs `op` over two planes of the same layout, the bytes of one with those of the other;
-/// returns how many pages that took.
+/// Runs `op` over two planes of the same layout, the bytes of one with those of the other.
+///
+/// # Errors
+/// The lender's.
 pub(in crate::video) fn pair<L: Lend>(
     lender: &mut L,
     first: &Placed,
     second: &Placed,
     op: &PairOp,
     cut: Cut,
-) -> Result<u64, L::Error> {
+) -> Result<(), L::Error> {
     let mut cursor = Cursor::new(first, second, op.unit());
-    let mut count = 0;
-    let mut counted = [usize::MAX; 2];
     while let Some((one, other)) = cursor.position() {
         let windows = [
             cursor.first.window_at(one, cut),
             cursor.second.window_at(other, cut),
         ];
-        for (counted, window) in counted.iter_mut().zip(&windows) {
-            if *counted != window.start {
-                *counted = window.start;
-                count += window.len() as u64;
-            }
-        }
         let [left, right] = windows;
         let starts = [left.start * cut.page, right.start * cut.page];
         cursor.ends = [left.end * cut.page, right.end * cut.page];
@@ -54,7 +48,7 @@ pub(in crate::video) fn pair<L: Lend>(
             )?;
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 /// A position in two planes that are walked together.

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
+use std::collections::BTreeSet;
 
 /// Members of plain bytes, lent as pages of a small size.
 struct Bytes {
@@ -138,6 +139,7 @@ fn windows_of_any_size_give_the_same_bytes() {
                 (16, 3, 0, 1),
                 (1, 1, 0, 2),
                 (33, 9, 29, 16),
+                (9, 7, 150, 3),
             ] {
                 let row = layout.row_bytes(width).unwrap();
                 let placed = placed(format, number, width, height, start, row + padding);
@@ -149,20 +151,21 @@ fn windows_of_any_size_give_the_same_bytes() {
                         page,
                         lent: Vec::new(),
                     };
-                    let count = plane(&mut memory, &placed, op, Cut { page, pages }).unwrap();
+                    plane(&mut memory, &placed, op, Cut { page, pages }).unwrap();
                     assert_eq!(
                         memory.members[0], after,
                         "{format:?} plane {number}, {width}x{height}, padding {padding}, \
                          start {start}, pages of {page}, windows of {pages}"
                     );
-                    let touched = start / page..placed.end().div_ceil(page);
-                    assert_eq!(count, touched.len() as u64);
-                    let lent = memory.lent.iter();
-                    assert!(lent.clone().all(|run| run.1.len() <= pages));
-                    assert!(
-                        lent.clone()
-                            .all(|run| run.1.start >= touched.start && run.1.end <= touched.end)
-                    );
+                    let rows = (0..placed.plane.rows).flat_map(|row| {
+                        let bytes = placed.row(row)..placed.row(row) + placed.plane.row_bytes();
+                        bytes.map(|byte| byte / page)
+                    });
+                    let touched: BTreeSet<usize> = rows.collect();
+                    let lent = memory.lent.iter().flat_map(|run| run.1.clone());
+                    assert_eq!(lent.collect::<BTreeSet<_>>(), touched, "{format:?} {page}");
+                    assert_eq!(placed.touched(page), touched.len() as u64);
+                    assert!(memory.lent.iter().all(|run| run.1.len() <= pages));
                 }
             }
         }

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A frame's work, shared by threads.
+
+use super::apply::{Lender, walk_step};
+use super::crew::Crew;
+use super::walk::{Cut, Deal, Lend, Run, Step};
+use crate::dmabuf::{ReadWrite, Windows};
+use crate::memory::{self, OpenMemories};
+use crate::pixel::FramePlan;
+use smallvec::SmallVec;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// More threads than memory has lanes for are of no use to work that memory limits.
+const MOST: usize = 16;
+
+/// Bytes in a share: enough that taking it costs nothing beside the work on it.
+const SHARE: usize = 512 << 10;
+
+/// Shares at most, so that the list of them needs no allocation.
+const SHARES: usize = 48;
+
+/// Bytes from which on threads are never slower, where it is ours to say. Below it, waking the
+/// helpers can cost as much as they save (`benches/threads.rs`).
+const WORTH_IT: usize = 4 << 20;
+
+/// Threads that work on one frame at a time.
+#[derive(Debug)]
+pub struct Threads {
+    asked: u32,
+    crew: Crew,
+    deal: Deal,
+}
+
+impl Threads {
+    /// As many threads as are asked for, the caller's included; 0 stands for one a core, used
+    /// where they help. More than 16 are 16.
+    pub fn new(asked: u32) -> Self {
+        let threads = match asked {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            _ => usize::try_from(asked).unwrap_or(MOST),
+        };
+        Self {
+            asked,
+            crew: Crew::new("dmabuffilter", threads.min(MOST) - 1),
+            deal: Deal::default(),
+        }
+    }
+
+    /// What was asked for.
+    pub fn asked(&self) -> u32 {
+        self.asked
+    }
+
+    /// Carries the plan out, if its work can be shared and that is worth it; returns the number
+    /// of windows then.
+    pub(super) fn share(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, ReadWrite>,
+        plan: &FramePlan,
+        steps: &[Step],
+        cut: Cut,
+    ) -> Result<Option<u64>, memory::Error> {
+        let planes = steps.iter().flatten();
+        let bytes: usize = planes.map(|placed| placed.plane.extent()).sum();
+        if self.crew.helpers() == 0 || (self.asked == 0 && bytes < WORTH_IT) {
+            return Ok(None);
+        }
+        let helpers = self.crew.helpers();
+        let share = match self.asked {
+            0 => SHARE.max(bytes / SHARES),
+            // Told to, we also divide small frames.
+            _ => SHARE.min(bytes / (helpers + 1)).max(bytes / SHARES),
+        };
+        self.deal.cut(steps, cut.page, share.max(cut.page));
+        let Deal {
+            shares,
+            rest,
+            runs,
+            owners,
+            ..
+        } = &self.deal;
+        let Some(parts) = open.parts(runs).filter(|_| shares.len() > 1) else {
+            return Ok(None);
+        };
+        let mut lenders: SmallVec<[Mutex<Part<'_>>; SHARES + 16]> = SmallVec::new();
+        lenders.resize_with(shares.len(), Mutex::default);
+        for ((part, (member, _)), owner) in parts.zip(runs).zip(owners) {
+            let lender = lenders[*owner].get_mut();
+            let lender = lender.unwrap_or_else(PoisonError::into_inner);
+            lender.windows.push((*member, part));
+        }
+        let next = AtomicUsize::new(0);
+        self.crew.run(&|| {
+            loop {
+                let number = next.fetch_add(1, Relaxed);
+                let Some(share) = shares.get(number) else {
+                    return;
+                };
+                // Nobody else takes this number.
+                let mut lender = lenders[number]
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let placed = rows_of(&steps[share.step], &share.rows);
+                let Ok(()) = walk_step(&mut *lender, &plan.steps()[share.step], &placed, cut);
+            }
+        });
+        let lent = lenders.into_iter().map(|lender| {
+            let lender = lender.into_inner();
+            lender.unwrap_or_else(PoisonError::into_inner).lent
+        });
+        let windows: u64 = lent.sum();
+        let mut lender = Lender { open, windows };
+        for share in rest {
+            let placed = rows_of(&steps[share.step], &share.rows);
+            walk_step(&mut lender, &plan.steps()[share.step], &placed, cut)?;
+        }
+        Ok(Some(lender.windows))
+    }
+}
+
+fn rows_of(step: &Step, rows: &std::ops::Range<usize>) -> Step {
+    let planes = step.iter();
+    planes
+        .map(|placed| placed.some_rows(rows.clone()))
+        .collect()
+}
+
+/// The pages of one share.
+#[derive(Default)]
+struct Part<'w> {
+    windows: SmallVec<[(usize, Windows<'w, ReadWrite>); 2]>,
+    lent: u64,
+}
+
+impl Part<'_> {
+    /// Which of its runs of pages holds `run`.
+    fn find(&self, run: &Run) -> usize {
+        let holds = |(member, windows): &(usize, Windows<'_, ReadWrite>)| {
+            let pages = windows.pages();
+            *member == run.0 && pages.start <= run.1.start && run.1.end <= pages.end
+        };
+        match self.windows.iter().position(holds) {
+            Some(index) => index,
+            None => unreachable!("a share asks for pages {run:?} of others"),
+        }
+    }
+}
+
+impl Lend for Part<'_> {
+    type Error = Infallible;
+
+    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), Infallible> {
+        self.lent += 1;
+        let index = self.find(&run);
+        self.windows[index]
+            .1
+            .atomic(run.1, |mut window| work(&mut window));
+        Ok(())
+    }
+
+    fn two(
+        &mut self,
+        first: Run,
+        second: Run,
+        work: impl FnOnce(&mut [u8], &mut [u8]),
+    ) -> Result<(), Infallible> {
+        self.lent += 2;
+        let indices = [self.find(&first), self.find(&second)];
+        if indices[0] == indices[1] {
+            let windows = &mut self.windows[indices[0]].1;
+            if let Some((mut first, mut second)) = windows.pair(first.1, second.1) {
+                work(&mut first, &mut second);
+            }
+        } else if let Ok([one, other]) = self.windows.get_disjoint_mut(indices) {
+            work(&mut one.1.window(first.1), &mut other.1.window(second.1));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Rows dealt out to threads, so that no page is in the hands of two of them.
+
+use super::Placed;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// Some rows of what a step works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::video) struct Share {
+    /// Index of the step.
+    pub(in crate::video) step: usize,
+    pub(in crate::video) rows: Range<usize>,
+}
+
+/// The one plane or the two that a step works on.
+pub(in crate::video) type Step = SmallVec<[Placed; 2]>;
+
+/// Who does what: made anew for each frame, in the same memory.
+#[derive(Debug, Default)]
+pub(in crate::video) struct Deal {
+    /// To be done at the same time: no page has bytes of two of them.
+    pub(in crate::video) shares: Vec<Share>,
+    /// What is left for afterwards: rows across the border of two shares, mostly.
+    pub(in crate::video) rest: Vec<Share>,
+    /// The runs of pages of the shares, as (member, pages), sorted; none has a page of another.
+    pub(in crate::video) runs: Vec<(usize, Range<usize>)>,
+    /// The shares whose those are.
+    pub(in crate::video) owners: Vec<usize>,
+    claims: Vec<Claim>,
+}
+
+/// A run of pages that a share wants.
+#[derive(Debug)]
+struct Claim {
+    member: usize,
+    pages: Range<usize>,
+    share: usize,
+    plane: usize,
+}
+
+impl Deal {
+    /// Deals the rows of `steps` out in shares of about `bytes` bytes.
+    pub(in crate::video) fn cut(&mut self, steps: &[Step], page: usize, bytes: usize) {
+        self.shares.clear();
+        self.rest.clear();
+        self.claims.clear();
+        for (number, step) in steps.iter().enumerate() {
+            let Some(first) = step.first() else { continue };
+            let rows = first.plane.rows;
+            let in_share = rows_in_share(first, page, bytes);
+            let mut begin = 0;
+            while begin < rows {
+                let end = (begin + in_share).min(rows);
+                self.add(number, begin..end, step, page);
+                begin = end;
+            }
+        }
+        // Who comes second to a page gives up the rows that want it.
+        self.claims
+            .sort_unstable_by_key(|claim| (claim.member, claim.pages.start));
+        let mut taken = (usize::MAX, 0);
+        for claim in &self.claims {
+            if taken.0 != claim.member {
+                taken = (claim.member, 0);
+            }
+            let share = &mut self.shares[claim.share];
+            let plane = &steps[share.step][claim.plane];
+            let before = share.rows.start;
+            while !share.rows.is_empty() && plane.row(share.rows.start) / page < taken.1 {
+                share.rows.start += 1;
+            }
+            if before < share.rows.start {
+                self.rest.push(Share {
+                    step: share.step,
+                    rows: before..share.rows.start,
+                });
+            }
+            if !share.rows.is_empty() {
+                taken.1 = taken.1.max(claim.pages.end);
+            }
+        }
+        self.runs.clear();
+        self.owners.clear();
+        for claim in &self.claims {
+            let share = &self.shares[claim.share];
+            if !share.rows.is_empty() {
+                let plane = steps[share.step][claim.plane].some_rows(share.rows.clone());
+                self.runs.push((claim.member, plane.pages(page)));
+                self.owners.push(claim.share);
+            }
+        }
+    }
+
+    fn add(&mut self, step: usize, rows: Range<usize>, planes: &Step, page: usize) {
+        let share = self.shares.len();
+        for (plane, placed) in planes.iter().enumerate() {
+            self.claims.push(Claim {
+                member: placed.member,
+                pages: placed.some_rows(rows.clone()).pages(page),
+                share,
+                plane,
+            });
+        }
+        self.shares.push(Share { step, rows });
+    }
+}
+
+/// Rows that make about `bytes` bytes and, where that is to be had, whole pages.
+fn rows_in_share(plane: &Placed, page: usize, bytes: usize) -> usize {
+    let stride = plane.plane.stride.max(1);
+    let rows = (bytes / stride).max(1);
+    // After so many rows, a row begins where in its page the first one does.
+    let period = page / gcd(page, stride);
+    rows.checked_next_multiple_of(period)
+        .filter(|whole| *whole <= rows.saturating_mul(2))
+        .unwrap_or(rows)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Plane;
+    use super::*;
+
+    const PAGE: usize = 64;
+
+    fn plane(member: usize, start: usize, stride: usize, whole: usize, rows: usize) -> Placed {
+        Placed {
+            member,
+            start,
+            plane: Plane {
+                memory: member,
+                offset: start,
+                stride,
+                rows,
+                whole,
+                unit: 1,
+                partial: None,
+            },
+        }
+    }
+
+    /// Deals, and checks that each row is dealt out once, and no page twice.
+    fn deal(steps: &[&[Placed]], bytes: usize) -> Deal {
+        let steps: Vec<Step> = steps
+            .iter()
+            .map(|step| step.iter().copied().collect())
+            .collect();
+        let mut deal = Deal::default();
+        deal.cut(&steps, PAGE, bytes);
+        for (number, step) in steps.iter().enumerate() {
+            let all = deal.shares.iter().chain(&deal.rest);
+            let mut rows: Vec<_> = all
+                .filter(|share| share.step == number)
+                .flat_map(|share| share.rows.clone())
+                .collect();
+            rows.sort_unstable();
+            assert_eq!(rows, (0..step[0].plane.rows).collect::<Vec<_>>());
+        }
+        let mut pages = std::collections::HashSet::new();
+        for (number, share) in deal.shares.iter().enumerate() {
+            let mut own = std::collections::HashSet::new();
+            for placed in &steps[share.step] {
+                for row in share.rows.clone() {
+                    let bytes = placed.row(row)..placed.row(row) + placed.plane.whole;
+                    own.extend(bytes.map(|byte| (placed.member, byte / PAGE)));
+                }
+            }
+            for (member, page) in own {
+                assert!(
+                    pages.insert((member, page)),
+                    "page {page} of {number} is taken"
+                );
+                assert!(
+                    deal.runs.iter().zip(&deal.owners).any(|(run, owner)| {
+                        *owner == number && run.0 == member && run.1.contains(&page)
+                    }),
+                    "page {page} is in no run of share {number}"
+                );
+            }
+        }
+        let ascending = deal.runs.is_sorted_by(|one, other| {
+            one.0 < other.0 || (one.0 == other.0 && one.1.end <= other.1.start)
+        });
+        assert!(ascending, "{:?}", deal.runs);
+        deal
+    }
+
+    #[test]
+    fn rows_that_fill_pages_leave_nothing_for_afterwards() {
+        let deal = deal(&[&[plane(0, 0, 32, 32, 64)]], 256);
+        assert_eq!(deal.shares.len(), 8);
+        assert!(deal.rest.is_empty());
+    }
+
+    #[test]
+    fn rows_across_the_border_of_two_shares_are_left_for_afterwards() {
+        let deal = deal(&[&[plane(0, 5, 30, 30, 64)]], 256);
+        assert!(deal.shares.len() > 4);
+        assert!(!deal.rest.is_empty() && deal.rest.len() < deal.shares.len());
+    }
+
+    #[test]
+    fn planes_of_one_memory_share_no_page() {
+        // Luma ends, and chroma begins, in the middle of a page.
+        deal(
+            &[
+                &[plane(0, 7, 31, 30, 33)],
+                &[plane(0, 7 + 33 * 31, 31, 30, 17)],
+            ],
+            200,
+        );
+        let u = plane(0, 1100, 17, 16, 20);
+        let v = plane(0, 1100 + 20 * 17, 17, 16, 20);
+        deal(&[&[plane(0, 0, 32, 32, 33)], &[u, v]], 100);
+    }
+
+    #[test]
+    fn planes_that_lie_in_one_another_are_not_dealt_out_twice() {
+        // The rows of two planes beside each other in the same pages, as steps and as a pair.
+        let (u, v) = (plane(0, 0, 40, 16, 30), plane(0, 20, 40, 16, 30));
+        deal(&[&[u], &[v]], 200);
+        deal(&[&[u, v]], 200);
+        // On top of each other.
+        deal(&[&[u], &[u]], 200);
+    }
+
+    #[test]
+    fn members_are_apart() {
+        let deal = deal(
+            &[&[plane(1, 0, 64, 64, 16)], &[plane(0, 0, 64, 64, 16)]],
+            256,
+        );
+        assert!(deal.rest.is_empty());
+        assert_eq!(deal.runs.len(), 8);
+    }
+
+    #[test]
+    fn no_rows_are_no_shares() {
+        let deal = deal(&[&[plane(0, 0, 64, 64, 0)]], 256);
+        assert!(deal.shares.is_empty() && deal.runs.is_empty());
+    }
+}

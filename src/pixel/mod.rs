@@ -40,6 +40,7 @@ mod kernels;
 mod plan;
 #[doc(hidden)]
 pub mod reference;
+pub mod regions;
 mod tables;
 mod wide;
 

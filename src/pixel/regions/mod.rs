@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Work on parts of a frame: what is in some rectangles, and what is in none of them.
+//!
+//! The code here asks for the pieces of rows that it needs, and gives them back; where they come
+//! from (windows of mapped pages, in the element) is for [`Rows`] to know. So nothing but the
+//! pixels of an effect is ever touched.
+
+mod area;
+
+pub use area::{Area, Band, Rect};
+
+use std::ops::Range;
+
+/// Rows of a frame's planes, to be read and written in pieces of whole units.
+///
+/// A unit is what [`PlaneLayout::unit`](super::PlaneLayout::unit) says. Where the width of the
+/// frame leaves a partial unit at the end of a row, bytes of it that are no picture are read as
+/// anything and not written.
+pub trait Rows {
+    /// Why a piece of a row was not to be had.
+    type Error;
+
+    /// Reads units of a row of a plane.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn read(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        into: &mut [u8],
+    ) -> Result<(), Self::Error>;
+
+    /// Writes units of a row of a plane.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn write(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        from: &[u8],
+    ) -> Result<(), Self::Error>;
+}

@@ -14,8 +14,8 @@ use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{How, Pool, Source};
-use gstdmabufcpu::pixel::{Adjust, FramePlan};
-use gstdmabufcpu::video::{self, Frames};
+use gstdmabufcpu::pixel::Adjust;
+use gstdmabufcpu::video::{Frames, Order, Task, Worker};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
@@ -127,17 +127,22 @@ fn child(role: &str) {
     let pool = Pool::for_caps(source, None, &caps, 4, true).unwrap();
     pool.set_active(true).unwrap();
     let frames = Frames::from_caps(&caps).unwrap();
-    let adjust = Adjust {
-        invert: true,
-        ..Adjust::identity()
+    let order = Order {
+        adjust: Adjust {
+            invert: true,
+            ..Adjust::identity()
+        },
+        ..Order::default()
     };
-    let plan = FramePlan::new(frames.format, frames.range, &adjust);
+    let mut task = Task::new(&frames, &order);
     let how = How::default();
-    let filter = |buffer: &mut gst::Buffer| {
+    let mut worker = Worker::default();
+    let mut filter = |buffer: &mut gst::Buffer| {
         let frame = buffer.get_mut().unwrap();
-        video::apply(frame, &frames, &plan, &how, video::Tuning::default()).unwrap();
+        let done = worker.apply(frame, &frames, &mut task, &[], &how, 0);
+        done.unwrap();
     };
-    let turn = |work: bool| {
+    let mut turn = |work: bool| {
         // Two on their way, two at home: GStreamer tells nobody that the pool is empty, or is
         // not any more.
         let mut one = pool.acquire_buffer(None).unwrap();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Negotiation, properties and the way of a frame through the element.
 
+use super::overlays::{self, Overlays};
+use super::planned::Planned;
+use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
 use super::stats::{Stats, add};
 use crate::dmabuf::Options;
 use crate::memory::{self, AllocatorChoice, Chosen, How};
-use crate::pixel::{Adjust, FramePlan};
-use crate::video::{self, Copies, Frames, Gate, Terms, Threads, Tuning};
+use crate::video::{self, Copies, Frames, Gate, Terms, Worker};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -30,9 +32,10 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 struct Stream {
     frames: Frames,
     is_dma_buf_caps: bool,
-    planned: Option<(Adjust, Arc<FramePlan>)>,
+    planned: Planned,
+    overlays: Overlays,
+    worker: Worker,
     copies: Copies,
-    threads: Option<Threads>,
     /// What is said only once a stream.
     told_of_copies: bool,
     told_of_brackets: bool,
@@ -41,7 +44,7 @@ struct Stream {
 /// The element.
 #[derive(Debug, Default)]
 pub struct DmaBufFilter {
-    settings: Mutex<Settings>,
+    settings: Mutex<Arc<Settings>>,
     stream: Mutex<Option<Stream>>,
     stats: Mutex<Arc<Stats>>,
     chosen: Chosen,
@@ -78,11 +81,21 @@ impl ObjectImpl for DmaBufFilter {
             _ => {}
         }
         let identity = {
-            let mut settings = lock(&self.settings);
-            if !settings.set(pspec.name(), value) {
-                gst::error!(CAT, imp = self, "no property {} to set", pspec.name());
+            let mut guard = lock(&self.settings);
+            let settings = Arc::make_mut(&mut guard);
+            match (pspec.name(), regions::from_value(value)) {
+                ("regions", Ok(rects)) => settings.regions = rects,
+                ("regions", Err(error)) => {
+                    drop(guard);
+                    return self.refuse_regions(&error);
+                }
+                (name, _) => {
+                    if !settings.set(name, value) {
+                        gst::error!(CAT, imp = self, "no property {name} to set");
+                    }
+                }
             }
-            settings.adjust.is_identity()
+            settings.change_nothing()
         };
         let element = self.obj();
         if element.is_passthrough() != identity {
@@ -124,7 +137,7 @@ impl ElementImpl for DmaBufFilter {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| video::pad_templates(&video::template_caps()));
+            LazyLock::new(video::filter_pad_templates);
         &TEMPLATES
     }
 
@@ -173,13 +186,31 @@ impl BaseTransformImpl for DmaBufFilter {
         *lock(&self.stream) = Some(Stream {
             frames,
             is_dma_buf_caps: video::is_dma_buf_caps(incaps),
-            planned: None,
+            planned: Planned::default(),
+            overlays: Overlays::default(),
+            worker: Worker::default(),
             copies: Copies::new(&self.gate),
-            threads: None,
             told_of_copies: false,
             told_of_brackets: false,
         });
         Ok(())
+    }
+
+    /// The same out as in, but for overlays, which come in as metas and go out as pixels.
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        let other = match direction {
+            gst::PadDirection::Sink => video::without_overlays(caps),
+            _ => video::with_and_without_overlays(caps),
+        };
+        Some(match filter {
+            Some(filter) => filter.intersect_with_mode(&other, gst::CapsIntersectMode::First),
+            None => other,
+        })
     }
 
     fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
@@ -196,7 +227,13 @@ impl BaseTransformImpl for DmaBufFilter {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let element = self.obj();
-        let answered = element.src_pad().peer_query(query.query_mut());
+        let answered = self.ask_downstream(query);
+        if query
+            .find_allocation_meta::<gst_video::VideoOverlayCompositionMeta>()
+            .is_none()
+        {
+            query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
+        }
         let choice = self.chosen.allocator();
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
@@ -250,7 +287,8 @@ impl BaseTransformImpl for DmaBufFilter {
         let Some(frame) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
-        if self.obj().is_passthrough() {
+        // Overlays are drawn whatever the settings: nobody downstream was told of them.
+        if self.obj().is_passthrough() && !overlays::has_overlays(&frame) {
             return Ok(GenerateOutputSuccess::Buffer(frame));
         }
         self.frame(frame).map(GenerateOutputSuccess::Buffer)
@@ -260,33 +298,48 @@ impl BaseTransformImpl for DmaBufFilter {
 /// Frames that the element has in its hands at a time.
 const FRAMES_HELD: u32 = 1;
 
-impl Stream {
-    /// The plan for these settings; made when they change.
-    fn plan(&mut self, adjust: &Adjust) -> Arc<FramePlan> {
-        match &self.planned {
-            Some((planned, plan)) if planned == adjust => Arc::clone(plan),
-            _ => {
-                let plan = Arc::new(FramePlan::new(
-                    self.frames.format,
-                    self.frames.range,
-                    adjust,
-                ));
-                self.planned = Some((*adjust, Arc::clone(&plan)));
-                plan
-            }
-        }
-    }
-}
-
 impl DmaBufFilter {
+    /// Has an allocation query answered downstream; false where nobody does.
+    fn ask_downstream(&self, query: &mut gst::query::Allocation) -> bool {
+        let pad = self.obj().src_pad().clone();
+        let (caps, need_pool) = query.get();
+        let without = caps.map(video::without_overlays);
+        if without.as_deref() == caps {
+            return pad.peer_query(query.query_mut());
+        }
+        // Downstream knows the caps without overlays, and is asked with those.
+        let mut asked = gst::query::Allocation::new(without.as_ref(), need_pool);
+        let answered = pad.peer_query(asked.query_mut());
+        memory::copy_answer(&asked, query);
+        answered
+    }
+
+    /// Says what is wrong with what `regions` was set to; what it held stays.
+    fn refuse_regions(&self, error: &str) {
+        gst::error!(CAT, imp = self, "regions: {error}");
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Settings,
+            ("regions cannot be set: {error}"),
+            ["the rectangles that were set before stay"]
+        );
+    }
+
     /// The way of a frame that is to be filtered.
     fn frame(&self, mut frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
-        let settings = *lock(&self.settings);
+        let settings = Arc::clone(&lock(&self.settings));
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
         let Some(stream) = &mut *stream else {
             return Err(gst::FlowError::NotNegotiated);
         };
+        let task = stream.planned.task(&settings, &frame, &stream.frames);
+        if task.is_nothing() && !overlays::has_overlays(&frame) {
+            // Whoever else holds it: nothing is written.
+            add(&stats.frames_in_place, 1);
+            return Ok(frame);
+        }
+        stream.overlays.update(&frame, &stream.frames);
         let mut copied = None;
         if !frame.is_writable() || !memory::is_free(&frame) {
             match settings.copy_policy {
@@ -326,10 +379,10 @@ impl DmaBufFilter {
         &self,
         frame: &mut gst::BufferRef,
         stream: &mut Stream,
-        settings: &Settings,
+        settings: &Arc<Settings>,
         stats: &Stats,
     ) -> Result<(), gst::FlowError> {
-        let plan = stream.plan(&settings.adjust);
+        let task = stream.planned.task(settings, frame, &stream.frames);
         let how = How {
             map_mode: settings.map_mode(),
             sync_scope: settings.sync_scope(),
@@ -339,14 +392,13 @@ impl DmaBufFilter {
                 counters: Arc::clone(&stats.kernel),
             },
         };
-        if stream.threads.as_ref().map_or(1, Threads::asked) != settings.n_threads {
-            stream.threads = (settings.n_threads != 1).then(|| Threads::new(settings.n_threads));
-        }
-        let tuning = Tuning {
-            window_pages: usize::try_from(settings.window_pages).unwrap_or(usize::MAX),
-            threads: stream.threads.as_mut(),
-        };
-        let work = video::apply(frame, &stream.frames, &plan, &how, tuning).map_err(|error| {
+        stream.worker.set_threads(settings.n_threads);
+        let window_pages = usize::try_from(settings.window_pages).unwrap_or(usize::MAX);
+        let sprites = stream.overlays.sprites(frame);
+        let work = stream
+            .worker
+            .apply(frame, &stream.frames, task, &sprites, &how, window_pages);
+        let work = work.map_err(|error| {
             gst::element_imp_error!(
                 self,
                 resource_error(&error),
@@ -359,6 +411,7 @@ impl DmaBufFilter {
             );
             gst::FlowError::Error
         })?;
+        overlays::remove(frame);
         stats.add_work(&work);
         if !stream.told_of_brackets && stats.kernel.unbracketed.load(Relaxed) > 0 {
             stream.told_of_brackets = true;

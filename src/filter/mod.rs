@@ -5,10 +5,13 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod overlays;
+mod planned;
+mod regions;
 mod settings;
 mod stats;
 
-pub use settings::{CopyPolicy, MapMode, SyncScope};
+pub use settings::{CopyPolicy, MapMode, RegionEffect, RegionMode, SyncScope};
 
 glib::wrapper! {
     /// The element `dmabuffilter`: adjusts raw video in place, in the dma-buf it lies in.

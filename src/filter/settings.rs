@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the user set, and the properties it is set by.
 
+use super::regions;
 use crate::memory;
 use crate::pixel::Adjust;
+use crate::pixel::regions::Rect;
+use crate::video::{Effect, Order, Where};
 use gst::glib;
 use gst::prelude::*;
 use std::time::Duration;
@@ -55,10 +58,60 @@ pub enum CopyPolicy {
     Error,
 }
 
+/// Where an effect applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuRegionMode")]
+pub enum RegionMode {
+    /// Everywhere.
+    #[default]
+    #[enum_value(name = "The whole frame", nick = "all")]
+    All,
+    /// In the regions.
+    #[enum_value(name = "Inside of the regions", nick = "inside")]
+    Inside,
+    /// In none of the regions.
+    #[enum_value(name = "Outside of the regions", nick = "outside")]
+    Outside,
+}
+
+/// What is done where `region-mode` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuRegionEffect")]
+pub enum RegionEffect {
+    /// The adjustments.
+    #[default]
+    #[enum_value(name = "Brightness, contrast and so on, there only", nick = "adjust")]
+    Adjust,
+    /// A colour.
+    #[enum_value(name = "fill-color", nick = "fill")]
+    Fill,
+    /// Blocks.
+    #[enum_value(
+        name = "Blocks of block-size pixels, each of one colour",
+        nick = "pixelate"
+    )]
+    Pixelate,
+    /// Blurred.
+    #[enum_value(name = "Mean of block-size pixels around", nick = "blur")]
+    Blur,
+    /// Outlines.
+    #[enum_value(name = "Outlines of the regions, in fill-color", nick = "outline")]
+    Outline,
+}
+
 /// The writable properties' values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) adjust: Adjust,
+    pub(super) regions: Vec<Rect>,
+    pub(super) region_mode: RegionMode,
+    pub(super) region_effect: RegionEffect,
+    /// 0xAARRGGBB.
+    pub(super) fill_color: u32,
+    pub(super) outline_width: u32,
+    pub(super) block_size: u32,
+    pub(super) roi_meta: bool,
+    pub(super) roi_type: Option<String>,
     pub(super) n_threads: u32,
     pub(super) window_pages: u32,
     pub(super) sync_scope: SyncScope,
@@ -72,6 +125,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             adjust: Adjust::identity(),
+            regions: Vec::new(),
+            region_mode: RegionMode::default(),
+            region_effect: RegionEffect::default(),
+            fill_color: 0xff00_0000,
+            outline_width: 2,
+            block_size: 16,
+            roi_meta: false,
+            roi_type: None,
             n_threads: 1,
             window_pages: 0,
             sync_scope: SyncScope::default(),
@@ -83,6 +144,37 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What to do with a frame, but for the regions of interest on it.
+    pub(super) fn order(&self) -> Order {
+        Order {
+            adjust: self.adjust,
+            place: match self.region_mode {
+                RegionMode::All => Where::All,
+                RegionMode::Inside => Where::Inside,
+                RegionMode::Outside => Where::Outside,
+            },
+            effect: match self.region_effect {
+                RegionEffect::Adjust => Effect::Adjust,
+                RegionEffect::Fill => Effect::Fill(self.fill_color),
+                RegionEffect::Pixelate => Effect::Pixelate(self.block_size),
+                RegionEffect::Blur => Effect::Blur(self.block_size),
+                RegionEffect::Outline => Effect::Outline(self.outline_width, self.fill_color),
+            },
+            regions: self.regions.clone(),
+        }
+    }
+
+    /// Whether no frame can be changed by these settings.
+    pub(super) fn change_nothing(&self) -> bool {
+        let has_regions = self.roi_meta || !self.regions.is_empty();
+        let effect = match (self.region_effect, self.region_mode) {
+            (RegionEffect::Adjust, _) => false,
+            (RegionEffect::Outline, _) | (_, RegionMode::Inside) => has_regions,
+            _ => true,
+        };
+        self.adjust.is_identity() && !effect
+    }
+
     pub(super) fn map_mode(&self) -> memory::MapMode {
         match self.map_mode {
             MapMode::Persistent => memory::MapMode::Persistent,
@@ -116,6 +208,13 @@ impl Settings {
             "hue" => take(&mut self.adjust.hue, value),
             "gamma" => take(&mut self.adjust.gamma, value),
             "invert" => take(&mut self.adjust.invert, value),
+            "region-mode" => take(&mut self.region_mode, value),
+            "region-effect" => take(&mut self.region_effect, value),
+            "fill-color" => take(&mut self.fill_color, value),
+            "outline-width" => take(&mut self.outline_width, value),
+            "block-size" => take(&mut self.block_size, value),
+            "roi-meta" => take(&mut self.roi_meta, value),
+            "roi-type" => take(&mut self.roi_type, value),
             "n-threads" => take(&mut self.n_threads, value),
             "window-pages" => take(&mut self.window_pages, value),
             "sync-scope" => take(&mut self.sync_scope, value),
@@ -136,6 +235,14 @@ impl Settings {
             "hue" => self.adjust.hue.to_value(),
             "gamma" => self.adjust.gamma.to_value(),
             "invert" => self.adjust.invert.to_value(),
+            "regions" => regions::to_value(&self.regions),
+            "region-mode" => self.region_mode.to_value(),
+            "region-effect" => self.region_effect.to_value(),
+            "fill-color" => self.fill_color.to_value(),
+            "outline-width" => self.outline_width.to_value(),
+            "block-size" => self.block_size.to_value(),
+            "roi-meta" => self.roi_meta.to_value(),
+            "roi-type" => self.roi_type.to_value(),
             "n-threads" => self.n_threads.to_value(),
             "window-pages" => self.window_pages.to_value(),
             "sync-scope" => self.sync_scope.to_value(),
@@ -163,6 +270,15 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .build()
     };
     let adjust = default.adjust;
+    let pixels = |name, nick, blurb, default| {
+        glib::ParamSpecUInt::builder(name)
+            .nick(nick)
+            .blurb(blurb)
+            .default_value(default)
+            .controllable()
+            .mutable_playing()
+            .build()
+    };
     let [allocator, device] = memory::allocator_properties(
         "What is offered upstream where downstream has nothing better; copies go there, too",
     );
@@ -212,6 +328,52 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .blurb("Negative, after all the rest; alpha and padding are never changed")
             .default_value(adjust.invert)
             .controllable()
+            .mutable_playing()
+            .build(),
+        regions::spec(),
+        glib::ParamSpecEnum::builder_with_default("region-mode", default.region_mode)
+            .nick("Region mode")
+            .blurb("Where region-effect applies (outlines are drawn wherever the regions are)")
+            .controllable()
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("region-effect", default.region_effect)
+            .nick("Region effect")
+            .blurb(
+                "What is done where region-mode says; with any but adjust, the adjustments go \
+                 over the whole frame before it",
+            )
+            .controllable()
+            .mutable_playing()
+            .build(),
+        pixels(
+            "fill-color",
+            "Fill colour",
+            "For fill and outline, 0xAARRGGBB; what is below shines through an alpha below 255",
+            default.fill_color,
+        ),
+        pixels(
+            "outline-width",
+            "Outline width",
+            "Pixels, for outline",
+            default.outline_width,
+        ),
+        pixels(
+            "block-size",
+            "Block size",
+            "Pixels a side, for pixelate and blur",
+            default.block_size,
+        ),
+        glib::ParamSpecBoolean::builder("roi-meta")
+            .nick("Regions of interest")
+            .blurb("Take the GstVideoRegionOfInterestMeta on a frame as regions, too")
+            .default_value(default.roi_meta)
+            .controllable()
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecString::builder("roi-type")
+            .nick("Type of regions of interest")
+            .blurb("The type that a region of interest must have to be taken (none = any)")
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("n-threads")

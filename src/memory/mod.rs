@@ -13,9 +13,9 @@ mod pool;
 pub(crate) use allocator::register as register_allocators;
 pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
 pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
-pub use offer::{dma_buf_pool, gives_dma_bufs, has_pool, put_first};
+pub use offer::{copy_answer, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
 pub use open::{Error, How, MapMode, SyncScope, is_free};
-pub(crate) use open::{OpenMemories, with_memories};
+pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
 
 use crate::dmabuf::Counters;

@@ -67,3 +67,26 @@ pub fn put_first(
     }
     Ok(())
 }
+
+/// Hands an answer to an allocation query on to another one for the same frames: pools,
+/// allocators, and those metas that say how frames may lie.
+pub fn copy_answer(from: &gst::query::Allocation, to: &mut gst::query::Allocation) {
+    for (pool, size, least, most) in from.allocation_pools() {
+        to.add_allocation_pool(pool.as_ref(), size, least, most);
+    }
+    for (allocator, params) in from.allocation_params() {
+        to.add_allocation_param(allocator.as_ref(), params);
+    }
+    if from
+        .find_allocation_meta::<gst_video::VideoMeta>()
+        .is_some()
+    {
+        to.add_allocation_meta::<gst_video::VideoMeta>(None);
+    }
+    if from
+        .find_allocation_meta::<gst_video::VideoCropMeta>()
+        .is_some()
+    {
+        to.add_allocation_meta::<gst_video::VideoCropMeta>(None);
+    }
+}

@@ -87,6 +87,11 @@ pub fn is_free(buffer: &gst::BufferRef) -> bool {
         .all(|memory| Lock::take(memory, Use::READ_WRITE).is_some())
 }
 
+/// Where a memory begins in its dma-buf, in bytes.
+pub(crate) fn offset(buffer: &gst::BufferRef, memory: usize) -> usize {
+    buffer.peek_memory(memory).offset()
+}
+
 /// Where a memory's bytes lie: in which member of [`OpenMemories`], from which byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

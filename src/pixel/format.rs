@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pixel formats: how the rows of their planes are made, and what each byte means.
 
+use super::regions::Area;
+use std::ops::Range;
+
 /// A video format, by GStreamer's name for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -49,6 +52,8 @@ pub struct PlaneLayout {
     rows_shift: u32,
     /// What a last unit holds that has fewer pixels than the others: one entry a byte.
     partial: Option<&'static [u8]>,
+    /// The same for a unit without its first pixel.
+    late: Option<&'static [u8]>,
 }
 
 impl PlaneLayout {
@@ -58,15 +63,17 @@ impl PlaneLayout {
             pixels,
             rows_shift,
             partial: None,
+            late: None,
         }
     }
 
-    const fn packed_422(partial: &'static [u8]) -> Self {
+    const fn packed_422(partial: &'static [u8], late: &'static [u8]) -> Self {
         Self {
             unit: 4,
             pixels: 2,
             rows_shift: 0,
             partial: Some(partial),
+            late: Some(late),
         }
     }
 
@@ -80,6 +87,12 @@ impl PlaneLayout {
     #[must_use]
     pub const fn pixels(&self) -> usize {
         self.pixels
+    }
+
+    /// Rows of the frame that a row of this plane stands for.
+    #[must_use]
+    pub const fn row_share(&self) -> usize {
+        1 << self.rows_shift
     }
 
     /// Rows of this plane in a frame of `height` rows.
@@ -110,12 +123,62 @@ impl PlaneLayout {
         }
     }
 
+    /// The parts of units that cover an area of the frame, for work that goes over units: each
+    /// byte of a sample that stands for a pixel of the area is in one of them, once, and no other
+    /// byte is.
+    #[must_use]
+    pub fn pieces(&self, area: &Area) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let (Some(partial), Some(late)) = (self.partial, self.late) else {
+            let samples = area.samples((self.pixels, 1 << self.rows_shift));
+            let whole = |(units, rows)| Piece {
+                rows,
+                units,
+                partial: None,
+            };
+            pieces.extend(samples.rects().map(whole));
+            return pieces;
+        };
+        for (columns, rows) in area.rects() {
+            let first = columns.start.div_ceil(self.pixels);
+            if columns.start < first * self.pixels {
+                pieces.push(Piece {
+                    rows: rows.clone(),
+                    units: first - 1..first - 1,
+                    partial: Some(late),
+                });
+            }
+            let end = columns.end / self.pixels;
+            let cut = (end * self.pixels < columns.end).then_some(partial);
+            if first < end || (cut.is_some() && first <= end) {
+                pieces.push(Piece {
+                    rows,
+                    units: first..end,
+                    partial: cut,
+                });
+            }
+        }
+        pieces
+    }
+
     /// Bytes of a row from its first unit to its last, the partial one included; `None` where
     /// that is more than a `usize` holds.
     #[must_use]
     pub const fn row_bytes(&self, width: usize) -> Option<usize> {
         width.div_ceil(self.pixels).checked_mul(self.unit)
     }
+}
+
+/// Units of some rows, and perhaps a part of the unit behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Rows of the plane.
+    pub rows: Range<usize>,
+    /// Whole units of each; may be none.
+    pub units: Range<usize>,
+    /// The unit behind those, in so far as it is part of the piece: a mask as that of
+    /// [`PlaneLayout::partial_unit`].
+    pub partial: Option<&'static [u8]>,
 }
 
 /// What one byte of a packed unit is.
@@ -220,8 +283,14 @@ impl Format {
         const PLANAR_444: &[PlaneLayout] = &[WHOLE, WHOLE, WHOLE];
         const WIDE_SEMI_420: &[PlaneLayout] = &[WORD, PlaneLayout::new(4, 2, 1)];
         const WIDE_PLANAR_420: &[PlaneLayout] = &[WORD, WORD_QUARTER, WORD_QUARTER];
-        const LUMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(&[0xff, 0xff, 0, 0xff])];
-        const CHROMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(&[0xff, 0xff, 0xff, 0])];
+        const LUMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(
+            &[0xff, 0xff, 0, 0xff],
+            &[0, 0xff, 0xff, 0xff],
+        )];
+        const CHROMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(
+            &[0xff, 0xff, 0xff, 0],
+            &[0xff, 0, 0xff, 0xff],
+        )];
         const PIXEL_1: &[PlaneLayout] = &[WHOLE];
         const PIXEL_2: &[PlaneLayout] = &[WORD];
         const PIXEL_3: &[PlaneLayout] = &[PlaneLayout::new(3, 1, 0)];
@@ -278,7 +347,75 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
+    use super::super::regions::Rect;
     use super::*;
+
+    #[test]
+    fn pieces_hold_the_samples_of_an_area_and_no_others() {
+        let mut state = 5_u32;
+        let mut next = |range: u32| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 8) % range
+        };
+        for _ in 0..200 {
+            let rects: Vec<Rect> = (0..next(5))
+                .map(|_| Rect {
+                    x: next(14) as i32 - 3,
+                    y: next(9) as i32 - 3,
+                    width: next(7),
+                    height: next(6),
+                })
+                .collect();
+            let size = (13, 7);
+            let area = Area::inside(&rects, size);
+            let has = |x: usize, y: usize| area.row(y).iter().any(|span| span.contains(&x));
+            for format in Format::ALL {
+                for layout in format.planes() {
+                    let mut seen = vec![vec![0; layout.row_bytes(size.0).unwrap()]; size.1];
+                    for piece in layout.pieces(&area) {
+                        for row in piece.rows {
+                            for unit in piece.units.clone() {
+                                let bytes = unit * layout.unit()..(unit + 1) * layout.unit();
+                                seen[row][bytes].iter_mut().for_each(|seen| *seen += 1);
+                            }
+                            for (byte, mask) in piece.partial.unwrap_or_default().iter().enumerate()
+                            {
+                                if *mask != 0 {
+                                    seen[row][piece.units.end * layout.unit() + byte] += 1;
+                                }
+                            }
+                        }
+                    }
+                    for (row, seen) in seen.iter().enumerate() {
+                        for (byte, seen) in seen.iter().enumerate() {
+                            let first = byte / layout.unit() * layout.pixels();
+                            let mut columns = first..first + layout.pixels();
+                            if layout.partial.is_some() {
+                                let Shape::Packed(of) = format.shape() else {
+                                    panic!("{format:?} is not packed")
+                                };
+                                if of[byte % 4] == Role::Luma {
+                                    let place = first + byte % 4 / 2;
+                                    columns = place..place + 1;
+                                }
+                            }
+                            let shared = 1 << layout.rows_shift;
+                            let mut rows = row * shared..((row + 1) * shared).min(size.1);
+                            let expected =
+                                rows.any(|y| columns.clone().any(|x| x < size.0 && has(x, y)));
+                            assert_eq!(
+                                *seen,
+                                i32::from(expected),
+                                "{format:?} {rects:?} byte {byte} of row {row}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn rows_of_odd_frames() {

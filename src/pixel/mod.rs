@@ -44,7 +44,7 @@ pub mod regions;
 mod tables;
 mod wide;
 
-pub use format::{Format, PlaneLayout};
+pub use format::{Format, Piece, PlaneLayout};
 pub use kernels::Isa;
 pub use plan::{FramePlan, PairOp, PairSpan, PlaneOp, Step};
 

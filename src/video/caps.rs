@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Caps: which frames there are, and what of them the pixel code wants to know.
 
-use crate::pixel;
-use gst_video::{VideoColorRange, VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo};
+use crate::pixel::{self, regions::ColorMatrix};
+use gst_video::{
+    CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, VideoColorRange, VideoFlags, VideoFormat,
+    VideoFormatFlags, VideoFormatInfo, VideoInfo,
+};
 
 /// GStreamer's formats and the pixel code's.
 pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
@@ -47,6 +50,10 @@ pub struct Frames {
     pub format: pixel::Format,
     /// Luma's and chroma's range.
     pub range: pixel::Range,
+    /// How colours become luma and chroma.
+    pub matrix: ColorMatrix,
+    /// Whether colours are multiplied with alpha.
+    pub premultiplied: bool,
 }
 
 impl Frames {
@@ -67,9 +74,16 @@ impl Frames {
             VideoColorRange::Range0_255 => pixel::Range::Full,
             _ => pixel::Range::Limited,
         };
+        // What has no luma and chroma has no numbers for them.
+        let matrix = match info.colorimetry().matrix().kr_kb() {
+            Ok((red, blue)) => ColorMatrix { red, blue },
+            Err(_) => ColorMatrix::BT601,
+        };
         Ok(Self {
             format: *format,
             range,
+            matrix,
+            premultiplied: info.flags().contains(VideoFlags::PREMULTIPLIED_ALPHA),
             info,
         })
     }
@@ -111,6 +125,51 @@ pub fn pad_templates(caps: &gst::Caps) -> Vec<gst::PadTemplate> {
             PadTemplate::new(name, direction, PadPresence::Always, caps).ok()
         })
         .collect()
+}
+
+/// The pads of a filter that draws overlays: the sink pad takes them, as metas.
+pub fn filter_pad_templates() -> Vec<gst::PadTemplate> {
+    use gst::{PadDirection, PadPresence, PadTemplate};
+    let caps = template_caps();
+    let with_overlays = with_and_without_overlays(&caps);
+    [
+        PadTemplate::new(
+            "sink",
+            PadDirection::Sink,
+            PadPresence::Always,
+            &with_overlays,
+        ),
+        PadTemplate::new("src", PadDirection::Src, PadPresence::Always, &caps),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The same caps, without the promise of overlays in metas.
+pub fn without_overlays(caps: &gst::CapsRef) -> gst::Caps {
+    let mut without = gst::Caps::new_empty();
+    let caps_mut = without.make_mut();
+    for (structure, features) in caps.iter_with_features() {
+        let mut features = features.to_owned();
+        features.remove(CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION);
+        caps_mut.append_structure_full(structure.to_owned(), Some(features));
+    }
+    without
+}
+
+/// The same caps, each without overlays in metas and then with them.
+pub fn with_and_without_overlays(caps: &gst::CapsRef) -> gst::Caps {
+    let mut both = without_overlays(caps);
+    let mut with = both.clone();
+    let with_mut = with.make_mut();
+    for index in 0..with_mut.size() {
+        if let Some(features) = with_mut.features_mut(index) {
+            features.add(CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION);
+        }
+    }
+    both.merge(with);
+    both
 }
 
 /// Whether caps promise dma-bufs: the feature `memory:DMABuf`.

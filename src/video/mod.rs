@@ -8,15 +8,18 @@ mod copies;
 mod copy;
 mod crew;
 mod geometry;
+mod pages;
+mod rows;
+mod task;
 mod threads;
 mod walk;
 
-pub use apply::{Error, Tuning, Work, apply};
+pub use apply::{Error, Work, Worker};
 pub use caps::{
-    FORMATS, Frames, copy_template_caps, is_dma_buf_caps, pad_templates, template_caps,
-    with_dma_bufs,
+    FORMATS, Frames, copy_template_caps, filter_pad_templates, is_dma_buf_caps, pad_templates,
+    template_caps, with_and_without_overlays, with_dma_bufs, without_overlays,
 };
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;
 pub use geometry::{GeometryError, Plane, Shape, planes, shapes, shapes_to_copy};
-pub use threads::Threads;
+pub use task::{Effect, Order, Task, Where};

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame's work, shared by threads.
 
-use super::apply::{Lender, walk_step};
+use super::apply::{Job, Lender, walk_step};
 use super::crew::Crew;
-use super::walk::{Cut, Deal, Lend, Run, Step};
+use super::pages::Pages;
+use super::walk::{Cut, Deal, Lend, Placed, Run};
 use crate::dmabuf::{ReadWrite, Windows};
 use crate::memory::{self, OpenMemories};
-use crate::pixel::FramePlan;
+use crate::pixel::Step;
 use smallvec::SmallVec;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,13 +23,16 @@ const SHARE: usize = 512 << 10;
 /// Shares at most, so that the list of them needs no allocation.
 const SHARES: usize = 48;
 
+/// Parts of a frame at most.
+const JOBS: usize = 16;
+
 /// Bytes from which on threads are never slower, where it is ours to say. Below it, waking the
 /// helpers can cost as much as they save (`benches/threads.rs`).
 const WORTH_IT: usize = 4 << 20;
 
 /// Threads that work on one frame at a time.
 #[derive(Debug)]
-pub struct Threads {
+pub(super) struct Threads {
     asked: u32,
     crew: Crew,
     deal: Deal,
@@ -36,7 +41,7 @@ pub struct Threads {
 impl Threads {
     /// As many threads as are asked for, the caller's included; 0 stands for one a core, used
     /// where they help. More than 16 are 16.
-    pub fn new(asked: u32) -> Self {
+    pub(super) fn new(asked: u32) -> Self {
         let threads = match asked {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             _ => usize::try_from(asked).unwrap_or(MOST),
@@ -49,7 +54,7 @@ impl Threads {
     }
 
     /// What was asked for.
-    pub fn asked(&self) -> u32 {
+    pub(super) fn asked(&self) -> u32 {
         self.asked
     }
 
@@ -58,11 +63,16 @@ impl Threads {
     pub(super) fn share(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
-        plan: &FramePlan,
         steps: &[Step],
+        jobs: &[Job],
+        pages: &mut Pages,
         cut: Cut,
     ) -> Result<Option<u64>, memory::Error> {
-        let planes = steps.iter().flatten();
+        // Many small parts are done before the helpers are awake.
+        if jobs.len() > JOBS {
+            return Ok(None);
+        }
+        let planes = jobs.iter().flat_map(|job| &job.placed);
         let bytes: usize = planes.map(|placed| placed.plane.extent()).sum();
         if self.crew.helpers() == 0 || (self.asked == 0 && bytes < WORTH_IT) {
             return Ok(None);
@@ -73,7 +83,8 @@ impl Threads {
             // Told to, we also divide small frames.
             _ => SHARE.min(bytes / (helpers + 1)).max(bytes / SHARES),
         };
-        self.deal.cut(steps, cut.page, share.max(cut.page));
+        let placed = jobs.iter().map(|job| &job.placed[..]);
+        self.deal.cut(placed, cut.page, share.max(cut.page));
         let Deal {
             shares,
             rest,
@@ -84,7 +95,7 @@ impl Threads {
         let Some(parts) = open.parts(runs).filter(|_| shares.len() > 1) else {
             return Ok(None);
         };
-        let mut lenders: SmallVec<[Mutex<Part<'_>>; SHARES + 16]> = SmallVec::new();
+        let mut lenders: SmallVec<[Mutex<Part<'_>>; SHARES + JOBS]> = SmallVec::new();
         lenders.resize_with(shares.len(), Mutex::default);
         for ((part, (member, _)), owner) in parts.zip(runs).zip(owners) {
             let lender = lenders[*owner].get_mut();
@@ -102,8 +113,9 @@ impl Threads {
                 let mut lender = lenders[number]
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                let placed = rows_of(&steps[share.step], &share.rows);
-                let Ok(()) = walk_step(&mut *lender, &plan.steps()[share.step], &placed, cut);
+                let job = &jobs[share.job];
+                let placed = rows_of(&job.placed, &share.rows);
+                let Ok(()) = walk_step(&mut *lender, &steps[job.step], &placed, cut);
             }
         });
         let lent = lenders.into_iter().map(|lender| {
@@ -111,17 +123,18 @@ impl Threads {
             lender.unwrap_or_else(PoisonError::into_inner).lent
         });
         let windows: u64 = lent.sum();
-        let mut lender = Lender { open, windows };
+        let mut lender = Lender::new(open, pages);
         for share in rest {
-            let placed = rows_of(&steps[share.step], &share.rows);
-            walk_step(&mut lender, &plan.steps()[share.step], &placed, cut)?;
+            let job = &jobs[share.job];
+            let placed = rows_of(&job.placed, &share.rows);
+            walk_step(&mut lender, &steps[job.step], &placed, cut)?;
         }
-        Ok(Some(lender.windows))
+        Ok(Some(windows + lender.windows))
     }
 }
 
-fn rows_of(step: &Step, rows: &std::ops::Range<usize>) -> Step {
-    let planes = step.iter();
+fn rows_of(planes: &[Placed], rows: &Range<usize>) -> SmallVec<[Placed; 2]> {
+    let planes = planes.iter();
     planes
         .map(|placed| placed.some_rows(rows.clone()))
         .collect()

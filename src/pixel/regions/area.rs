@@ -84,7 +84,7 @@ impl Area {
     /// All pixels of a frame.
     #[must_use]
     pub fn all((width, height): (usize, usize)) -> Self {
-        Self::of_ranges([(0..width, 0..height)].into_iter().collect())
+        Self::of_ranges(std::iter::once((0..width, 0..height)).collect())
     }
 
     /// What of the rectangles lies in a frame of this width and height.
@@ -103,7 +103,7 @@ impl Area {
             if row < band.rows.start {
                 bands.push(Band {
                     rows: row..band.rows.start,
-                    spans: Vec::from([0..size.0]),
+                    spans: std::iter::once(0..size.0).collect(),
                 });
             }
             let mut spans = Vec::new();
@@ -126,7 +126,7 @@ impl Area {
         if row < size.1 && size.0 > 0 {
             bands.push(Band {
                 rows: row..size.1,
-                spans: Vec::from([0..size.0]),
+                spans: std::iter::once(0..size.0).collect(),
             });
         }
         bands.retain(|band| !band.spans.is_empty());

@@ -6,8 +6,13 @@
 //! pixels of an effect is ever touched.
 
 mod area;
+mod fill;
+mod ink;
+mod sprite;
 
 pub use area::{Area, Band, Rect};
+pub use fill::{ColorMatrix, Fill};
+pub use sprite::{Colors, Image, Sprite};
 
 use std::ops::Range;
 
@@ -44,3 +49,30 @@ pub trait Rows {
         from: &[u8],
     ) -> Result<(), Self::Error>;
 }
+
+/// Works on some units of a row, as many at a time as go well on the stack. `work` is given the
+/// number of its first unit, counted from the first of all, and the bytes.
+fn in_chunks<R: Rows>(
+    rows: &mut R,
+    plane: usize,
+    row: usize,
+    units: Range<usize>,
+    unit: usize,
+    mut work: impl FnMut(usize, &mut [u8]),
+) -> Result<(), R::Error> {
+    let mut chunk = [0; CHUNK];
+    let most = CHUNK / unit;
+    let mut next = units.start;
+    while next < units.end {
+        let count = (units.end - next).min(most);
+        let bytes = &mut chunk[..count * unit];
+        rows.read(plane, row, next..next + count, bytes)?;
+        work(next - units.start, bytes);
+        rows.write(plane, row, next..next + count, bytes)?;
+        next += count;
+    }
+    Ok(())
+}
+
+/// Bytes that are worked on at a time.
+const CHUNK: usize = 3 << 10;

@@ -2,19 +2,15 @@
 //! Rows dealt out to threads, so that no page is in the hands of two of them.
 
 use super::Placed;
-use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Some rows of what a step works on.
+/// Some rows of what a job works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::video) struct Share {
-    /// Index of the step.
-    pub(in crate::video) step: usize,
+    /// Index of the job.
+    pub(in crate::video) job: usize,
     pub(in crate::video) rows: Range<usize>,
 }
-
-/// The one plane or the two that a step works on.
-pub(in crate::video) type Step = SmallVec<[Placed; 2]>;
 
 /// Who does what: made anew for each frame, in the same memory.
 #[derive(Debug, Default)]
@@ -36,23 +32,28 @@ struct Claim {
     member: usize,
     pages: Range<usize>,
     share: usize,
-    plane: usize,
+    placed: Placed,
 }
 
 impl Deal {
-    /// Deals the rows of `steps` out in shares of about `bytes` bytes.
-    pub(in crate::video) fn cut(&mut self, steps: &[Step], page: usize, bytes: usize) {
+    /// Deals the rows of jobs, each of one plane or two, out in shares of about `bytes` bytes.
+    pub(in crate::video) fn cut<'p>(
+        &mut self,
+        jobs: impl Iterator<Item = &'p [Placed]> + Clone,
+        page: usize,
+        bytes: usize,
+    ) {
         self.shares.clear();
         self.rest.clear();
         self.claims.clear();
-        for (number, step) in steps.iter().enumerate() {
-            let Some(first) = step.first() else { continue };
+        for (number, job) in jobs.clone().enumerate() {
+            let Some(first) = job.first() else { continue };
             let rows = first.plane.rows;
             let in_share = rows_in_share(first, page, bytes);
             let mut begin = 0;
             while begin < rows {
                 let end = (begin + in_share).min(rows);
-                self.add(number, begin..end, step, page);
+                self.add(number, begin..end, job, page);
                 begin = end;
             }
         }
@@ -65,14 +66,14 @@ impl Deal {
                 taken = (claim.member, 0);
             }
             let share = &mut self.shares[claim.share];
-            let plane = &steps[share.step][claim.plane];
+            let plane = &claim.placed;
             let before = share.rows.start;
             while !share.rows.is_empty() && plane.row(share.rows.start) / page < taken.1 {
                 share.rows.start += 1;
             }
             if before < share.rows.start {
                 self.rest.push(Share {
-                    step: share.step,
+                    job: share.job,
                     rows: before..share.rows.start,
                 });
             }
@@ -85,24 +86,24 @@ impl Deal {
         for claim in &self.claims {
             let share = &self.shares[claim.share];
             if !share.rows.is_empty() {
-                let plane = steps[share.step][claim.plane].some_rows(share.rows.clone());
+                let plane = claim.placed.some_rows(share.rows.clone());
                 self.runs.push((claim.member, plane.pages(page)));
                 self.owners.push(claim.share);
             }
         }
     }
 
-    fn add(&mut self, step: usize, rows: Range<usize>, planes: &Step, page: usize) {
+    fn add(&mut self, job: usize, rows: Range<usize>, planes: &[Placed], page: usize) {
         let share = self.shares.len();
-        for (plane, placed) in planes.iter().enumerate() {
+        for placed in planes {
             self.claims.push(Claim {
                 member: placed.member,
                 pages: placed.some_rows(rows.clone()).pages(page),
                 share,
-                plane,
+                placed: *placed,
             });
         }
-        self.shares.push(Share { step, rows });
+        self.shares.push(Share { job, rows });
     }
 }
 
@@ -145,26 +146,22 @@ mod tests {
     }
 
     /// Deals, and checks that each row is dealt out once, and no page twice.
-    fn deal(steps: &[&[Placed]], bytes: usize) -> Deal {
-        let steps: Vec<Step> = steps
-            .iter()
-            .map(|step| step.iter().copied().collect())
-            .collect();
+    fn deal(jobs: &[&[Placed]], bytes: usize) -> Deal {
         let mut deal = Deal::default();
-        deal.cut(&steps, PAGE, bytes);
-        for (number, step) in steps.iter().enumerate() {
+        deal.cut(jobs.iter().copied(), PAGE, bytes);
+        for (number, job) in jobs.iter().enumerate() {
             let all = deal.shares.iter().chain(&deal.rest);
             let mut rows: Vec<_> = all
-                .filter(|share| share.step == number)
+                .filter(|share| share.job == number)
                 .flat_map(|share| share.rows.clone())
                 .collect();
             rows.sort_unstable();
-            assert_eq!(rows, (0..step[0].plane.rows).collect::<Vec<_>>());
+            assert_eq!(rows, (0..job[0].plane.rows).collect::<Vec<_>>());
         }
         let mut pages = std::collections::HashSet::new();
         for (number, share) in deal.shares.iter().enumerate() {
             let mut own = std::collections::HashSet::new();
-            for placed in &steps[share.step] {
+            for placed in jobs[share.job] {
                 for row in share.rows.clone() {
                     let bytes = placed.row(row)..placed.row(row) + placed.plane.whole;
                     own.extend(bytes.map(|byte| (placed.member, byte / PAGE)));
@@ -221,7 +218,7 @@ mod tests {
 
     #[test]
     fn planes_that_lie_in_one_another_are_not_dealt_out_twice() {
-        // The rows of two planes beside each other in the same pages, as steps and as a pair.
+        // The rows of two planes beside each other in the same pages, as two jobs and as one.
         let (u, v) = (plane(0, 0, 40, 16, 30), plane(0, 20, 40, 16, 30));
         deal(&[&[u], &[v]], 200);
         deal(&[&[u, v]], 200);

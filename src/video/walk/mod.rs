@@ -10,11 +10,11 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-pub(super) use deal::{Deal, Step};
+pub(super) use deal::Deal;
 pub(super) use pair::pair;
 
 use super::Plane;
-use crate::pixel::PlaneOp;
+use crate::pixel::{Piece, PlaneOp};
 use std::ops::Range;
 
 /// Runs of pages of a member of a frame's memory.
@@ -147,6 +147,16 @@ impl Placed {
         some
     }
 
+    /// Some units of some of its rows, as a plane of their own.
+    pub(super) fn piece(&self, piece: &Piece) -> Self {
+        let mut part = self.some_rows(piece.rows.clone());
+        let unit = self.plane.unit;
+        part.start += piece.units.start * unit;
+        part.plane.whole = piece.units.len() * unit;
+        part.plane.partial = piece.partial;
+        part
+    }
+
     /// The pages from its first byte to its last.
     pub(super) fn pages(&self, page: usize) -> Range<usize> {
         self.start / page..self.end().div_ceil(page)
@@ -184,17 +194,6 @@ impl Placed {
             next = end.min(first.saturating_add(cut.pages));
             Some(first..next)
         })
-    }
-
-    /// Pages that its rows have bytes in.
-    pub(super) fn touched(&self, page: usize) -> u64 {
-        if self.is_empty() {
-            return 0;
-        }
-        let pages = usize::MAX;
-        let flat = self.flattened();
-        let windows = flat.windows(Cut { page, pages });
-        windows.map(|window| window.len() as u64).sum()
     }
 }
 

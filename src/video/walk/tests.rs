@@ -164,7 +164,6 @@ fn windows_of_any_size_give_the_same_bytes() {
                     let touched: BTreeSet<usize> = rows.collect();
                     let lent = memory.lent.iter().flat_map(|run| run.1.clone());
                     assert_eq!(lent.collect::<BTreeSet<_>>(), touched, "{format:?} {page}");
-                    assert_eq!(placed.touched(page), touched.len() as u64);
                     assert!(memory.lent.iter().all(|run| run.1.len() <= pages));
                 }
             }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is to be done with the next frame, kept as long as nothing changes.
+
+use super::regions;
+use super::settings::Settings;
+use crate::pixel::regions::Rect;
+use crate::video::{Frames, Order, Task};
+use std::sync::Arc;
+
+/// The task for the last frame, and what it was made from.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    settings: Option<Arc<Settings>>,
+    of_interest: Vec<Rect>,
+    /// The regions of interest of the frame at hand.
+    seen: Vec<Rect>,
+    made: Option<(Order, Task)>,
+}
+
+impl Planned {
+    /// The task for a frame.
+    pub(super) fn task(
+        &mut self,
+        settings: &Arc<Settings>,
+        frame: &gst::BufferRef,
+        frames: &Frames,
+    ) -> &mut Task {
+        self.seen.clear();
+        if settings.roi_meta {
+            regions::add_of_interest(frame, settings.roi_type.as_deref(), &mut self.seen);
+        }
+        let is_same = self
+            .settings
+            .as_ref()
+            .is_some_and(|before| Arc::ptr_eq(before, settings));
+        let stays = is_same && self.seen == self.of_interest;
+        let order = || {
+            let mut order = settings.order();
+            order.regions.extend_from_slice(&self.seen);
+            order
+        };
+        // Properties are set anew for each frame by who controls them, to the same, often.
+        let order = (!stays).then(order);
+        let made = match (self.made.take(), order) {
+            (Some(made), None) => made,
+            (Some(made), Some(order)) if made.0 == order => made,
+            (_, order) => {
+                let order = order.unwrap_or_else(|| settings.order());
+                let task = Task::new(frames, &order);
+                (order, task)
+            }
+        };
+        self.settings = Some(Arc::clone(settings));
+        std::mem::swap(&mut self.of_interest, &mut self.seen);
+        &mut self.made.insert(made).1
+    }
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Pictures with transparent parts, laid over a frame.
+
+use super::ink::{Dot, Ink, is_rgb, is_wide};
+use super::{Rect, Rows, in_chunks};
+use crate::pixel::Format;
+use std::ops::Range;
+
+/// How the colours of a picture are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colors {
+    /// Red, green and blue.
+    Rgb,
+    /// Luma and chroma.
+    Yuv,
+}
+
+/// A picture with an alpha for each pixel.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'i> {
+    /// Four bytes a pixel, rows from top to bottom, nothing between them.
+    pub bytes: &'i [u8],
+    /// Pixels in a row.
+    pub width: usize,
+    /// What the colours are.
+    pub colors: Colors,
+    /// Which byte of a pixel is alpha, and which are its colours.
+    pub order: [usize; 4],
+    /// Whether the colours are multiplied with alpha.
+    pub premultiplied: bool,
+    /// Alpha of the picture as a whole, 0 to 1.
+    pub alpha: f32,
+}
+
+/// A picture made ready for frames of one format and size, at one place.
+///
+/// What is drawn is what `gst_video_overlay_composition_blend` draws: subsampled planes take the
+/// first pixel of those that share a sample, and where picture and frame do not both have RGB or
+/// YUV, colours are converted with its numbers.
+#[derive(Debug)]
+pub struct Sprite {
+    planes: Vec<Vec<Line>>,
+}
+
+/// Units of a row with something to see in them.
+#[derive(Debug)]
+struct Line {
+    row: usize,
+    units: Range<usize>,
+    ink: Ink,
+}
+
+impl Sprite {
+    /// Makes `image` ready to be drawn at (`x`, `y`) on frames of this format and size, whose
+    /// colours are multiplied with their alpha if `premultiplied` says so.
+    #[must_use]
+    pub fn new(
+        format: Format,
+        premultiplied: bool,
+        size: (usize, usize),
+        (x, y): (i32, i32),
+        image: &Image<'_>,
+    ) -> Self {
+        let height = image.bytes.len() / 4 / image.width.max(1);
+        let place = Rect {
+            x,
+            y,
+            width: u32::try_from(image.width).unwrap_or(u32::MAX),
+            height: u32::try_from(height).unwrap_or(u32::MAX),
+        };
+        let (columns, rows) = place.clipped(size);
+        let mixing = Mixing::new(format, image);
+        let dot = |column: usize, row: usize| -> Dot {
+            if !columns.contains(&column) || !rows.contains(&row) {
+                return Dot::default();
+            }
+            // Both lie in the frame and in the picture.
+            let column = (column as i64 - i64::from(x)) as usize;
+            let row = (row as i64 - i64::from(y)) as usize;
+            let at = (row * image.width + column) * 4;
+            mixing.dot(image.order.map(|byte| image.bytes[at + byte]))
+        };
+        let plane = |(number, layout): (usize, &crate::pixel::PlaneLayout)| {
+            let pixels = layout.pixels();
+            let share = layout.row_share();
+            let mut lines = Vec::new();
+            for row in rows.start.div_ceil(share)..rows.end.div_ceil(share) {
+                let units = columns.start / pixels..columns.end.div_ceil(pixels);
+                let is_seen = |unit: &usize| {
+                    let mut own = unit * pixels..(unit + 1) * pixels;
+                    own.any(|column| dot(column, row * share).alpha != 0)
+                };
+                let first = units.clone().find(is_seen);
+                let last = units.rev().find(is_seen);
+                let (Some(first), Some(last)) = (first, last) else {
+                    continue;
+                };
+                let seen = first * pixels..(last + 1) * pixels;
+                let dots = seen.map(|column| dot(column, row * share));
+                lines.push(Line {
+                    row,
+                    units: first..last + 1,
+                    ink: Ink::new(format, premultiplied, number, dots),
+                });
+            }
+            lines
+        };
+        let planes = format.planes().iter().enumerate().map(plane).collect();
+        Self { planes }
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// Those of `rows`.
+    pub fn draw<R: Rows>(&self, rows: &mut R) -> Result<(), R::Error> {
+        for (plane, lines) in self.planes.iter().enumerate() {
+            for line in lines {
+                let unit = line.ink.unit();
+                in_chunks(
+                    rows,
+                    plane,
+                    line.row,
+                    line.units.clone(),
+                    unit,
+                    |at, bytes| {
+                        line.ink.lay_over(at, bytes);
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to see in a plane.
+    #[must_use]
+    pub fn touches(&self, plane: usize) -> bool {
+        self.planes
+            .get(plane)
+            .is_some_and(|lines| !lines.is_empty())
+    }
+}
+
+/// How a picture's pixels become dots.
+struct Mixing {
+    premultiplied: bool,
+    /// 0 to 255, or to 65535 in wide formats.
+    alpha: u32,
+    is_wide: bool,
+    convert: Option<Convert>,
+}
+
+enum Convert {
+    ToYuv,
+    ToRgb,
+}
+
+impl Mixing {
+    fn new(format: Format, image: &Image<'_>) -> Self {
+        let is_wide = is_wide(format);
+        let full = if is_wide { 65535.0 } else { 255.0 };
+        Self {
+            premultiplied: image.premultiplied,
+            alpha: (full * image.alpha.clamp(0.0, 1.0)) as u32,
+            is_wide,
+            convert: match (image.colors, is_rgb(format)) {
+                (Colors::Rgb, false) => Some(Convert::ToYuv),
+                (Colors::Yuv, true) => Some(Convert::ToRgb),
+                _ => None,
+            },
+        }
+    }
+
+    fn dot(&self, [alpha, first, second, third]: [u8; 4]) -> Dot {
+        let own = i32::from(alpha);
+        let mut color = [first, second, third].map(i32::from);
+        let mut premultiplied = self.premultiplied;
+        match self.convert {
+            Some(Convert::ToYuv) => {
+                if premultiplied && own != 0 {
+                    color = color.map(|value| (value * 255 + own / 2) / own);
+                }
+                premultiplied = false;
+                color = to_yuv(color);
+            }
+            Some(Convert::ToRgb) => color = to_rgb(color),
+            None => {}
+        }
+        let color = color.map(i32::cast_unsigned);
+        let (alpha, shift) = if self.is_wide {
+            ((u32::from(alpha) * self.alpha / 65535) << 8, 8)
+        } else {
+            (u32::from(alpha) * self.alpha / 255, 0)
+        };
+        let full = if self.is_wide { 65535 } else { 255 };
+        Dot {
+            product: color.map(|value| {
+                let product = (value << shift) * if premultiplied { self.alpha } else { alpha };
+                // More than alpha lets through is no premultiplied colour.
+                product.min(alpha * full)
+            }),
+            alpha,
+        }
+    }
+}
+
+// The numbers of GStreamer's video-blend.c, which are those of BT.709 in limited range.
+
+fn to_yuv([r, g, b]: [i32; 3]) -> [i32; 3] {
+    [
+        (47 * r + 157 * g + 16 * b + 4096) >> 8,
+        (-26 * r - 87 * g + 112 * b + 32768) >> 8,
+        (112 * r - 102 * g - 10 * b + 32768) >> 8,
+    ]
+    .map(|value| value.clamp(0, 255))
+}
+
+fn to_rgb([y, u, v]: [i32; 3]) -> [i32; 3] {
+    [
+        (298 * y + 459 * v - 63514) >> 8,
+        (298 * y - 55 * u - 136 * v + 19681) >> 8,
+        (298 * y + 541 * u - 73988) >> 8,
+    ]
+    .map(|value| value.clamp(0, 255))
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is to be done with the frames of a stream.
+
+use super::{Frames, Plane};
+use crate::memory;
+use crate::pixel::regions::{Area, Fill, Rect, Rows};
+use crate::pixel::{Adjust, FramePlan, Piece};
+
+/// Where on a frame something is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Where {
+    /// Everywhere.
+    #[default]
+    All,
+    /// In the regions.
+    Inside,
+    /// In none of the regions.
+    Outside,
+}
+
+/// What is done there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effect {
+    /// The adjustments, which go over the whole frame with any other effect.
+    #[default]
+    Adjust,
+    /// A colour over it, 0xAARRGGBB.
+    Fill(u32),
+    /// Blocks of so many pixels a side.
+    Pixelate(u32),
+    /// The mean of as many pixels a side.
+    Blur(u32),
+    /// Outlines of the regions, wherever the effect applies: so many pixels wide, and their
+    /// colour.
+    Outline(u32, u32),
+}
+
+/// What to do, as the user says it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Order {
+    /// Of the colours.
+    pub adjust: Adjust,
+    /// Where.
+    pub place: Where,
+    /// What.
+    pub effect: Effect,
+    /// Rectangles in pixels, wherever they lie.
+    pub regions: Vec<Rect>,
+}
+
+/// What to do with frames of one kind: all that can be worked out before the frame is there.
+#[derive(Debug)]
+pub struct Task {
+    plan: FramePlan,
+    /// The parts of each plane that the plan is for; `None` for all.
+    pieces: Option<Vec<Vec<Piece>>>,
+    work: Option<Work>,
+}
+
+/// An effect that knows its area.
+#[derive(Debug)]
+pub(super) enum Work {
+    Fill(Fill),
+}
+
+impl Work {
+    pub(super) fn apply<R: Rows>(&mut self, rows: &mut R) -> Result<(), R::Error> {
+        match self {
+            Self::Fill(fill) => fill.apply(rows),
+        }
+    }
+
+    fn touches(&self, plane: usize) -> bool {
+        match self {
+            Self::Fill(fill) => fill.touches(plane),
+        }
+    }
+}
+
+impl Task {
+    /// Makes ready for frames of this kind.
+    pub fn new(frames: &Frames, order: &Order) -> Self {
+        let size = (frames.info.width() as usize, frames.info.height() as usize);
+        let area = || match order.place {
+            Where::All => Area::all(size),
+            Where::Inside => Area::inside(&order.regions, size),
+            Where::Outside => Area::outside(&order.regions, size),
+        };
+        let fill = |area: &Area, color| {
+            Work::Fill(Fill::new(
+                frames.format,
+                frames.premultiplied,
+                frames.range,
+                frames.matrix,
+                area,
+                color,
+            ))
+        };
+        let format = frames.format;
+        let work = match order.effect {
+            Effect::Adjust => None,
+            Effect::Fill(color) => Some(fill(&area(), color)),
+            Effect::Pixelate(_) | Effect::Blur(_) => None,
+            Effect::Outline(line, color) => {
+                Some(fill(&Area::outlines(&order.regions, line, size), color))
+            }
+        };
+        let is_partial = order.effect == Effect::Adjust && order.place != Where::All;
+        let pieces = is_partial.then(|| {
+            let area = area();
+            let planes = format.planes().iter();
+            planes.map(|layout| layout.pieces(&area)).collect()
+        });
+        Self {
+            plan: FramePlan::new(format, frames.range, &order.adjust),
+            pieces,
+            work,
+        }
+    }
+
+    /// Whether there is nothing to be done.
+    pub fn is_nothing(&self) -> bool {
+        !(0..4).any(|plane| self.touches(plane))
+    }
+
+    pub(super) fn plan(&self) -> &FramePlan {
+        &self.plan
+    }
+
+    pub(super) fn pieces(&self) -> Option<&[Vec<Piece>]> {
+        self.pieces.as_deref()
+    }
+
+    pub(super) fn effect(&mut self) -> Option<&mut Work> {
+        self.work.as_mut()
+    }
+
+    pub(super) fn touches(&self, plane: usize) -> bool {
+        let has_part = match &self.pieces {
+            Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
+            None => true,
+        };
+        let mut steps = self.plan.steps().iter().flat_map(super::apply::planes_of);
+        (has_part && steps.any(|of_step| of_step == plane))
+            || self.work.as_ref().is_some_and(|work| work.touches(plane))
+    }
+
+    /// Whether nothing of a frame with these planes is read, and every page that is written is
+    /// written whole: then a bracket for writing is enough, and nothing of what is there before
+    /// needs to be made ready for the CPU.
+    pub(super) fn overwrites(
+        &self,
+        buffer: &gst::BufferRef,
+        planes: &[Plane],
+        page: usize,
+    ) -> bool {
+        let Some(Work::Fill(fill)) = &self.work else {
+            return false;
+        };
+        if !self.plan.is_identity() {
+            return false;
+        }
+        planes.iter().enumerate().all(|(number, plane)| {
+            let Some(pieces) = fill.overwritten(number) else {
+                return false;
+            };
+            let start = memory::offset(buffer, plane.memory) + plane.offset;
+            // Rows that follow one another without a gap are one run of bytes.
+            let is_one_run = |piece: &Piece| {
+                let bytes = piece.units.len() * plane.unit;
+                piece.rows.len() == 1 || bytes == plane.stride
+            };
+            pieces.iter().all(|piece| {
+                let begin =
+                    start + piece.rows.start * plane.stride + piece.units.start * plane.unit;
+                let bytes = piece.rows.len() * piece.units.len() * plane.unit;
+                piece.partial.is_none()
+                    && is_one_run(piece)
+                    && begin.is_multiple_of(page)
+                    && bytes.is_multiple_of(page)
+            })
+        })
+    }
+}

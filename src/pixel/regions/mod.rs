@@ -6,8 +6,16 @@
 //! pixels of an effect is ever touched.
 
 mod area;
+mod blur;
+mod channels;
+mod clusters;
+mod pixelate;
+#[doc(hidden)]
+pub mod reference;
 
 pub use area::{Area, Band, Rect};
+pub use blur::Blur;
+pub use pixelate::Pixelate;
 
 use std::ops::Range;
 

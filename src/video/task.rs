@@ -3,7 +3,7 @@
 
 use super::{Frames, Plane};
 use crate::memory;
-use crate::pixel::regions::{Area, Fill, Rect, Rows};
+use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Rows};
 use crate::pixel::{Adjust, FramePlan, Piece};
 
 /// Where on a frame something is done.
@@ -61,18 +61,24 @@ pub struct Task {
 #[derive(Debug)]
 pub(super) enum Work {
     Fill(Fill),
+    Pixelate(Pixelate),
+    Blur(Blur),
 }
 
 impl Work {
     pub(super) fn apply<R: Rows>(&mut self, rows: &mut R) -> Result<(), R::Error> {
         match self {
             Self::Fill(fill) => fill.apply(rows),
+            Self::Pixelate(pixelate) => pixelate.apply(rows),
+            Self::Blur(blur) => blur.apply(rows),
         }
     }
 
     fn touches(&self, plane: usize) -> bool {
         match self {
             Self::Fill(fill) => fill.touches(plane),
+            Self::Pixelate(pixelate) => pixelate.touches(plane),
+            Self::Blur(blur) => blur.touches(plane),
         }
     }
 }
@@ -96,11 +102,18 @@ impl Task {
                 color,
             ))
         };
+        let side = |pixels: u32| usize::try_from(pixels).unwrap_or(usize::MAX);
         let format = frames.format;
         let work = match order.effect {
             Effect::Adjust => None,
             Effect::Fill(color) => Some(fill(&area(), color)),
-            Effect::Pixelate(_) | Effect::Blur(_) => None,
+            Effect::Pixelate(block) => Some(Work::Pixelate(Pixelate::new(
+                format,
+                size,
+                &area(),
+                side(block),
+            ))),
+            Effect::Blur(block) => Some(Work::Blur(Blur::new(format, size, &area(), side(block)))),
             Effect::Outline(line, color) => {
                 Some(fill(&Area::outlines(&order.regions, line, size), color))
             }

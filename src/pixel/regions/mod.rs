@@ -6,12 +6,20 @@
 //! pixels of an effect is ever touched.
 
 mod area;
+mod blur;
+mod channels;
+mod clusters;
 mod fill;
 mod ink;
+mod pixelate;
+#[doc(hidden)]
+pub mod reference;
 mod sprite;
 
 pub use area::{Area, Band, Rect};
+pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
+pub use pixelate::Pixelate;
 pub use sprite::{Colors, Image, Sprite};
 
 use std::ops::Range;

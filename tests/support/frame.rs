@@ -247,6 +247,18 @@ impl Layout {
             VideoColorRange::Range0_255 => pixel::Range::Full,
             _ => pixel::Range::Limited,
         };
+        let size = (self.info.width() as usize, self.info.height() as usize);
+        self.changed(before, |planes| {
+            reference::apply(self.pixel_format(), range, adjust, size, planes);
+        })
+    }
+
+    /// What the files hold after `change`.
+    pub(crate) fn changed(
+        &self,
+        before: &[Vec<u8>],
+        change: impl FnOnce(&mut [reference::Plane<'_>]),
+    ) -> Vec<Vec<u8>> {
         let start = |place: &Place| {
             let piece = &self.memories[place.memory];
             (piece.file, piece.offset + place.offset)
@@ -265,8 +277,7 @@ impl Layout {
                 stride: place.stride,
             })
             .collect();
-        let size = (self.info.width() as usize, self.info.height() as usize);
-        reference::apply(self.pixel_format(), range, adjust, size, &mut planes);
+        change(&mut planes);
         let mut after = before.to_vec();
         for (place, copy) in self.planes.iter().zip(copies) {
             let (file, from) = start(place);

@@ -112,7 +112,7 @@ impl Component {
     fn put(&self, planes: &mut [Plane<'_>], sample: (usize, usize), value: u64) {
         let (at, word) = self.word(planes, sample);
         let mask = ((1 << self.bits) - 1) << self.shift;
-        let word = (word & !mask) | ((value as u32) << self.shift);
+        let word = (word & !mask) | ((value as u32) << self.shift & mask);
         let bytes = word.to_le_bytes();
         planes[self.plane].data[at..at + self.bytes].copy_from_slice(&bytes[..self.bytes]);
     }
@@ -207,6 +207,27 @@ pub fn blur(
                 }
             }
             component.put(planes, (column, row), mean(sum, count));
+        }
+    }
+}
+
+/// Lays a colour of this alpha, 0 to 1, over the pixels of which `mask`, row by row, is true.
+/// `color` holds the three components on the scale of the format's values.
+///
+/// # Panics
+/// When a plane or the mask is too short for the frame.
+pub fn fill(
+    format: Format,
+    size: (usize, usize),
+    mask: &[bool],
+    (color, alpha): ([f64; 3], f64),
+    planes: &mut [Plane<'_>],
+    mut round: impl FnMut(f64) -> u64,
+) {
+    for (component, color) in components(format).iter().zip(color) {
+        for sample in component.samples(size, mask) {
+            let old = component.get(planes, sample) as f64;
+            component.put(planes, sample, round(old + (color - old) * alpha));
         }
     }
 }

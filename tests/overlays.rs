@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Overlays that others attach are drawn as GStreamer's own blending draws them, in place.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use gst::prelude::*;
+use gst_video::prelude::*;
+use gst_video::{
+    VideoFormat, VideoInfo, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
+    VideoOverlayFormatFlags, VideoOverlayRectangle,
+};
+use gstdmabufcpu::video::FORMATS;
+use support::filter::Filter;
+use support::frame::{Frame, Kind, Layout, SHAPES, Shape, info, picture_of};
+use support::noise;
+
+/// Where, how large, and how large it is made.
+type Place = (i32, i32, u32, u32);
+
+fn rectangle(
+    format: VideoFormat,
+    flags: VideoOverlayFormatFlags,
+    (width, height): (u32, u32),
+    place: Place,
+    alpha: f32,
+    seed: u32,
+) -> VideoOverlayRectangle {
+    let mut bytes = noise((width * height * 4) as usize, seed);
+    let at = if format == VideoFormat::Ayuv { 0 } else { 3 };
+    for (number, pixel) in bytes.chunks_mut(4).enumerate() {
+        // Much is transparent in overlays, and much is opaque.
+        pixel[at] = match number / 5 % 4 {
+            0 => 0,
+            1 => 255,
+            _ => pixel[at],
+        };
+        if flags.contains(VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA) {
+            let alpha = u32::from(pixel[at]);
+            for (byte, value) in pixel.iter_mut().enumerate() {
+                if byte != at {
+                    *value = (u32::from(*value) * alpha / 255) as u8;
+                }
+            }
+        }
+    }
+    let mut buffer = gst::Buffer::from_slice(bytes);
+    let frame = buffer.make_mut();
+    VideoMeta::add(
+        frame,
+        gst_video::VideoFrameFlags::empty(),
+        format,
+        width,
+        height,
+    )
+    .unwrap();
+    let (x, y, render_width, render_height) = place;
+    let mut rectangle =
+        VideoOverlayRectangle::new_raw(&buffer, x, y, render_width, render_height, flags);
+    if alpha != 1.0 {
+        rectangle.get_mut().unwrap().set_global_alpha(alpha);
+    }
+    rectangle
+}
+
+const STRAIGHT: VideoOverlayFormatFlags = VideoOverlayFormatFlags::empty();
+const PREMULTIPLIED: VideoOverlayFormatFlags = VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA;
+
+fn compositions() -> Vec<VideoOverlayComposition> {
+    support::init();
+    let (rgb, yuv) = (VideoFormat::Bgra, VideoFormat::Ayuv);
+    let one = |format, flags, size: (u32, u32), (x, y), alpha, seed| {
+        rectangle(format, flags, size, (x, y, size.0, size.1), alpha, seed)
+    };
+    let sets = [
+        vec![one(rgb, STRAIGHT, (20, 9), (4, 6), 1.0, 1)],
+        vec![one(rgb, STRAIGHT, (17, 8), (5, 3), 1.0, 2)],
+        vec![one(rgb, PREMULTIPLIED, (17, 8), (6, 5), 1.0, 3)],
+        vec![one(yuv, STRAIGHT, (21, 11), (3, 3), 1.0, 4)],
+        vec![one(rgb, STRAIGHT, (17, 8), (1, 1), 0.4, 5)],
+        vec![one(rgb, PREMULTIPLIED, (12, 12), (10, 2), 0.7, 6)],
+        // Over each edge, larger than the frame, outside.
+        vec![
+            one(rgb, STRAIGHT, (30, 20), (-7, -5), 1.0, 7),
+            one(yuv, STRAIGHT, (30, 20), (25, 12), 1.0, 8),
+        ],
+        vec![one(rgb, STRAIGHT, (100, 60), (-20, -11), 1.0, 9)],
+        vec![
+            one(rgb, STRAIGHT, (5, 5), (500, 3), 1.0, 10),
+            one(rgb, STRAIGHT, (5, 5), (3, -50), 1.0, 11),
+        ],
+        // On top of one another.
+        vec![
+            one(rgb, STRAIGHT, (20, 14), (5, 2), 1.0, 12),
+            one(rgb, PREMULTIPLIED, (20, 14), (12, 5), 1.0, 13),
+        ],
+        // Made larger and smaller.
+        vec![rectangle(rgb, STRAIGHT, (9, 7), (3, 2, 21, 13), 1.0, 14)],
+        vec![rectangle(yuv, STRAIGHT, (40, 30), (3, 3, 11, 8), 1.0, 15)],
+    ];
+    let composition =
+        |set: Vec<VideoOverlayRectangle>| VideoOverlayComposition::new(set.iter()).unwrap();
+    sets.into_iter().map(composition).collect()
+}
+
+/// Sets the byte of a pixel that is no component, which GStreamer takes for alpha, to 255.
+fn padding_to_255(info: &VideoInfo, picture: &mut [u8]) {
+    let at = match info.format() {
+        VideoFormat::Bgrx | VideoFormat::Rgbx => 3,
+        VideoFormat::Xbgr | VideoFormat::Xrgb => 0,
+        _ => return,
+    };
+    picture
+        .iter_mut()
+        .skip(at)
+        .step_by(4)
+        .for_each(|byte| *byte = 255);
+}
+
+#[test]
+fn every_format_is_blended_as_gstreamer_blends_it() {
+    let compositions = compositions();
+    let mut seed = 0;
+    for &(format, _) in FORMATS {
+        for (width, height) in [(40, 22), (33, 17)] {
+            // GStreamer's own code for these turns U and V round in the last column of an odd
+            // number (video-format.c, pack_NV61 and pack_VYUY).
+            let turned = [VideoFormat::Nv61, VideoFormat::Vyuy].contains(&format);
+            let width = width + usize::from(turned) * (width % 2);
+            let info = info(format, width, height);
+            for (number, composition) in compositions.iter().enumerate() {
+                seed += 1;
+                let mut shape = SHAPES[seed as usize % SHAPES.len()];
+                if info.n_planes() == 1 && shape == Shape::SideBySide {
+                    shape = Shape::Padded;
+                }
+                let layout = Layout::new(&info, shape);
+                let (mut frame, _) = Frame::new(&layout, Kind::DmaBuf, "overlays", seed);
+                let place = layout.planes[0];
+                let start = layout.memories[place.memory].offset + place.offset;
+                for row in 0..height {
+                    let row = start + row * place.stride;
+                    if info.n_planes() == 1 && info.comp_pstride(0) == 4 {
+                        let row = &mut frame.before[0][row..row + 4 * width];
+                        padding_to_255(&info, row);
+                    }
+                }
+                // What lies in the padding of words gets into GStreamer's rounding.
+                frame.before = layout.changed(&frame.before, |planes| {
+                    let keep = match format {
+                        VideoFormat::P01010le => [0xc0, 0xff],
+                        VideoFormat::I42010le => [0xff, 0x03],
+                        _ => return,
+                    };
+                    for (number, plane) in planes.iter_mut().enumerate() {
+                        let (row, rows) = support::frame::dimensions(&info, number);
+                        for at in (0..rows).map(|number| number * plane.stride) {
+                            let row = plane.data[at..at + row].iter_mut();
+                            row.zip(keep.iter().cycle())
+                                .for_each(|(byte, keep)| *byte &= keep);
+                        }
+                    }
+                });
+                for (film, bytes) in frame.films.iter().zip(&frame.before) {
+                    film.write(bytes);
+                }
+
+                // What GStreamer makes of the same picture in memory of its own.
+                let mut own = gst::Buffer::with_size(info.size()).unwrap();
+                let picture = layout.picture(&frame.before);
+                put_picture(&mut own, &info, &picture);
+                let mut theirs = gst_video::VideoFrame::from_buffer_writable(own, &info).unwrap();
+                composition
+                    .blend(&mut theirs.as_mut_video_frame_ref())
+                    .unwrap();
+                let theirs = picture_of(&theirs.into_buffer(), &info);
+
+                let mut buffer = frame.buffer();
+                VideoOverlayCompositionMeta::add(buffer.make_mut(), composition);
+                let mut filter = Filter::new(&info);
+                let out = filter.pass(buffer);
+                assert!(
+                    out.meta::<VideoOverlayCompositionMeta>().is_none(),
+                    "drawn, and taken off"
+                );
+                let ours = picture_of(&out, &info);
+                let what = (format, width, shape, number);
+                assert_eq!(values(&info, &ours), values(&info, &theirs), "{what:?}");
+                filter.assert_counts(&[("frames-in-place", 1), ("frames-copied", 0)]);
+            }
+        }
+    }
+}
+
+/// The values in a picture: bytes, or words without the bits that are padding.
+fn values(info: &VideoInfo, picture: &[u8]) -> Vec<u16> {
+    let word = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
+    match info.format() {
+        VideoFormat::P01010le => picture.chunks(2).map(|b| word(b) & 0xffc0).collect(),
+        VideoFormat::I42010le => picture.chunks(2).map(|b| word(b) & 0x03ff).collect(),
+        _ => picture.iter().copied().map(u16::from).collect(),
+    }
+}
+
+/// The reverse of `picture_of`.
+fn put_picture(buffer: &mut gst::Buffer, info: &VideoInfo, picture: &[u8]) {
+    let buffer = buffer.make_mut();
+    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).unwrap();
+    let mut rest = picture;
+    for plane in 0..info.n_planes() {
+        let (row, rows) = support::frame::dimensions(info, plane as usize);
+        let stride = frame.plane_stride()[plane as usize] as usize;
+        let data = frame.plane_data_mut(plane).unwrap();
+        for number in 0..rows {
+            let (bytes, behind) = rest.split_at(row);
+            data[number * stride..number * stride + row].copy_from_slice(bytes);
+            rest = behind;
+        }
+    }
+}
+
+#[test]
+fn only_what_is_seen_of_an_overlay_touches_pages() {
+    let info = info(VideoFormat::Bgrx, 1024, 64);
+    let layout = Layout::new(&info, Shape::Caps);
+    let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "seen", 1);
+    // A picture of 40 rows of which the middle four can be seen.
+    let mut bytes = vec![0; 100 * 40 * 4];
+    bytes[18 * 400..22 * 400].fill(255);
+    let mut pixels = gst::Buffer::from_slice(bytes);
+    let flags = gst_video::VideoFrameFlags::empty();
+    VideoMeta::add(pixels.make_mut(), flags, VideoFormat::Bgra, 100, 40).unwrap();
+    let rectangle = VideoOverlayRectangle::new_raw(&pixels, 30, 10, 100, 40, STRAIGHT);
+    let composition = VideoOverlayComposition::new(Some(&rectangle)).unwrap();
+    VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+    let mut filter = Filter::new(&info);
+    let _out = filter.pass(buffer);
+    filter.assert_counts(&[("pages", 4)]);
+}
+
+#[test]
+fn frame_that_others_hold_is_copied_before_it_is_drawn_on() {
+    let info = info(VideoFormat::Nv12, 64, 48);
+    let layout = Layout::new(&info, Shape::Caps);
+    let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "held", 1);
+    VideoOverlayCompositionMeta::add(buffer.make_mut(), &compositions()[0]);
+    let held = buffer.clone();
+    let mut filter = Filter::new(&info);
+    let out = filter.pass(buffer);
+    assert_eq!(frame.films[0].read(), frame.before[0]);
+    assert!(held.meta::<VideoOverlayCompositionMeta>().is_some());
+    assert!(out.meta::<VideoOverlayCompositionMeta>().is_none());
+    assert_ne!(picture_of(&out, &info), layout.picture(&frame.before));
+    filter.assert_counts(&[("frames-copied", 1), ("frames-in-place", 0)]);
+}
+
+#[test]
+fn overlay_lies_over_all_that_is_done_to_the_frame() {
+    let info = info(VideoFormat::Bgra, 40, 22);
+    let layout = Layout::new(&info, Shape::Caps);
+    let composition = &compositions()[1];
+    let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "over", 1);
+    VideoOverlayCompositionMeta::add(buffer.make_mut(), composition);
+    let filter = Filter::new(&info)
+        .set("region-effect", "fill")
+        .set("fill-color", "0xff102030");
+    let mut filter = filter
+        .set("regions", "<<0,0,40,22>>")
+        .set("region-mode", "inside");
+    let out = filter.pass(buffer);
+    let mut own = gst::Buffer::with_size(info.size()).unwrap();
+    put_picture(&mut own, &info, &[0x30, 0x20, 0x10, 0xff].repeat(40 * 22));
+    let mut theirs = gst_video::VideoFrame::from_buffer_writable(own, &info).unwrap();
+    composition
+        .blend(&mut theirs.as_mut_video_frame_ref())
+        .unwrap();
+    let theirs = picture_of(&theirs.into_buffer(), &info);
+    assert!(picture_of(&out, &info) == theirs);
+    drop(frame);
+}
+
+#[test]
+fn caps_with_overlays_come_in_and_caps_without_go_out() {
+    support::init();
+    let info = info(VideoFormat::Nv12, 64, 48);
+    for memory in ["memory:SystemMemory", "memory:DMABuf"] {
+        let plain = info.to_caps().unwrap();
+        let features = |overlay: Option<&str>| {
+            let mut features = gst::CapsFeatures::new_empty();
+            for feature in std::iter::once(memory).chain(overlay) {
+                features.add(feature);
+            }
+            let mut caps = plain.clone();
+            caps.make_mut().set_features(0, Some(features));
+            caps
+        };
+        let with = features(Some("meta:GstVideoOverlayComposition"));
+        let without = features(None);
+        let mut filter = Filter::with_caps(with);
+        let layout = Layout::new(&info, Shape::Caps);
+        let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "caps", 1);
+        let _out = filter.pass(buffer);
+        let out = filter.harness.sinkpad().unwrap().current_caps().unwrap();
+        assert!(out.is_strictly_equal(&without), "{out}");
+    }
+}
+
+/// Elements that attach what they draw when somebody downstream takes it.
+#[test]
+fn elements_of_pango_attach_what_they_draw() {
+    support::init();
+    for element in [
+        "textoverlay text=Hello",
+        "timeoverlay",
+        "clockoverlay time-format=12:34",
+    ] {
+        let name = element.split(' ').next().unwrap();
+        if gst::ElementFactory::find(name).is_none() {
+            println!("SKIPPED: no {name} here (gstreamer1.0-plugins-base)");
+            return;
+        }
+        for format in ["NV12", "BGRx", "YUY2", "P010_10LE"] {
+            let frames = |between: &str| -> Vec<Vec<u8>> {
+                let line = format!(
+                    "videotestsrc num-buffers=3 pattern=smpte ! \
+                     video/x-raw,format={format},width=320,height=240,framerate=30/1 ! \
+                     {element} name=text ! {between} appsink name=sink sync=false"
+                );
+                let pipeline = gst::parse::launch(&line).unwrap();
+                let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+                pipeline.set_state(gst::State::Playing).unwrap();
+                let sink = pipeline.by_name("sink").unwrap();
+                let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+                let mut pictures = Vec::new();
+                while let Ok(sample) = sink.pull_sample() {
+                    let info = VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
+                    let mut picture = picture_of(&sample.buffer_owned().unwrap(), &info);
+                    padding_to_255(&info, &mut picture);
+                    pictures.push(picture);
+                }
+                if !between.is_empty() {
+                    let caps = pipeline.by_name("text").unwrap().static_pad("src").unwrap();
+                    let caps = caps.current_caps().unwrap();
+                    assert!(
+                        caps.to_string().contains("GstVideoOverlayComposition"),
+                        "{caps}"
+                    );
+                    let filter = pipeline.by_name("filter").unwrap();
+                    let stats: gst::Structure = filter.property("stats");
+                    assert_eq!(stats.get::<u64>("frames-copied"), Ok(0), "{stats}");
+                    assert_eq!(stats.get::<u64>("frames-in-place"), Ok(3), "{stats}");
+                }
+                pipeline.set_state(gst::State::Null).unwrap();
+                pictures
+            };
+            let (ours, theirs) = (frames("dmabuffilter name=filter !"), frames(""));
+            let plain = ours.len();
+            assert_eq!((plain, theirs.len()), (3, 3));
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!(ours == theirs, "{element} {format}");
+            }
+        }
+    }
+}

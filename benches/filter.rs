@@ -110,9 +110,11 @@ fn contenders(info: &VideoInfo, caps: &gst::Caps) -> Vec<Contender> {
     };
     let mut all = vec![
         Contender::new("pass", "pass", size, pass(size)),
-        Contender::new("pass over luma", "pass", luma, pass(luma)),
         Contender::new("memcpy", "memcpy", size, memcpy(size)),
     ];
+    if luma < size {
+        all.push(Contender::new("pass over luma", "pass", luma, pass(luma)));
+    }
     for (name, settings, peer, chroma) in OPERATIONS {
         let changed = if chroma { size } else { luma };
         let launch = format!("dmabuffilter {settings}");

@@ -54,7 +54,11 @@ fn memfd(size: usize) -> OwnedFd {
 
 /// A frame in `GstDmaBufMemory`, and the same bytes mapped beside it.
 pub(crate) struct Frame {
+    /// For those who are compared, and are no elements.
     pub(crate) mapped: Mapped,
+    /// For the picture. A mapping of its own: whose pages were touched last, it alone would be
+    /// spared the misses of the TLB.
+    fresh: Mapped,
     /// Out while it goes through an element.
     pub(crate) buffer: Option<gst::Buffer>,
 }
@@ -66,9 +70,15 @@ impl Frame {
         let mut buffer = gst::Buffer::new();
         buffer.get_mut().unwrap().append_memory(memory);
         Self {
-            mapped: Mapped::of(fd),
+            mapped: Mapped::of(fd.try_clone().unwrap()),
+            fresh: Mapped::of(fd),
             buffer: Some(buffer),
         }
+    }
+
+    pub(crate) fn show(&mut self, picture: &[u8]) {
+        let show = |bytes: &mut [u8]| bytes[..picture.len()].copy_from_slice(picture);
+        self.fresh.with_bytes(show);
     }
 }
 

@@ -1,6 +1,6 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
-.PHONY: help setup build test lint demo bench clean
+.PHONY: help setup build test lint demo bench instructions asan clean
 
 DEVICE = auto
 SETUP = scripts/setup
@@ -10,20 +10,22 @@ help:
 	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
 	@echo 'make test                  every test, those in the emulated machine included'
 	@echo 'make lint                  formatting, clippy, licences and sources'
-	@echo 'make bench                 speed, against the peers'
+	@echo 'make bench                 speed, against the peers: tables and a plot'
+	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
+	@echo 'make asan                  the pixel code under AddressSanitizer'
 	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
 	@echo 'make setup                 install whatever any of these needs'
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run testbed lint
+	@$(SETUP) build run testbed bench lint
 
 build:
 	@$(SETUP) build
 	cargo build --release
 
 test:
-	@$(SETUP) build run testbed
+	@$(SETUP) build run testbed bench
 	@scripts/test
 
 lint:
@@ -36,8 +38,16 @@ demo:
 
 bench:
 	@$(SETUP) build run
-	cargo bench
+	@scripts/bench
+
+instructions:
+	@$(SETUP) bench
+	@scripts/instructions
+
+asan:
+	@$(SETUP) build
+	@scripts/asan
 
 clean:
 	cargo clean
-	rm -rf demo-output
+	rm -rf demo-output bench-output

@@ -4,7 +4,8 @@
 //! Criterion watches the best instruction set for regressions; then every set is held against
 //! the pass, both in turns on the same frames, and a Markdown table of the ratios is printed.
 //! There are more frames than caches hold, as in a pool of buffers. Arguments choose rows whose
-//! name has them in it: `cargo bench --bench pixel_kernels -- nv12`.
+//! name has them in it: `cargo bench --bench pixel_kernels -- nv12`. `--table` leaves Criterion's
+//! part out.
 
 #![allow(clippy::unwrap_used, missing_docs)] // a benchmark
 
@@ -58,7 +59,7 @@ fn settings() -> Vec<(&'static str, Adjust)> {
     ]
 }
 
-/// Gradients with blocks, or noise.
+/// Slopes with the grain of a sensor, or noise.
 fn frame(format: Format, smooth: bool, seed: u32) -> Planes {
     let mut state = seed | 1;
     let planes = format.planes().iter();
@@ -66,13 +67,14 @@ fn frame(format: Format, smooth: bool, seed: u32) -> Planes {
         .map(|layout| {
             let row = layout.row_bytes(SIZE.0).unwrap();
             let byte = |i: usize| {
-                if smooth {
-                    return (i % row / 64 + i / row / 20) as u8;
-                }
                 state ^= state << 13;
                 state ^= state >> 17;
                 state ^= state << 5;
-                (state >> 24) as u8
+                let random = (state >> 24) as u8;
+                if smooth {
+                    return (i % row / 64 + i / row / 20) as u8 + random % 5;
+                }
+                random
             };
             (0..row * layout.rows(SIZE.1)).map(byte).collect()
         })
@@ -81,12 +83,6 @@ fn frame(format: Format, smooth: bool, seed: u32) -> Planes {
 
 fn bytes_of(planes: &Planes) -> usize {
     planes.iter().map(Vec::len).sum()
-}
-
-fn pool(format: Format, smooth: bool) -> Vec<Planes> {
-    let one = frame(format, smooth, 1);
-    let count = POOL.div_ceil(bytes_of(&one)).max(4);
-    vec![one; count]
 }
 
 fn work(plan: &FramePlan, planes: &mut Planes) {
@@ -144,8 +140,14 @@ fn quartile(mut all: Vec<Duration>) -> Option<f64> {
     all.get(all.len() / 4).map(Duration::as_secs_f64)
 }
 
-/// The ratio, and the pass's rate in GB/s.
-fn ratio(isa: Isa, format: Format, adjust: &Adjust, frames: &mut [Planes]) -> Option<(f64, f64)> {
+/// The ratio, and the pass's rate in GB/s. All `frames` show `picture` at first.
+fn ratio(
+    isa: Isa,
+    format: Format,
+    adjust: &Adjust,
+    frames: &mut [Planes],
+    picture: &Planes,
+) -> Option<(f64, f64)> {
     let plan = FramePlan::with_isa(isa, format, Range::Limited, adjust);
     if plan.is_identity() {
         return None;
@@ -168,12 +170,20 @@ fn ratio(isa: Isa, format: Format, adjust: &Adjust, frames: &mut [Planes]) -> Op
     };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut next = 0;
+    // Never the frame that was touched last, for either. A frame gets its picture back when half
+    // of the others were in between, lest the next round finds changed values, or warm caches.
+    let mut turn = |work: &dyn Fn(&mut Planes), frames: &mut [Planes]| {
+        let time = timed(|| work(&mut frames[next]));
+        let away = (next + frames.len() / 2) % frames.len();
+        for (plane, fresh) in frames[away].iter_mut().zip(picture) {
+            plane.copy_from_slice(fresh);
+        }
+        next = (next + 1) % frames.len();
+        time
+    };
     for _ in 0..turns {
-        // Never the frame that was touched last, for either.
-        ours.push(timed(|| work(&plan, &mut frames[next])));
-        next = (next + 1) % frames.len();
-        theirs.push(timed(|| pass(&plan, &xor, &mut frames[next])));
-        next = (next + 1) % frames.len();
+        ours.push(turn(&|planes| work(&plan, planes), frames));
+        theirs.push(turn(&|planes| pass(&plan, &xor, planes), frames));
     }
     let (ours, theirs) = (quartile(ours)?, quartile(theirs)?);
     Some((ours / theirs, changed as f64 / theirs / 1e9))
@@ -205,14 +215,16 @@ fn table(filters: &[String]) {
             if rows.is_empty() {
                 continue;
             }
-            let fresh = pool(format, content == "smooth");
-            let mut frames = fresh.clone();
+            let picture = frame(format, content == "smooth", 1);
+            let count = POOL.div_ceil(bytes_of(&picture)).max(4);
+            let mut frames = vec![picture.clone(); count];
             for (name, adjust) in rows {
                 let mut cells = Vec::new();
                 let mut rate = 0.0;
                 for isa in &sets {
-                    frames.clone_from(&fresh);
-                    if let Some((ratio, pass)) = ratio(*isa, format, &adjust, &mut frames) {
+                    frames.fill(picture.clone());
+                    let measured = ratio(*isa, format, &adjust, &mut frames, &picture);
+                    if let Some((ratio, pass)) = measured {
                         cells.push(format!("{ratio:.2}"));
                         rate = pass;
                     }
@@ -244,10 +256,12 @@ fn watch(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    watch(&mut criterion);
-    criterion.final_summary();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|a| a == "--table") {
+        let mut criterion = Criterion::default().configure_from_args();
+        watch(&mut criterion);
+        criterion.final_summary();
+    }
     if arguments.iter().any(|a| a == "--test" || a == "--list") {
         return;
     }

@@ -1,53 +1,85 @@
-//! Frames, rounds and tables for the benchmarks.
+// SPDX-License-Identifier: MPL-2.0
+//! Frames and clocks for the benchmarks.
 
+pub(crate) mod content;
 mod raw;
 
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
 pub(crate) use raw::xor_pass;
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
-use std::time::Duration;
+use std::ops::Div;
+use std::time::Instant;
 
-/// Frames in the ring: more than the caches hold.
+/// Frames in the ring, as many as a camera's pool has.
 pub(crate) const FRAMES: usize = 4;
 
 /// One of those who are compared.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    work: Box<dyn FnMut()>,
+    pub(crate) who: &'static str,
+    /// How many bytes of a frame it changes, in whole planes.
+    pub(crate) bytes: usize,
+    work: Box<dyn FnMut(&mut Frame)>,
 }
 
 impl Contender {
-    pub(crate) fn new(name: &'static str, work: impl FnMut() + 'static) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        who: &'static str,
+        bytes: usize,
+        work: impl FnMut(&mut Frame) + 'static,
+    ) -> Self {
         Self {
             name,
+            who,
+            bytes,
             work: Box::new(work),
         }
     }
 
-    /// Does what is measured on the next frame.
-    pub(crate) fn frame(&mut self) {
-        (self.work)();
+    /// Does what is measured.
+    pub(crate) fn frame(&mut self, frame: &mut Frame) {
+        (self.work)(frame);
     }
 }
 
-/// A memory file of noise.
-pub(crate) fn memfd(size: usize) -> OwnedFd {
+fn memfd(size: usize) -> OwnedFd {
     let fd = memfd_create("bench", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&fd, size.next_multiple_of(4096) as u64).unwrap();
-    let mut state = 0x1234_5678_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(size)
-    .collect();
-    let mut written = 0;
-    while written < size {
-        written += rustix::io::pwrite(&fd, &noise[written..], written as u64).unwrap();
-    }
     fd
+}
+
+/// A frame in `GstDmaBufMemory`, and the same bytes mapped beside it.
+pub(crate) struct Frame {
+    /// For those who are compared, and are no elements.
+    pub(crate) mapped: Mapped,
+    /// For the picture. A mapping of its own: whose pages were touched last, it alone would be
+    /// spared the misses of the TLB.
+    fresh: Mapped,
+    /// Out while it goes through an element.
+    pub(crate) buffer: Option<gst::Buffer>,
+}
+
+impl Frame {
+    pub(crate) fn new(size: usize) -> Self {
+        let fd = memfd(size);
+        let memory = raw::dma_buf_memory(fd.try_clone().unwrap(), size);
+        let mut buffer = gst::Buffer::new();
+        buffer.get_mut().unwrap().append_memory(memory);
+        Self {
+            mapped: Mapped::of(fd.try_clone().unwrap()),
+            fresh: Mapped::of(fd),
+            buffer: Some(buffer),
+        }
+    }
+
+    pub(crate) fn show(&mut self, picture: &[u8]) {
+        let show = |bytes: &mut [u8]| bytes[..picture.len()].copy_from_slice(picture);
+        self.fresh.with_bytes(show);
+    }
 }
 
 /// A mapped memory file.
@@ -55,7 +87,11 @@ pub(crate) struct Mapped(DmaBuf, Mapping);
 
 impl Mapped {
     pub(crate) fn new(size: usize) -> Self {
-        let buffer = DmaBuf::new(memfd(size)).unwrap();
+        Self::of(memfd(size))
+    }
+
+    fn of(fd: OwnedFd) -> Self {
+        let buffer = DmaBuf::new(fd).unwrap();
         let protection = Protection::ReadWrite;
         let mapping = Mapping::whole(&buffer, protection, &Default::default()).unwrap();
         Self(buffer, mapping)
@@ -69,19 +105,8 @@ impl Mapped {
     }
 }
 
-/// A ring of frames in `GstDmaBufMemory`.
-pub(crate) fn frames(size: usize) -> Vec<Option<gst::Buffer>> {
-    let frame = |_| {
-        let mut buffer = gst::Buffer::new();
-        let memory = raw::dma_buf_memory(memfd(size), size);
-        buffer.get_mut().unwrap().append_memory(memory);
-        Some(buffer)
-    };
-    (0..FRAMES).map(frame).collect()
-}
-
 /// Minor page faults of this process so far.
-pub(crate) fn page_faults() -> u64 {
+fn page_faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit(')').next().unwrap();
     after_name
@@ -92,66 +117,60 @@ pub(crate) fn page_faults() -> u64 {
         .unwrap()
 }
 
-/// Medians of rounds in which each contender had its turn.
-pub(crate) struct Table {
-    title: String,
-    names: Vec<&'static str>,
-    times: Vec<Vec<Duration>>,
-    faults: Vec<u64>,
-    rounds: usize,
+/// When something began, by all that is counted.
+pub(crate) struct Clocks {
+    faults: u64,
+    cpu: i128,
+    wall: Instant,
 }
 
-impl Table {
-    pub(crate) fn new(title: &str, contenders: &[Contender]) -> Self {
+/// What it took.
+pub(crate) struct Spent {
+    /// Nanoseconds on any CPU, all threads together.
+    cpu: f64,
+    wall: f64,
+    faults: f64,
+}
+
+impl Clocks {
+    pub(crate) fn now() -> Self {
         Self {
-            title: title.to_owned(),
-            names: contenders.iter().map(|contender| contender.name).collect(),
-            times: contenders.iter().map(|_| Vec::new()).collect(),
-            faults: contenders.iter().map(|_| 0).collect(),
-            rounds: 0,
+            faults: page_faults(),
+            cpu: cpu(),
+            wall: Instant::now(),
         }
     }
 
-    /// A contender's time for a frame in this round, and its page faults.
-    pub(crate) fn add(&mut self, contender: usize, time: Duration, faults: u64) {
-        // The first round maps, faults in and builds tables.
-        if self.rounds > 0 {
-            self.times[contender].push(time);
-            self.faults[contender] += faults;
+    pub(crate) fn until_now(&self) -> Spent {
+        Spent {
+            wall: self.wall.elapsed().as_nanos() as f64,
+            cpu: (cpu() - self.cpu) as f64,
+            faults: (page_faults() - self.faults) as f64,
         }
-    }
-
-    pub(crate) fn end_round(&mut self) {
-        self.rounds += 1;
-    }
-
-    pub(crate) fn rounds(&self) -> usize {
-        self.rounds
-    }
-
-    fn median(&self, contender: usize) -> f64 {
-        let mut times = self.times[contender].clone();
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64()
     }
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {}, {} rounds\n", self.title, self.rounds - 1)?;
-        writeln!(f, "| per frame | ms | passes | page faults |")?;
-        writeln!(f, "| --- | ---: | ---: | ---: |")?;
-        let frames = ((self.rounds - 1) * FRAMES) as f64;
-        for (index, name) in self.names.iter().enumerate() {
-            let time = self.median(index);
-            let faults = self.faults[index] as f64 / frames;
-            writeln!(
-                f,
-                "| {name} | {:.3} | {:.2} | {faults:.1} |",
-                time * 1e3,
-                time / self.median(0)
-            )?;
+fn cpu() -> i128 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+impl Div<usize> for Spent {
+    type Output = Self;
+
+    fn div(self, frames: usize) -> Self {
+        let frames = frames as f64;
+        Self {
+            cpu: self.cpu / frames,
+            wall: self.wall / frames,
+            faults: self.faults / frames,
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu, wall, faults } = self;
+        write!(f, "{cpu:.0}\t{wall:.0}\t{faults}")
     }
 }

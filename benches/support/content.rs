@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the frames show.
+
+use gst_video::{VideoFormat, VideoInfo};
+
+/// A kind of picture. Work by tables costs by how many values stand near each other.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// What a camera sees of a wall: slopes, and its sensor's noise of two levels up and down.
+    Smooth,
+    /// Every value, everywhere.
+    Noise,
+}
+
+pub(crate) const CONTENTS: [Content; 2] = [Content::Smooth, Content::Noise];
+
+/// A small generator (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn byte(&mut self) -> u8 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z >> 56) as u8
+    }
+}
+
+impl Content {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smooth => "smooth",
+            Self::Noise => "noise",
+        }
+    }
+
+    /// One frame of it.
+    pub(crate) fn picture(self, info: &VideoInfo) -> Vec<u8> {
+        let mut random = Random(1);
+        if matches!(self, Self::Noise) {
+            return (0..info.size()).map(|_| random.byte()).collect();
+        }
+        let mut picture = vec![0; info.size()];
+        for plane in 0..info.n_planes() {
+            let stride = info.stride()[plane as usize] as usize;
+            let begin = info.offset()[plane as usize];
+            let end = match info.offset().get(plane as usize + 1) {
+                Some(&next) => next,
+                None => info.size(),
+            };
+            let rows = picture[begin..end].chunks_mut(stride);
+            let last = rows.len().max(2) - 1;
+            for (y, row) in rows.enumerate() {
+                let down = y as f64 / last as f64;
+                for (x, byte) in row.iter_mut().enumerate() {
+                    let across = x as f64 / stride as f64;
+                    let level = slope(info.format(), plane as usize, x, across, down);
+                    let grain = f64::from(random.byte() % 5) - 2.0;
+                    *byte = (level + grain).round() as u8;
+                }
+            }
+        }
+        picture
+    }
+}
+
+/// Luma and colours go from one end of their range to the other, chroma about the middle of it.
+fn slope(format: VideoFormat, plane: usize, x: usize, across: f64, down: f64) -> f64 {
+    let luma = 16.0 + 219.0 * (0.7 * across + 0.3 * down);
+    let (u, v) = (96.0 + 64.0 * down, 160.0 - 64.0 * across);
+    match (format, plane, x % 4) {
+        (VideoFormat::Bgrx, _, 0) => 235.0 - 200.0 * down,
+        (VideoFormat::Bgrx, _, 1) => luma,
+        (VideoFormat::Bgrx, _, 2) => 20.0 + 200.0 * across,
+        (VideoFormat::Bgrx, ..) => 255.0 - 4.0,
+        (VideoFormat::Yuy2, _, 1) | (VideoFormat::Nv12, 1, 0 | 2) | (VideoFormat::I420, 1, _) => u,
+        (VideoFormat::Yuy2, _, 3) | (VideoFormat::Nv12, 1, _) | (VideoFormat::I420, 2, _) => v,
+        _ => luma,
+    }
+}

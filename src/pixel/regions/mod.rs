@@ -9,6 +9,7 @@ mod area;
 mod blur;
 mod channels;
 mod clusters;
+mod means;
 mod pixelate;
 #[doc(hidden)]
 pub mod reference;

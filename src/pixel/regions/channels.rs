@@ -41,6 +41,16 @@ impl Channel {
         self.per_unit
     }
 
+    /// Bytes from one sample to the next.
+    pub(in crate::pixel) fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The byte of whole units in which a sample begins.
+    pub(in crate::pixel) fn byte(&self, sample: usize) -> usize {
+        sample * self.step + self.shift as usize / 8
+    }
+
     fn max(&self) -> u32 {
         (1 << self.bits) - 1
     }
@@ -348,6 +358,7 @@ impl Piece {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // one span is what is meant
 mod tests {
     use super::*;
 

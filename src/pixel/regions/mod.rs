@@ -11,6 +11,7 @@ mod channels;
 mod clusters;
 mod fill;
 mod ink;
+mod means;
 mod pixelate;
 #[doc(hidden)]
 pub mod reference;

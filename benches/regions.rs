@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What work on a part of a frame takes: by size of the region, of the frame, and by effect; and
+//! a clock drawn by the filter against one that `clockoverlay` draws itself.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "support/mod.rs"]
+#[allow(dead_code)] // what other benchmarks use of it
+mod support;
+
+use support::elements::{caps, compare};
+
+const SIZES: [(&str, i32, i32); 3] = [
+    ("720p", 1280, 720),
+    ("1080p", 1920, 1080),
+    ("2160p", 3840, 2160),
+];
+
+const EFFECTS: [&str; 6] = [
+    "region-effect=adjust invert=true",
+    "region-effect=adjust gamma=1.8",
+    "region-effect=fill",
+    "region-effect=outline fill-color=0xff00ff00",
+    "region-effect=pixelate",
+    "region-effect=blur",
+];
+
+fn main() {
+    gst::init().unwrap();
+    gstdmabufcpu::plugin_register_static().unwrap();
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    let region = "region-mode=inside regions=\"<<601,301,128,128>>\"";
+    for format in ["NV12", "BGRx"] {
+        for (name, width, height) in SIZES {
+            // First, the way of a frame through an element that does nothing.
+            let mut lines = vec!["dmabuffilter".to_owned()];
+            lines.extend(EFFECTS.map(|effect| format!("dmabuffilter {region} {effect}")));
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let title = format!("128×128 of {format} {name}");
+            compare(&title, &caps(format, width, height), &lines, |_| {});
+        }
+    }
+    if gst::ElementFactory::find("clockoverlay").is_none() {
+        println!("SKIPPED: no clockoverlay here (gstreamer1.0-plugins-base)");
+        return;
+    }
+    for format in ["NV12", "BGRx", "YUY2"] {
+        for (name, width, height) in SIZES {
+            let lines = [
+                "clockoverlay ! dmabuffilter",
+                "clockoverlay",
+                "clockoverlay ! dmabuffilter gamma=1.8",
+                "clockoverlay ! gamma gamma=1.8",
+            ];
+            let title = format!("a clock on {format} {name}");
+            compare(&title, &caps(format, width, height), &lines, |_| {});
+        }
+    }
+}

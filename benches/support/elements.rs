@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Elements over the same frames in turns, and a Markdown table of what they take.
+
+use super::{Clocks, FRAMES, Frame, Spent};
+use std::time::{Duration, Instant};
+
+/// Frames of a format and size.
+pub(crate) fn caps(format: &str, width: i32, height: i32) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", format)
+        .field("width", width)
+        .field("height", height)
+        .field("framerate", gst::Fraction::new(30, 1))
+        .build()
+}
+
+/// Pushes frames through each of `lines` (as gst-launch has them) in turns, and prints the
+/// medians; ratios are to the first. `prepare` is given each frame before it goes in.
+pub(crate) fn compare(
+    title: &str,
+    caps: &gst::Caps,
+    lines: &[&str],
+    mut prepare: impl FnMut(&mut gst::BufferRef),
+) {
+    let size = gst_video::VideoInfo::from_caps(caps).unwrap().size();
+    let mut harnesses: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let mut harness = gst_check::Harness::new_parse(line);
+            harness.set_src_caps(caps.clone());
+            harness
+        })
+        .collect();
+    let mut ring: Vec<_> = (0..FRAMES).map(|_| Frame::new(size)).collect();
+    let mut spent: Vec<Vec<Spent>> = lines.iter().map(|_| Vec::new()).collect();
+    let begin = Instant::now();
+    let mut round = 0;
+    while round < 15 || begin.elapsed() < Duration::from_secs(3) {
+        for (harness, spent) in harnesses.iter_mut().zip(&mut spent) {
+            for frame in &mut ring {
+                prepare(frame.buffer.as_mut().unwrap().make_mut());
+            }
+            let before = Clocks::now();
+            for frame in &mut ring {
+                let buffer = frame.buffer.take().unwrap();
+                frame.buffer = Some(harness.push_and_pull(buffer).unwrap());
+            }
+            // The first round maps, faults in and builds tables.
+            if round > 0 {
+                spent.push(before.until_now() / FRAMES);
+            }
+        }
+        round += 1;
+    }
+    println!("### {title}\n");
+    println!("| per frame | CPU µs | wall µs | page faults | CPU, to the first | wall |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    let median = |of: &[Spent], part: fn(&Spent) -> f64| {
+        let mut parts: Vec<_> = of.iter().map(part).collect();
+        parts.sort_unstable_by(f64::total_cmp);
+        parts[parts.len() / 2]
+    };
+    let first = &spent[0];
+    let [cpu, wall] = [|s: &Spent| s.cpu, |s: &Spent| s.wall].map(|part| median(first, part));
+    for (line, spent) in lines.iter().zip(&spent) {
+        let [own_cpu, own_wall, faults] =
+            [|s: &Spent| s.cpu, |s: &Spent| s.wall, |s: &Spent| s.faults]
+                .map(|part| median(spent, part));
+        println!(
+            "| {line} | {:.1} | {:.1} | {faults:.1} | {:.2} | {:.2} |",
+            own_cpu / 1e3,
+            own_wall / 1e3,
+            own_cpu / cpu,
+            own_wall / wall
+        );
+    }
+    println!();
+}

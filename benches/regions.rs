@@ -3,11 +3,13 @@
 //! a clock drawn by the filter against one that `clockoverlay` draws itself.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "elements/mod.rs"]
+mod elements;
 #[path = "support/mod.rs"]
-#[allow(dead_code)] // what other benchmarks use of it
+#[allow(dead_code, unused_imports)] // what other benchmarks use of it
 mod support;
 
-use support::elements::{caps, compare};
+use elements::{caps, compare};
 
 const SIZES: [(&str, i32, i32); 3] = [
     ("720p", 1280, 720),

@@ -3,11 +3,13 @@
 //! as many as it finds worth it by itself. The last column is the one to look at.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "elements/mod.rs"]
+mod elements;
 #[path = "support/mod.rs"]
-#[allow(dead_code)] // what other benchmarks use of it
+#[allow(dead_code, unused_imports)] // what other benchmarks use of it
 mod support;
 
-use support::elements::{caps, compare};
+use elements::{caps, compare};
 
 const SIZES: [(&str, i32, i32); 4] = [
     ("480p", 640, 480),

@@ -2,7 +2,6 @@
 //! Frames and clocks for the benchmarks.
 
 pub(crate) mod content;
-pub(crate) mod elements;
 mod raw;
 
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Elements over the same frames in turns, and a Markdown table of what they take.
 
-use super::{Clocks, FRAMES, Frame, Spent};
+use crate::support::{Clocks, FRAMES, Frame, Spent};
 use std::time::{Duration, Instant};
 
 /// Frames of a format and size.

@@ -16,14 +16,14 @@ help:
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run testbed lint
+	@$(SETUP) build run testbed aarch64 lint
 
 build:
 	@$(SETUP) build
 	cargo build --release
 
 test:
-	@$(SETUP) build run testbed
+	@$(SETUP) build run testbed aarch64
 	@scripts/test
 
 lint:

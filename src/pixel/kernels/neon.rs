@@ -195,7 +195,8 @@ impl Order {
     #[inline]
     #[target_feature(enable = "neon")]
     fn apart(&self, from: [V; 4]) -> [V; 4] {
-        self.0.map(|place| from[place])
+        let [r, g, b, rest] = self.0;
+        [from[r], from[g], from[b], from[rest]]
     }
 
     #[inline]

@@ -18,14 +18,14 @@ help:
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run testbed bench lint
+	@$(SETUP) build run testbed aarch64 bench lint
 
 build:
 	@$(SETUP) build
 	cargo build --release
 
 test:
-	@$(SETUP) build run testbed bench
+	@$(SETUP) build run testbed aarch64 bench
 	@scripts/test
 
 lint:

@@ -127,9 +127,9 @@ pub(crate) struct Clocks {
 /// What it took.
 pub(crate) struct Spent {
     /// Nanoseconds on any CPU, all threads together.
-    cpu: f64,
-    wall: f64,
-    faults: f64,
+    pub(crate) cpu: f64,
+    pub(crate) wall: f64,
+    pub(crate) faults: f64,
 }
 
 impl Clocks {

@@ -157,6 +157,18 @@ pub(crate) fn settings() -> Vec<Adjust> {
     all
 }
 
+/// One setting in `step` with its number, for a format of a number: others for the next format.
+/// `PIXEL_TEST_SHARE=4` leaves a fourth of them, for an emulated processor, which takes its time.
+pub(crate) fn some_settings(format: usize, step: usize) -> impl Iterator<Item = (usize, Adjust)> {
+    let share = std::env::var("PIXEL_TEST_SHARE").map_or(1, |n| n.parse().unwrap());
+    let step = step * share;
+    settings()
+        .into_iter()
+        .enumerate()
+        .skip(format % step)
+        .step_by(step)
+}
+
 #[derive(Clone, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) format: Format,

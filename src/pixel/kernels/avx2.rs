@@ -5,8 +5,12 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
+use super::matrix_x86::matrix_x86;
 use super::mix::{FloatTurn, Mix};
-use super::shared::{compiled_kernels, each_vector, kernels, tops};
+use super::shared::{
+    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
+    primitives, tops,
+};
 use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
@@ -21,17 +25,10 @@ type Half = x86::__m128i;
 
 const WIDTH: usize = 32;
 
-macro_rules! primitives {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty = $body:expr;)*) => {$(
-        #[inline]
-        #[target_feature(enable = "avx2,fma")]
-        fn $name($($arg: $kind),*) -> $result {
-            $body
-        }
-    )*};
-}
+/// Vectors at a time in look-ups.
+const BLOCK: usize = 2;
 
-primitives! {
+primitives! { "avx2,fma";
     // SAFETY: the reference is to 32 readable bytes; this load needs no alignment.
     load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm256_loadu_si256(from.as_ptr().cast::<V>()) };
     // SAFETY: the reference is to 32 writable bytes; this store needs no alignment.
@@ -43,16 +40,6 @@ primitives! {
     // SAFETY: the reference is to 16 writable bytes; this store needs no alignment.
     store_16(to: &mut [u8; 16], v: Half) -> () = unsafe {
         x86::_mm_storeu_si128(to.as_mut_ptr().cast::<Half>(), v)
-    };
-    load_part(from: &[u8]) -> V = {
-        let mut whole = [0; WIDTH];
-        whole[..from.len()].copy_from_slice(from);
-        load(&whole)
-    };
-    store_part(to: &mut [u8], v: V) -> () = {
-        let mut whole = [0; WIDTH];
-        store(&mut whole, v);
-        to.copy_from_slice(&whole[..to.len()]);
     };
     pattern(from: &[u8; 16]) -> V = x86::_mm256_broadcastsi128_si256(load_16(from));
     zero() -> V = x86::_mm256_setzero_si256();
@@ -84,7 +71,10 @@ primitives! {
     mul_add(a: F, b: F, c: F) -> F = x86::_mm256_fmadd_ps(a, b, c);
 }
 
+partial_vectors!("avx2,fma");
 kernels!("avx2,fma");
+lookup_kernels!("avx2,fma");
+matrix_x86!("avx2,fma");
 matrix_kernels!("avx2,fma");
 compiled_kernels!("avx2,fma");
 
@@ -220,54 +210,6 @@ fn on_line(line: Line, v: V) -> V {
         half(unpack_low_8(zero(), v)),
         half(unpack_high_8(zero(), v)),
     )
-}
-
-/// The bytes of spans two vectors at a time.
-macro_rules! each_two {
-    ($bytes:expr, $spans:expr, $work:expr) => {
-        for span in $spans {
-            let (blocks, rest) = $bytes[span].as_chunks_mut::<{ 2 * WIDTH }>();
-            for block in blocks {
-                let (vectors, _) = block.as_chunks_mut::<WIDTH>();
-                let [a, b] = $work([load(&vectors[0]), load(&vectors[1])]);
-                store(&mut vectors[0], a);
-                store(&mut vectors[1], b);
-            }
-            if !rest.is_empty() {
-                let (first, second) = rest.split_at_mut(rest.len().min(WIDTH));
-                let [a, b] = $work([load_part(first), load_part(second)]);
-                store_part(first, a);
-                store_part(second, b);
-            }
-        }
-    };
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
-    match (&op.tables[..], op.line) {
-        ([_], Some(line)) if op.is_plain() => {
-            each_vector!(bytes, spans, |v| on_line(line, v));
-        }
-        ([_], Some(line)) => {
-            let places = pattern(&op.places(0));
-            each_vector!(bytes, spans, |v| select(places, on_line(line, v), v));
-        }
-        ([table], None) => {
-            let lut = Lut::new(table);
-            let places = pattern(&op.places(0));
-            each_two!(bytes, spans, |v| looked_up(&lut, places, v, v));
-        }
-        ([first, second], _) => {
-            let luts = [Lut::new(first), Lut::new(second)];
-            let places = [pattern(&op.places(0)), pattern(&op.places(1))];
-            each_two!(bytes, spans, |v| {
-                let done = looked_up(&luts[0], places[0], v, v);
-                looked_up(&luts[1], places[1], v, done)
-            });
-        }
-        _ => super::portable::lookup(op, bytes, spans),
-    }
 }
 
 /// The bytes of `v` at `places` through a table, the others from `rest`.

@@ -5,8 +5,9 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
+use super::matrix_x86::matrix_x86;
 use super::mix::{FloatTurn, Mix};
-use super::shared::{compiled_kernels, each_vector, kernels, tops};
+use super::shared::{compiled_kernels, each_block, each_vector, kernels, primitives, tops};
 use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
@@ -20,17 +21,7 @@ type F = x86::__m512;
 
 const WIDTH: usize = 64;
 
-macro_rules! primitives {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty = $body:expr;)*) => {$(
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
-        fn $name($($arg: $kind),*) -> $result {
-            $body
-        }
-    )*};
-}
-
-primitives! {
+primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma";
     // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
     load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm512_loadu_si512(from.as_ptr().cast::<V>()) };
     // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
@@ -85,6 +76,7 @@ fn mask_of(length: usize) -> u64 {
 }
 
 kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
+matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
 matrix_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
 compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
 

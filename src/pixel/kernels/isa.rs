@@ -18,6 +18,8 @@ pub(super) enum Set {
     /// AVX-512 F, BW, DQ, VL and VBMI, and AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -25,6 +27,8 @@ impl Isa {
     /// that this machine lacks included; from the plainest to the best.
     pub const NAMES: &'static [&'static str] = if cfg!(target_arch = "x86_64") {
         &["portable", "ssse3", "avx2", "avx512vbmi"]
+    } else if cfg!(target_arch = "aarch64") {
+        &["portable", "neon"]
     } else {
         &["portable"]
     };
@@ -61,6 +65,11 @@ impl Isa {
                 all.push(Self(Set::Avx512));
             }
         }
+        // The kernels take the first byte of a lane for the lowest.
+        #[cfg(target_arch = "aarch64")]
+        if cfg!(target_endian = "little") && std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Set::Neon));
+        }
         all
     }
 
@@ -75,6 +84,8 @@ impl Isa {
             Set::Avx2 => 2,
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => 3,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => 1,
         }]
     }
 }

@@ -17,8 +17,12 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod matrix_x86;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod shared;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod shared_matrix;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
@@ -34,6 +38,8 @@ macro_rules! dispatch {
     ($isa:expr, $name:ident($($arg:expr),*)) => {{
         #[cfg(target_arch = "x86_64")]
         use crate::pixel::kernels::{avx2, avx512, ssse3};
+        #[cfg(target_arch = "aarch64")]
+        use crate::pixel::kernels::neon;
         use crate::pixel::kernels::{isa::Set, portable};
         match $isa.0 {
             Set::Portable => portable::$name($($arg),*),
@@ -46,16 +52,21 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: this value of `Isa` exists only where NEON was detected.
+            Set::Neon => unsafe { neon::$name($($arg),*) },
         }
     }};
 }
 use dispatch;
 
-/// The same for functions that only the sets from AVX2 on have.
+/// The same for functions that only NEON and the sets from AVX2 on have.
 macro_rules! dispatch_wide {
     ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
         #[cfg(target_arch = "x86_64")]
         use crate::pixel::kernels::{avx2, avx512, isa::Set};
+        #[cfg(target_arch = "aarch64")]
+        use crate::pixel::kernels::{isa::Set, neon};
         match $isa.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
@@ -63,6 +74,9 @@ macro_rules! dispatch_wide {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: this value of `Isa` exists only where NEON was detected.
+            Set::Neon => unsafe { neon::$name($($arg),*) },
             _ => $other,
         }
     }};

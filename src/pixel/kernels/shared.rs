@@ -1,9 +1,41 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The loops that vectors of 32 and of 64 bytes have in common, written once: all shuffling is
+//! The loops that vectors of 16, 32 and 64 bytes have in common, written once: all shuffling is
 //! within lanes of 16 bytes, so they differ in nothing but the names of their intrinsics.
 //!
 //! A module that invokes [`kernels`] has the primitives: `V`, `F` (floats), `WIDTH`, `load`,
 //! `store`, `load_part`, `store_part`, `Lut`, and the arithmetic by the names used here.
+
+/// Small functions, each for the instruction set named first.
+macro_rules! primitives {
+    (@one $features:tt $name:ident($($arg:ident: $kind:ty),*) -> $result:ty = $body:expr) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn $name($($arg: $kind),*) -> $result {
+            $body
+        }
+    };
+    ($features:tt; $($name:ident $args:tt -> $result:ty = $body:expr;)*) => {$(
+        primitives!(@one $features $name $args -> $result = $body);
+    )*};
+}
+
+/// Vectors of fewer bytes than they have room for, where there are no masks.
+macro_rules! partial_vectors {
+    ($features:tt) => {
+        primitives! { $features;
+            load_part(from: &[u8]) -> V = {
+                let mut whole = [0; WIDTH];
+                whole[..from.len()].copy_from_slice(from);
+                load(&whole)
+            };
+            store_part(to: &mut [u8], v: V) -> () = {
+                let mut whole = [0; WIDTH];
+                store(&mut whole, v);
+                to.copy_from_slice(&whole[..to.len()]);
+            };
+        }
+    };
+}
 
 /// The bytes of a span one vector after the other.
 macro_rules! each_vector {
@@ -16,6 +48,25 @@ macro_rules! each_vector {
             if !rest.is_empty() {
                 let done = $one(load_part(rest));
                 store_part(rest, done);
+            }
+        }
+    };
+}
+
+/// The bytes of spans so many at a time, what is left over with zeros behind it.
+macro_rules! each_block {
+    ($bytes:expr, $spans:expr, $length:expr, |$block:ident| $work:block) => {
+        for span in $spans {
+            let (blocks, rest) = $bytes[span].as_chunks_mut::<{ $length }>();
+            for $block in blocks {
+                $work
+            }
+            if !rest.is_empty() {
+                let mut last = [0; $length];
+                last[..rest.len()].copy_from_slice(rest);
+                let $block = &mut last;
+                $work
+                rest.copy_from_slice(&last[..rest.len()]);
             }
         }
     };
@@ -252,6 +303,65 @@ macro_rules! kernels {
     };
 }
 
+/// Look-ups for modules with `on_line`, and with `looked_up`, which sends `BLOCK` vectors through
+/// a `Lut`.
+macro_rules! lookup_kernels {
+    ($features:tt) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_block(block: &[u8; BLOCK * WIDTH]) -> [V; BLOCK] {
+            let mut v = [zero(); BLOCK];
+            for (v, from) in v.iter_mut().zip(block.as_chunks::<WIDTH>().0) {
+                *v = load(from);
+            }
+            v
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn store_block(block: &mut [u8; BLOCK * WIDTH], from: [V; BLOCK]) {
+            for (to, v) in block.as_chunks_mut::<WIDTH>().0.iter_mut().zip(from) {
+                store(to, v);
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn lookup(
+            op: &Lookup,
+            bytes: &mut [u8],
+            spans: impl Iterator<Item = Range<usize>>,
+        ) {
+            match (&op.tables[..], op.line) {
+                ([_], Some(line)) if op.is_plain() => {
+                    each_vector!(bytes, spans, |v| on_line(line, v));
+                }
+                ([_], Some(line)) => {
+                    let places = pattern(&op.places(0));
+                    each_vector!(bytes, spans, |v| select(places, on_line(line, v), v));
+                }
+                ([table], None) => {
+                    let lut = Lut::new(table);
+                    let places = pattern(&op.places(0));
+                    each_block!(bytes, spans, BLOCK * WIDTH, |block| {
+                        let v = load_block(block);
+                        store_block(block, looked_up(&lut, places, v, v));
+                    });
+                }
+                ([first, second], _) => {
+                    let luts = [Lut::new(first), Lut::new(second)];
+                    let places = [pattern(&op.places(0)), pattern(&op.places(1))];
+                    each_block!(bytes, spans, BLOCK * WIDTH, |block| {
+                        let v = load_block(block);
+                        let done = looked_up(&luts[0], places[0], v, v);
+                        store_block(block, looked_up(&luts[1], places[1], v, done));
+                    });
+                }
+                _ => super::portable::lookup(op, bytes, spans),
+            }
+        }
+    };
+}
+
 /// Loops that the compiler makes vectors of by itself, told that it may.
 macro_rules! compiled_kernels {
     ($features:tt) => {
@@ -285,4 +395,6 @@ macro_rules! compiled_kernels {
     };
 }
 
-pub(super) use {compiled_kernels, each_vector, kernels};
+pub(super) use {
+    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors, primitives,
+};

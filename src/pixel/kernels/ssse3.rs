@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::shared::each_vector;
+use super::shared::{each_vector, partial_vectors, primitives};
 use crate::pixel::tables::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
@@ -13,38 +13,20 @@ type V = x86::__m128i;
 
 const WIDTH: usize = 16;
 
-macro_rules! primitives {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $result:ty = $body:expr;)*) => {$(
-        #[inline]
-        #[target_feature(enable = "ssse3")]
-        fn $name($($arg: $kind),*) -> $result {
-            $body
-        }
-    )*};
-}
-
-primitives! {
+primitives! { "ssse3";
     // SAFETY: the reference is to 16 readable bytes; this load needs no alignment.
     load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm_loadu_si128(from.as_ptr().cast::<V>()) };
     // SAFETY: the reference is to 16 writable bytes; this store needs no alignment.
     store(to: &mut [u8; WIDTH], v: V) -> () = unsafe {
         x86::_mm_storeu_si128(to.as_mut_ptr().cast::<V>(), v)
     };
-    load_part(from: &[u8]) -> V = {
-        let mut whole = [0; WIDTH];
-        whole[..from.len()].copy_from_slice(from);
-        load(&whole)
-    };
-    store_part(to: &mut [u8], v: V) -> () = {
-        let mut whole = [0; WIDTH];
-        store(&mut whole, v);
-        to.copy_from_slice(&whole[..to.len()]);
-    };
     zero() -> V = x86::_mm_setzero_si128();
     words(v: i16) -> V = x86::_mm_set1_epi16(v);
     xor(a: V, b: V) -> V = x86::_mm_xor_si128(a, b);
     select(mask: V, yes: V, no: V) -> V = xor(no, x86::_mm_and_si128(mask, xor(yes, no)));
 }
+
+partial_vectors!("ssse3");
 
 #[target_feature(enable = "ssse3")]
 pub(super) fn saturate(op: &Saturate, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {

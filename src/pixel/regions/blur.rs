@@ -405,3 +405,42 @@ impl<'a, W: Whole> Running<'a, W> {
         self.made = end;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rect;
+    use super::*;
+
+    #[test]
+    fn columns_between_windows_are_not_summed_up() {
+        let columns: Vec<u32> = (1..=1000).collect();
+        let mut line = vec![7_u32; 1000];
+        let mut running = Running::new(&mut line, &columns, 2);
+        let window = |(left, right): (&[u32], &[u32])| right[0].wrapping_sub(left[0]);
+        assert_eq!(window(running.around(&(0..4))), 1 + 2 + 3);
+        assert_eq!(window(running.around(&(8..9))), 7 + 8 + 9 + 10 + 11);
+        assert_eq!(running.start, 0, "windows touch");
+        assert_eq!(window(running.around(&(998..1000))), 997 + 998 + 999 + 1000);
+        assert_eq!((running.start, running.made), (998, 2 + 2 * 2 + 1));
+    }
+
+    #[test]
+    fn regions_far_apart_take_no_more_room_than_one() {
+        let at = |x, y| Rect {
+            x,
+            y,
+            width: 32,
+            height: 20,
+        };
+        let size = (1 << 20, 1 << 20);
+        let room = |rects: &[Rect]| {
+            let blur = Blur::new(Format::Bgr, size, &Area::inside(rects, size), 8);
+            (blur.planes[0].ring.len(), blur.planes[0].row.len())
+        };
+        assert_eq!(room(&[at(0, 0)]), (9 * 32 * 3, 32 * 3));
+        assert_eq!(
+            room(&[at(0, 0), at(1 << 19, 2), at(77, 1 << 19)]),
+            room(&[at(0, 0)])
+        );
+    }
+}

@@ -133,11 +133,16 @@ fn sums_of_high_frames_do_not_overflow() {
             .planes
             .iter_mut()
             .for_each(|(data, _)| data.fill(0xff));
-        for effect in EFFECTS {
-            let mut made = effect.make(format, (2, height), &Area::all((2, height)), 1 << 20);
+        // Windows of 257 rows, of 259 rows, of all.
+        for (effect, block) in EFFECTS
+            .iter()
+            .flat_map(|e| [(e, 256), (e, 258), (e, 1 << 20)])
+        {
+            let mut made = effect.make(format, (2, height), &Area::all((2, height)), block);
             let mut ours = white.clone();
             made.apply(&mut Plain(&mut ours)).unwrap();
-            assert_eq!(ours.first_difference(&white), None, "{effect:?} {format:?}");
+            let changed = ours.first_difference(&white);
+            assert_eq!(changed, None, "{effect:?} {format:?} {block}");
         }
     }
 }

@@ -117,16 +117,33 @@ fn sums_of_large_windows_do_not_overflow() {
             }
         }
     }
-    // More rows than 32 bits hold sums of.
-    let frame = Frame {
-        planes: vec![(vec![0xff; 2 * 70_000], 2)],
-        ..Frame::noise(Format::Gray16Le, 1, 70_000, 0, &mut random)
-    };
-    for effect in EFFECTS {
-        let mut made = effect.make(frame.format, (1, 70_000), &Area::all((1, 70_000)), 1 << 20);
-        let mut ours = frame.clone();
-        made.apply(&mut Plain(&mut ours)).unwrap();
-        assert_eq!(ours.first_difference(&frame), None, "white stays white");
+}
+
+#[test]
+fn sums_of_high_frames_do_not_overflow() {
+    let mut random = Random(6);
+    // More rows than 16 bits hold sums of bytes, and than 32 bits hold sums of words.
+    for (format, height) in [
+        (Format::Bgr, 1000),
+        (Format::Nv16, 700),
+        (Format::Gray16Le, 70_000),
+    ] {
+        let mut white = Frame::noise(format, 2, height, 0, &mut random);
+        white
+            .planes
+            .iter_mut()
+            .for_each(|(data, _)| data.fill(0xff));
+        // Windows of 257 rows, of 259 rows, of all.
+        for (effect, block) in EFFECTS
+            .iter()
+            .flat_map(|e| [(e, 256), (e, 258), (e, 1 << 20)])
+        {
+            let mut made = effect.make(format, (2, height), &Area::all((2, height)), block);
+            let mut ours = white.clone();
+            made.apply(&mut Plain(&mut ours)).unwrap();
+            let changed = ours.first_difference(&white);
+            assert_eq!(changed, None, "{effect:?} {format:?} {block}");
+        }
     }
 }
 

@@ -67,6 +67,7 @@ struct Plane {
     radius: usize,
     clusters: Vec<Cluster>,
     channels: Vec<Box<dyn Sums>>,
+    bytes: Option<Bytes>,
     /// The rows of a window as they were, each in turn in the place of the oldest.
     ring: Vec<u8>,
     /// A row as it is written.
@@ -94,6 +95,13 @@ impl Plane {
             .saturating_mul(2)
             .saturating_add(1)
             .min(height);
+        // In units of several luma samples there are bytes that the area may not need.
+        let small = rows <= ROWS_OF_BYTES && finest == 1;
+        let all_bytes = small && plane.channels.iter().all(|channel| channel.bits() == 8);
+        let bytes = all_bytes.then(|| Bytes {
+            unit: plane.unit,
+            sums: vec![0; width * plane.unit],
+        });
         let sums = |channel: &Channel| {
             let longest = clusters.iter().flat_map(|cluster| &cluster.bands);
             let longest = longest.map(|band| band.samples(channel, finest)).max();
@@ -103,6 +111,7 @@ impl Plane {
                 rows,
                 radius: across(channel),
                 longest: longest.unwrap_or(0),
+                own: bytes.is_none(),
             };
             sums(*channel, &size)
         };
@@ -110,6 +119,7 @@ impl Plane {
             plane: plane.plane,
             radius: radius_of_rows,
             channels: plane.channels.iter().map(sums).collect(),
+            bytes,
             clusters,
             ring: vec![0; ring],
             row: vec![0; row],
@@ -131,14 +141,22 @@ impl Plane {
             for sums in &mut self.channels {
                 sums.start(&cluster.units);
             }
+            if let Some(sums) = &mut self.bytes {
+                sums.sums[..cluster.units.len() * sums.unit].fill(0);
+            }
             for step in start..end + radius {
                 let old = (start + 2 * radius < step).then(|| step - 2 * radius - 1);
                 let old = old.and_then(|row| Some((row, cluster.band(&mut leaving, row)?)));
                 let new = cluster.band(&mut coming, step);
                 if let Some((row, band)) = old {
                     let bytes = &self.ring[slot(row)];
-                    for sums in &mut self.channels {
-                        sums.remove(&cluster.bands[band], bytes);
+                    let band = &cluster.bands[band];
+                    if let Some(sums) = &mut self.bytes {
+                        sums.each(band, &cluster.units, bytes, u16::wrapping_sub);
+                    } else {
+                        for sums in &mut self.channels {
+                            sums.remove(band, bytes);
+                        }
                     }
                 }
                 if let Some(band) = new {
@@ -148,8 +166,12 @@ impl Plane {
                         let bytes = &mut bytes[piece.bytes.clone()];
                         rows.read(self.plane, step, piece.units.clone(), bytes)?;
                     }
-                    for sums in &mut self.channels {
-                        sums.add(band, bytes);
+                    if let Some(sums) = &mut self.bytes {
+                        sums.each(band, &cluster.units, bytes, u16::wrapping_add);
+                    } else {
+                        for sums in &mut self.channels {
+                            sums.add(band, bytes);
+                        }
                     }
                 }
                 let old = old.map(|(_, band)| band);
@@ -177,7 +199,8 @@ impl Plane {
                     if stale {
                         sums.divide(band);
                     }
-                    sums.means(band, written);
+                    let shared = self.bytes.as_ref().map(|bytes| &bytes.sums[..]);
+                    sums.means(band, shared, written);
                 }
                 for piece in &band.pieces {
                     let bytes = &written[piece.bytes.clone()];
@@ -186,6 +209,36 @@ impl Plane {
             }
         }
         Ok(())
+    }
+}
+
+/// Rows whose bytes add up in 16 bits.
+const ROWS_OF_BYTES: usize = 257;
+
+/// The sums of columns in the window byte by byte, for all channels of a plane at once, where
+/// each is in bytes of its own. Bytes that are of no channel are summed up for nothing.
+#[derive(Debug)]
+struct Bytes {
+    unit: usize,
+    /// Of a cluster's units.
+    sums: Vec<u16>,
+}
+
+impl Bytes {
+    #[inline(always)]
+    fn each(
+        &mut self,
+        band: &Pieces,
+        units: &Range<usize>,
+        bytes: &[u8],
+        with: impl Fn(u16, u16) -> u16,
+    ) {
+        for piece in &band.pieces {
+            let sums = &mut self.sums[(piece.units.start - units.start) * self.unit..];
+            for (sum, byte) in sums.iter_mut().zip(&bytes[piece.bytes.clone()]) {
+                *sum = with(*sum, u16::from(*byte));
+            }
+        }
     }
 }
 
@@ -201,8 +254,9 @@ trait Sums: Debug + Send + Sync {
     fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>);
     /// Makes the divisors for a row of this band.
     fn divide(&mut self, band: &Pieces);
-    /// Puts the means into a row of this band.
-    fn means(&mut self, band: &Pieces, bytes: &mut [u8]);
+    /// Puts the means into a row of this band. The sums of columns are its own or, byte by byte,
+    /// `shared`.
+    fn means(&mut self, band: &Pieces, shared: Option<&[u16]>, bytes: &mut [u8]);
 }
 
 /// How much room the sums of a channel need.
@@ -216,6 +270,8 @@ struct SumsSize {
     radius: usize,
     /// Samples in the longest span.
     longest: usize,
+    /// Whether it has sums of its own.
+    own: bool,
 }
 
 fn sums(channel: Channel, size: &SumsSize) -> Box<dyn Sums> {
@@ -259,7 +315,7 @@ impl<W: Whole, D: Divisor<W>> Line<W, D> {
             radius,
             first: 0,
             length: 0,
-            columns: vec![W::default(); size.width],
+            columns: vec![W::default(); if size.own { size.width } else { 0 }],
             counts: vec![W::default(); size.width],
             divisors: vec![D::default(); size.width],
             running: vec![W::default(); size.width + 2 * radius + 1],
@@ -272,7 +328,8 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     fn start(&mut self, units: &Range<usize>) {
         self.first = units.start * self.channel.per_unit();
         self.length = units.len() * self.channel.per_unit();
-        self.columns[..self.length].fill(W::default());
+        let own = self.length.min(self.columns.len());
+        self.columns[..own].fill(W::default());
         self.counts[..self.length].fill(W::default());
     }
 
@@ -294,8 +351,8 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     }
 
     fn divide(&mut self, band: &Pieces) {
-        let counts = &self.counts[..self.length];
-        let mut running = Running::new(&mut self.running, counts, self.radius);
+        let counts = Columns::Own(&self.counts[..self.length]);
+        let mut running = Running::new(&mut self.running, counts, self.length, self.radius);
         band.each_span(&self.channel, self.finest, |_, span, _| {
             let span = span.start - self.first..span.end - self.first;
             let (left, right) = running.around(&span);
@@ -306,9 +363,16 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
         });
     }
 
-    fn means(&mut self, band: &Pieces, bytes: &mut [u8]) {
-        let columns = &self.columns[..self.length];
-        let mut running = Running::new(&mut self.running, columns, self.radius);
+    fn means(&mut self, band: &Pieces, shared: Option<&[u16]>, bytes: &mut [u8]) {
+        let columns = match shared {
+            Some(sums) => Columns::Bytes {
+                sums,
+                step: self.channel.step(),
+                at: self.channel.byte(0),
+            },
+            None => Columns::Own(&self.columns[..self.length]),
+        };
+        let mut running = Running::new(&mut self.running, columns, self.length, self.radius);
         band.each_span(&self.channel, self.finest, |piece, span, _| {
             let skip = piece.skip(&self.channel, span.start);
             let span = span.start - self.first..span.end - self.first;
@@ -345,13 +409,68 @@ impl<W: Whole, D> Line<W, D> {
     }
 }
 
+/// Where the sums of a channel's columns are.
+#[derive(Clone, Copy)]
+enum Columns<'a, W> {
+    Own(&'a [W]),
+    /// One in each `step`, which are less than 5.
+    Bytes {
+        sums: &'a [u16],
+        step: usize,
+        at: usize,
+    },
+}
+
+impl<W: Whole> Columns<'_, W> {
+    /// Sums those of a range up from `sum` on, and returns the sum of all.
+    fn sum_up(self, range: Range<usize>, line: &mut [W], sum: W) -> W {
+        fn every<const STEP: usize, W: Whole>(
+            sums: &[u16],
+            at: usize,
+            line: &mut [W],
+            sum: W,
+        ) -> W {
+            let at = at.min(STEP - 1);
+            let values = sums
+                .as_chunks::<STEP>()
+                .0
+                .iter()
+                .map(|unit| W::of(unit[at]));
+            run(values, line, sum)
+        }
+        match self {
+            Self::Own(columns) => run(columns[range].iter().copied(), line, sum),
+            Self::Bytes { sums, step, at } => {
+                let sums = &sums[range.start * step..range.end * step];
+                match step {
+                    1 => every::<1, W>(sums, at, line, sum),
+                    2 => every::<2, W>(sums, at, line, sum),
+                    3 => every::<3, W>(sums, at, line, sum),
+                    _ => every::<4, W>(sums, at, line, sum),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn run<W: Whole>(values: impl Iterator<Item = W>, line: &mut [W], mut sum: W) -> W {
+    for (to, value) in line.iter_mut().zip(values) {
+        *to = sum;
+        sum = sum.plus(value);
+    }
+    sum
+}
+
 /// Sums of all columns to the left, along the spans of a row.
 ///
 /// Begun anew for each span that is too far from the one before for their windows to meet, so
 /// that what lies between costs nothing.
 struct Running<'a, W> {
     line: &'a mut [W],
-    columns: &'a [W],
+    columns: Columns<'a, W>,
+    /// How many these are.
+    length: usize,
     radius: usize,
     /// The column around which the first window lies. An entry `at` of `line` is the sum of the
     /// columns before `start - radius + at`, those before the first window left out.
@@ -362,10 +481,11 @@ struct Running<'a, W> {
 }
 
 impl<'a, W: Whole> Running<'a, W> {
-    fn new(line: &'a mut [W], columns: &'a [W], radius: usize) -> Self {
+    fn new(line: &'a mut [W], columns: Columns<'a, W>, length: usize, radius: usize) -> Self {
         Self {
             line,
             columns,
+            length,
             radius,
             start: 0,
             made: 0,
@@ -396,19 +516,53 @@ impl<'a, W: Whole> Running<'a, W> {
         let column = |at: usize| {
             (self.start + at)
                 .saturating_sub(self.radius)
-                .min(self.columns.len())
+                .min(self.length)
         };
-        let columns = &self.columns[column(before)..column(end).max(column(before))];
+        let columns = column(before)..column(end).max(column(before));
         let (left, line) = self.line[self.made..end].split_at_mut(before - self.made);
         let (middle, right) = line.split_at_mut(columns.len());
         left.fill(self.sum);
-        let mut sum = self.sum;
-        for (to, column) in middle.iter_mut().zip(columns) {
-            *to = sum;
-            sum = sum.plus(*column);
-        }
-        right.fill(sum);
-        self.sum = sum;
+        self.sum = self.columns.sum_up(columns, middle, self.sum);
+        right.fill(self.sum);
         self.made = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rect;
+    use super::*;
+
+    #[test]
+    fn columns_between_windows_are_not_summed_up() {
+        let columns: Vec<u32> = (1..=1000).collect();
+        let mut line = vec![7_u32; 1000];
+        let mut running = Running::new(&mut line, Columns::Own(&columns), 1000, 2);
+        let window = |(left, right): (&[u32], &[u32])| right[0].wrapping_sub(left[0]);
+        assert_eq!(window(running.around(&(0..4))), 1 + 2 + 3);
+        assert_eq!(window(running.around(&(8..9))), 7 + 8 + 9 + 10 + 11);
+        assert_eq!(running.start, 0, "windows touch");
+        assert_eq!(window(running.around(&(998..1000))), 997 + 998 + 999 + 1000);
+        assert_eq!((running.start, running.made), (998, 2 + 2 * 2 + 1));
+    }
+
+    #[test]
+    fn regions_far_apart_take_no_more_room_than_one() {
+        let at = |x, y| Rect {
+            x,
+            y,
+            width: 32,
+            height: 20,
+        };
+        let size = (1 << 20, 1 << 20);
+        let room = |rects: &[Rect]| {
+            let blur = Blur::new(Format::Bgr, size, &Area::inside(rects, size), 8);
+            (blur.planes[0].ring.len(), blur.planes[0].row.len())
+        };
+        assert_eq!(room(&[at(0, 0)]), (9 * 32 * 3, 32 * 3));
+        assert_eq!(
+            room(&[at(0, 0), at(1 << 19, 2), at(77, 1 << 19)]),
+            room(&[at(0, 0)])
+        );
     }
 }

@@ -438,7 +438,7 @@ fn copies_are_of_the_bytes_that_were_asked_for() {
         for (memory, bytes) in [(&memory, &bytes[100..8100]), (&share, &bytes[150..7150])] {
             let whole = bytes.len() as isize;
             for (offset, size, expected) in [
-                (0, -1, &bytes[..]),
+                (0, -1, bytes),
                 (0, whole, bytes),
                 (1, -1, &bytes[1..]),
                 (4000, 96, &bytes[4000..4096]),

@@ -11,7 +11,8 @@ use gstdmabufcpu::dmabuf::exporters::{DmaHeap, DrmDumb, Exporter, Kind, Memfd, U
 use gstdmabufcpu::dmabuf::page_size;
 use gstdmabufcpu::memory::{allocator_of, registered_name};
 use rustix::fs::SealFlags;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Once};
+use std::thread::{ThreadId, current};
 use support::device::{self, Standin, found, is_dma_buf, is_fd};
 use support::{noise, proc, raw};
 
@@ -396,6 +397,134 @@ fn copies_are_of_the_same_kind_and_of_other_memory() {
             part.map_readable().unwrap().as_slice() == &bytes[1000..2000],
             "{name}"
         );
+    }
+}
+
+/// What GLib said to this thread while `work` ran, warnings and worse.
+fn complaints(work: impl FnOnce()) -> Vec<String> {
+    static SAID: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::glib::log_set_default_handler(|domain, level, text| {
+            use gst::glib::LogLevel::{Critical, Error, Warning};
+            if matches!(level, Error | Critical | Warning) {
+                let text = format!("{domain:?} {level:?}: {text}");
+                SAID.lock().unwrap().push((current().id(), text));
+            }
+        });
+    });
+    let here = |said: &mut (ThreadId, String)| said.0 == current().id();
+    SAID.lock().unwrap().retain_mut(|said| !here(said));
+    work();
+    let said = SAID.lock().unwrap();
+    let mine = said.iter().filter(|said| said.0 == current().id());
+    mine.map(|said| said.1.clone()).collect()
+}
+
+#[test]
+fn copies_are_of_the_bytes_that_were_asked_for() {
+    for (name, kind, allocator) in allocators() {
+        let params = params(MemoryFlags::READONLY, 0, 64, 30);
+        let mut memory = allocator.alloc(9000, None).unwrap();
+        let bytes = noise(9000, 6);
+        fill(&mut memory, &bytes);
+        memory.get_mut().unwrap().resize(100..8100);
+        let share = memory.share(50..7050);
+        let of_pages = allocator.alloc(100, Some(&params)).unwrap();
+        assert!(raw::copy(&of_pages, 0, -1).is_some_and(|mut copy| {
+            // What may not be written can be copied, and the copy be written.
+            copy.size() == 100 && copy.get_mut().unwrap().map_writable().is_ok()
+        }));
+        for (memory, bytes) in [(&memory, &bytes[100..8100]), (&share, &bytes[150..7150])] {
+            let whole = bytes.len() as isize;
+            for (offset, size, expected) in [
+                (0, -1, bytes),
+                (0, whole, bytes),
+                (1, -1, &bytes[1..]),
+                (4000, 96, &bytes[4000..4096]),
+                (whole - 1, 1, &bytes[bytes.len() - 1..]),
+                (whole, -1, &[]),
+                (whole + 5, -1, &[]),
+                (7, 0, &[]),
+            ] {
+                let what = (&name, offset, size);
+                let copy = raw::copy(memory, offset, size).unwrap();
+                assert_eq!(
+                    (copy.offset(), copy.size()),
+                    (0, expected.len()),
+                    "{what:?}"
+                );
+                assert_eq!(copy.allocator(), Some(&allocator), "{what:?}");
+                assert_eq!(is_dma_buf(&copy), kind != Kind::Memfd, "{what:?}");
+                assert!(copy.parent().is_none(), "{what:?}");
+                assert!(
+                    copy.map_readable().unwrap().as_slice() == expected,
+                    "{what:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn copy_of_bytes_that_a_memory_has_not_is_refused_with_a_line() {
+    device::keep_log();
+    for (name, _, allocator) in allocators() {
+        let params = params(MemoryFlags::empty(), 0, 64, 64);
+        let memory = allocator.alloc(1000, Some(&params)).unwrap();
+        for (offset, size) in [
+            (-1, -1),
+            (-1, 10),
+            (0, 1001),
+            (1000, 1),
+            (5000, 1),
+            (1, isize::MAX),
+            (isize::MAX, isize::MAX),
+            (isize::MIN, -1),
+            (0, -2),
+            (0, isize::MIN),
+        ] {
+            let what = (&name, offset, size);
+            let _ = device::logged_here();
+            let said = complaints(|| assert!(raw::copy(&memory, offset, size).is_none()));
+            assert_eq!(said, [""; 0], "{what:?}");
+            let lines = device::logged_here();
+            assert_eq!(lines.len(), 1, "{what:?}: {lines:?}");
+            let asked = format!("{size} bytes from {offset} of 1000 to be copied");
+            assert_eq!(lines[0].text, asked, "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn copy_that_no_memory_is_left_for_is_none_and_one_line_and_nothing_is_lost() {
+    const NAME: &str = "no-room-for-a-copy";
+    device::keep_log();
+    for kind in [Kind::DmaHeap, Kind::Memfd] {
+        let allocator = allocator_of(Arc::new(Standin::new(kind, NAME).with(1)));
+        let mut memory = allocator.alloc(9000, None).unwrap();
+        let bytes = noise(9000, 7);
+        fill(&mut memory, &bytes);
+        let mut buffer = gst::Buffer::new();
+        buffer.get_mut().unwrap().append_memory(memory);
+        let held = buffer.copy();
+        let said = complaints(|| {
+            let _ = device::logged_here();
+            assert!(raw::copy(buffer.peek_memory(0), 0, -1).is_none());
+            let lines = device::logged_here();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert_eq!(lines[0].level, gst::DebugLevel::Error);
+            assert!(lines[0].text.contains("use fewer buffers"), "{lines:?}");
+            // What GStreamer copies of itself: all of it, and what is to be written.
+            assert!(buffer.copy_deep().is_err());
+            assert!(buffer.get_mut().unwrap().map_writable().is_err());
+        });
+        assert_eq!(said, [""; 0]);
+        assert!(held.map_readable().unwrap().as_slice() == bytes);
+        assert!(buffer.map_readable().unwrap().as_slice() == bytes);
+        drop((buffer, held));
+        assert_eq!(proc::descriptors(NAME), 0);
+        assert_eq!(proc::mappings(NAME), [""; 0]);
     }
 }
 

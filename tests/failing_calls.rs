@@ -5,12 +5,17 @@
 
 mod support;
 
+use gst::prelude::*;
 use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters;
 use gstdmabufcpu::dmabuf::faults::{Call, inject, succeed};
+use gstdmabufcpu::memory::allocator_of;
 use gstdmabufcpu::pixel::Adjust;
+use std::sync::Arc;
+use support::device::Standin;
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
-use support::proc;
+use support::{proc, raw};
 
 const EINTR: i32 = 4;
 const EIO: i32 = 5;
@@ -109,6 +114,29 @@ fn second_mapping_that_fails_takes_the_first_with_it() {
         );
         assert_eq!(proc::mappings("second-map").len(), 0);
     }
+}
+
+#[test]
+fn copy_of_memory_that_cannot_be_accessed_is_none_and_leaves_nothing() {
+    const NAME: &str = "copy-without-start";
+    support::init();
+    let allocator = allocator_of(Arc::new(Standin::new(exporters::Kind::DmaHeap, NAME)));
+    let memory = allocator.alloc(9000, None).unwrap();
+    for (call, skip) in [
+        // Those of the memory, then those of its copy.
+        (Call::SyncStart, 0),
+        (Call::SyncStart, 1),
+        (Call::Allocate, 0),
+    ] {
+        let fault = inject(call, skip, 1, ENOMEM, true);
+        assert!(raw::copy(&memory, 0, -1).is_none(), "{call:?} {skip}");
+        assert_eq!(fault.left(), 0, "{call:?} {skip} was not tried");
+        assert_eq!(proc::descriptors(NAME), 1, "{call:?} {skip}");
+        drop(fault);
+        // Unlocked again, for readers and writers.
+        assert!(raw::copy(&memory, 0, -1).is_some(), "{call:?} {skip}");
+    }
+    assert!(memory.into_mapped_memory_writable().is_ok());
 }
 
 #[test]

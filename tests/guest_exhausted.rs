@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 const SIZE_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
@@ -202,6 +202,139 @@ fn exporter_that_is_absent_is_passed_over_and_missed_by_name_only() {
     drop((heap, udmabuf));
     assert_eq!(run("auto", "all again"), "dma-heap");
     drop(testbed);
+}
+
+/// A control group of processes.
+struct Group(&'static str);
+
+impl Group {
+    const ROOT: &'static str = "/sys/fs/cgroup";
+
+    fn new(name: &'static str) -> Self {
+        let control = format!("{}/cgroup.subtree_control", Self::ROOT);
+        std::fs::write(control, "+memory").unwrap();
+        let group = Self(name);
+        std::fs::create_dir(group.file("")).unwrap();
+        group
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{}/{}/{name}", Self::ROOT, self.0)
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        std::fs::write(self.file(name), value).unwrap();
+    }
+
+    /// A number of `memory.events`.
+    fn events(&self, name: &str) -> u64 {
+        let events = std::fs::read_to_string(self.file("memory.events")).unwrap();
+        let mut events = events.lines().filter_map(|line| line.split_once(' '));
+        let found = events.find(|(event, _)| *event == name);
+        found.unwrap().1.parse().unwrap()
+    }
+}
+
+const GROUP: &str = "dmabufcpu-test";
+const IN_GROUP: &str = "memory_limit_reached_in_mid_stream_costs_no_frame";
+
+/// Pages of memory files count for the control group of who makes them; a heap's do not (Linux
+/// 6.12). At the group's limit the kernel ends a process rather than to say ENOMEM, unless there
+/// is none that it may end (`oom_score_adj` of -1000): so are services that matter.
+#[test]
+fn memory_limit_reached_in_mid_stream_costs_no_frame() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    if let Ok(role) = std::env::var(common::ROLE) {
+        return within_limit(&role);
+    }
+    let before = testbed.dma_bufs();
+    for allocator in ["auto", "udmabuf"] {
+        let group = Group::new(GROUP);
+        let text = common::child(
+            IN_GROUP,
+            allocator,
+            &[("DMABUFCPU_ALLOCATORS", "udmabuf,dma-heap")],
+        );
+        let said = text.lines().find(|line| line.contains("udmabufs of"));
+        common::say(said.unwrap().trim());
+        assert!(group.events("max") > 0, "the limit was not reached");
+        assert_eq!(group.events("oom_kill"), 0);
+        std::fs::remove_dir(group.file("")).unwrap();
+        testbed.assert_dma_bufs(before);
+    }
+}
+
+fn within_limit(allocator: &str) {
+    const FRAMES: u8 = 20;
+    const BYTES: usize = 512 * 512 * 4;
+    let caps = "video/x-raw,format=BGRx,width=512,height=512,framerate=30/1";
+    let line = Line::new(&format!(
+        "appsrc name=source format=time caps={caps} \
+         ! dmabufupload name=filter allocator={allocator} ! video/x-raw \
+         ! fakesink name=sink sync=false async=false signal-handoffs=true"
+    ));
+    // Whoever is behind holds on to all that it gets.
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&held);
+    let sink = line.pipeline.by_name("sink").unwrap();
+    sink.connect("handoff", false, move |values| {
+        let frame: gst::Buffer = values[1].get().unwrap();
+        keep.lock().unwrap().push(frame);
+        None
+    });
+    let app = line.pipeline.by_name("source").unwrap();
+    let app = app.downcast::<gst_app::AppSrc>().unwrap();
+    // All that does not come out of a pool is there before the limit is.
+    let mut frames: Vec<_> = (1..=FRAMES)
+        .map(|number| gst::Buffer::from_slice(vec![number; BYTES]))
+        .collect();
+    line.pipeline.set_state(gst::State::Playing).unwrap();
+    app.push_buffer(frames.remove(0)).unwrap();
+    line.wait_for_frames(1);
+    let group = Group(GROUP);
+    std::fs::write("/proc/self/oom_score_adj", "-1000").unwrap();
+    group.set("memory.max", &(8 * BYTES + BYTES / 2).to_string());
+    group.set("cgroup.procs", &std::process::id().to_string());
+    for frame in frames {
+        // Refused once there was an error.
+        let _ = app.push_buffer(frame);
+    }
+    let _ = app.end_of_stream();
+    let error = line.end();
+    group.set("memory.max", "max");
+    let held = std::mem::take(&mut *held.lock().unwrap());
+    let names: Vec<String> = held.iter().map(exporter).collect();
+    for (number, frame) in (1..).zip(&held) {
+        let map = frame.map_readable().unwrap();
+        assert!(map.iter().all(|byte| *byte == number), "frame {number}");
+    }
+    let of_group = names.iter().take_while(|name| *name == "udmabuf").count();
+    common::say(format_args!(
+        "{of_group} udmabufs of {}, {error:?}",
+        names.len()
+    ));
+    assert!((2..FRAMES.into()).contains(&of_group), "{names:?}");
+    if allocator == "udmabuf" {
+        let error = error.unwrap();
+        assert!(error.starts_with("filter: "), "{error}");
+        assert!(error.contains("/dev/udmabuf"), "{error}");
+        assert!(error.contains("Cannot allocate memory"), "{error}");
+        assert_eq!(names.len(), of_group);
+    } else {
+        assert_eq!(error, None);
+        assert_eq!(names.len(), usize::from(FRAMES));
+        assert!(
+            names[of_group..].iter().all(|name| name == "system"),
+            "{names:?}"
+        );
+        assert_eq!(display::allocator_of(&line), "dma-heap");
+    }
+    line.assert_counts(&[
+        ("frames-copied", names.len() as u64),
+        ("bytes-copied", (names.len() * BYTES) as u64),
+    ]);
 }
 
 const ROLE: &str = "DMABUFCPU_TEST_NOBODY";

@@ -7,9 +7,11 @@ mod common;
 #[path = "common/display.rs"]
 mod display;
 
+use common::pipeline::Line;
 use common::say;
 use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
 use display::{ALLOCATORS, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use std::time::{Duration, Instant};
 
 const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
@@ -88,6 +90,57 @@ fn camera_imports_each_allocators_buffers_through_the_filter() {
         drop(line);
         testbed.assert_dma_bufs(before);
     }
+}
+
+#[test]
+fn camera_imports_no_memory_files_and_says_so() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    for allocators in [0, 1] {
+        let source = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
+        let source = source.replace("io-mode=dmabuf", "io-mode=dmabuf-import");
+        for element in ["dmabuffilter invert=true", "dmabufupload"] {
+            let line = Line::new(&format!(
+                "{source} num-buffers={FRAMES} ! {CAPS} \
+                 ! {element} name=filter allocator=memfd ! fakesink"
+            ));
+            let begin = Instant::now();
+            let error = line.fail();
+            assert!(begin.elapsed() < Duration::from_secs(30), "{error}");
+            assert!(error.starts_with("source: "), "{error}");
+            assert_eq!(line.frames(), 0);
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn camera_imports_buffers_of_the_card_that_was_asked_for() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    testbed.camera("allocators=0 XR24 1024x768");
+    let scene = display::scene();
+    let before = testbed.dma_bufs();
+    // vgem has no display: what it makes, the display's card imports.
+    let card = testbed::card(testbed::VGEM).unwrap();
+    let (line, probes, inodes) = show(
+        &testbed,
+        &format!(
+            "v4l2src io-mode=dmabuf-import num-buffers={FRAMES} ! {CAPS} \
+             ! dmabuffilter name=filter invert=true allocator=drm-dumb device={card} ! {DISPLAY}"
+        ),
+        &scene.negative(),
+        "camera-vgem",
+    );
+    assert_eq!(display::allocator_of(&line), "drm-dumb");
+    line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
+    assert_imported_once(&probes, &inodes, "camera-vgem");
+    probes.assert_brackets(FRAMES);
+    drop(line);
+    testbed.assert_dma_bufs(before);
 }
 
 #[test]

@@ -39,3 +39,26 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     // Past the capture of the test harness.
     let _ = writeln!(std::io::stdout(), "    {text}");
 }
+
+/// What a test's child is to do, of the same name, for what would spoil a process or end it.
+pub(crate) const ROLE: &str = "DMABUFCPU_TEST_ROLE";
+
+/// Runs the test `name` in a process of its own in which [`ROLE`] is `role`, with more in its
+/// environment: what it printed.
+///
+/// # Panics
+/// When it fails or is not there.
+#[track_caller]
+pub(crate) fn child(name: &str, role: &str, environment: &[(&str, &str)]) -> String {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ROLE, role)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let well = output.status.success() && text.contains("1 passed");
+    assert!(well, "{role}: {}\n{text}{errors}", output.status);
+    text
+}

@@ -2,7 +2,7 @@
 //! The unsafe calls that the tests need, and no others.
 #![allow(unsafe_code)]
 
-use gst::glib::translate::IntoGlib;
+use gst::glib::translate::{IntoGlib, from_glib_full};
 use gst_allocators::prelude::*;
 use gst_allocators::{DmaBufAllocator, FdAllocator, FdMemoryFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -70,4 +70,13 @@ pub(crate) fn borrow(memory: &gst::MemoryRef) -> BorrowedFd<'_> {
     let fd = super::device::fd_of(memory);
     // SAFETY: the memory owns the descriptor and lives for as long as the result.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// `gst_memory_copy`, of which the bindings have no form for ranges that may be refused.
+pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::Memory> {
+    let pointer = memory.as_ptr().cast_mut();
+    // SAFETY: the memory is live; GStreamer itself takes copies of memory that others hold.
+    let copy = unsafe { gst::ffi::gst_memory_copy(pointer, offset, size) };
+    // SAFETY: a new memory, which nobody else has, or NULL.
+    unsafe { from_glib_full(copy) }
 }

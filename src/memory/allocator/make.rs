@@ -84,6 +84,45 @@ pub(super) fn wrap(
     memory.ok_or(Error::Refused)
 }
 
+/// What the allocators' `mem_copy` does: so many bytes of a memory, all from `offset` on when
+/// `size` is -1, in new memory of its allocator. Both are mapped, so that both are bracketed.
+pub(super) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::Memory> {
+    let allocator = memory.allocator()?;
+    let start = usize::try_from(offset).ok();
+    let range = start.and_then(|start| match size {
+        -1 => Some(start..memory.size().max(start)),
+        size => Some(start..start.checked_add(usize::try_from(size).ok()?)?),
+    });
+    // Empty ranges may lie anywhere.
+    let range = range.filter(|range| range.is_empty() || range.end <= memory.size());
+    let Some(range) = range else {
+        let whole = memory.size();
+        gst::error!(
+            CAT,
+            obj = allocator,
+            "{size} bytes from {offset} of {whole} to be copied"
+        );
+        return None;
+    };
+    // It logs why there is none.
+    let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), memory.align(), 0, 0);
+    let mut copy = allocator.alloc(range.len(), Some(&params)).ok()?;
+    if range.is_empty() {
+        return Some(copy);
+    }
+    let copied = memory.map_readable().and_then(|from| {
+        let to = copy.get_mut().map(gst::MemoryRef::map_writable);
+        let mut to = to.ok_or_else(|| gst::glib::bool_error!("new memory is held by others"))??;
+        to.copy_from_slice(&from[range]);
+        Ok(())
+    });
+    if let Err(error) = copied {
+        gst::error!(CAT, obj = allocator, "memory could not be copied: {error}");
+        return None;
+    }
+    Some(copy)
+}
+
 /// Fills what was to be zeroed before and behind the memory's bytes.
 fn zero(memory: &gst::MemoryRef, flags: gst::MemoryFlags) -> Result<(), Error> {
     let (size, offset, total) = (memory.size(), memory.offset(), memory.maxsize());

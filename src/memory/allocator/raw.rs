@@ -2,23 +2,27 @@
 //! What of `GstAllocator` and `GstMemory` the bindings do not have: instance functions and flags.
 #![allow(unsafe_code)]
 
-use super::make::CAT;
+use super::make::{self, CAT};
 use crate::dmabuf::sync_interruptible;
 use gst::ffi;
 use gst::glib::ffi::gpointer;
-use gst::glib::translate::{IntoGlib, ToGlibPtr};
+use gst::glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr};
 use gst_allocators::FdMemoryFlags;
 use gst_allocators::prelude::*;
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::catch_unwind;
 
 /// Lets `gst_allocator_alloc` use the allocator, and `gst_memory_copy` with it: the parent class
-/// only wraps descriptors that others made.
+/// only wraps descriptors that others made. GStreamer's own copy takes for granted that there is
+/// memory for it.
 pub(super) fn set_up(allocator: &gst::Allocator) {
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
     // SAFETY: the allocator is being constructed: nobody else has it yet.
     let object = unsafe { &mut (*pointer).object };
     object.flags &= !ffi::GST_ALLOCATOR_FLAG_CUSTOM_ALLOC;
+    // SAFETY: as above.
+    let functions = unsafe { &mut *pointer };
+    functions.mem_copy = Some(copy);
 }
 
 /// Puts brackets that retry and report around maps, in place of the parent's.
@@ -68,6 +72,25 @@ fn root(memory: *mut ffi::GstMemory) -> *mut ffi::GstMemory {
     } else {
         root(parent)
     }
+}
+
+/// `mem_copy`: NULL where there is no memory for it. A panic must not cross into C.
+unsafe extern "C" fn copy(
+    memory: *mut ffi::GstMemory,
+    offset: isize,
+    size: isize,
+) -> *mut ffi::GstMemory {
+    let copied = catch_unwind(|| {
+        // SAFETY: GStreamer gives a live memory.
+        let memory = unsafe { gst::MemoryRef::from_ptr(memory) };
+        make::copy(memory, offset, size)
+    });
+    match copied {
+        Ok(Some(copy)) => return copy.into_glib_ptr(),
+        Ok(None) => {}
+        Err(_) => gst::error!(CAT, "copying memory panicked"),
+    }
+    std::ptr::null_mut()
 }
 
 /// `mem_map_full`: the parent's mapping, then START.

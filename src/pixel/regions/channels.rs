@@ -9,7 +9,6 @@
 use super::super::format::{Depth, Role, Shape, WideChroma};
 use super::super::{Format, PlaneLayout};
 use super::Area;
-use smallvec::SmallVec;
 use std::ops::Range;
 
 /// The samples of one colour component in the units of a plane.
@@ -266,7 +265,7 @@ impl PlaneChannels {
                 }
                 _ => pieces.push(Piece {
                     units,
-                    samples: SmallVec::from_elem(span.clone(), 1),
+                    samples: Vec::from([span.clone()]),
                     bytes: 0..0,
                 }),
             }
@@ -330,7 +329,7 @@ pub(in crate::pixel) struct Piece {
     pub(in crate::pixel) units: Range<usize>,
     /// Where it lies when the pieces of a row are put one behind the other.
     pub(in crate::pixel) bytes: Range<usize>,
-    samples: SmallVec<[Range<usize>; 1]>,
+    samples: Vec<Range<usize>>,
 }
 
 impl Piece {

@@ -127,6 +127,7 @@ fn camera_imports_the_uploads_pool() {
     };
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
+    let before = testbed.dma_bufs();
     for allocator in ALLOCATORS {
         let name = format!("upload-import-{allocator}");
         let (line, probes, inodes) = show(
@@ -141,14 +142,17 @@ fn camera_imports_the_uploads_pool() {
         line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
         assert_imported_once(&probes, &inodes, &name);
         probes.assert_brackets(0);
+        drop(line);
+        testbed.assert_dma_bufs(before);
     }
 }
 
 #[test]
 fn caps_feature_is_given_to_a_sink_that_wants_it() {
-    let Some(_testbed) = testbed::with(&ALL) else {
+    let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
+    let before = testbed.dma_bufs();
     for refuse in ["", "! identity drop-allocation=true"] {
         let line = pipeline::Line::new(&format!(
             "videotestsrc num-buffers=5 ! video/x-raw,format=NV12,width=64,height=32 {refuse} \
@@ -162,5 +166,7 @@ fn caps_feature_is_given_to_a_sink_that_wants_it() {
         );
         let marks = line.frames();
         assert_eq!(marks, 5);
+        drop(line);
+        testbed.assert_dma_bufs(before);
     }
 }

@@ -97,7 +97,12 @@ fn advice(size: usize, errno: Errno) -> String {
             limit >> 20
         ),
         (Errno::MFILE | Errno::NFILE, _) => "raise the limit of open files (ulimit -n)".to_owned(),
-        (Errno::NOMEM, _) => "the system is out of memory: use fewer or smaller buffers".to_owned(),
+        // Its pages count for the process's control group; a heap's do not.
+        (Errno::NOMEM, _) => {
+            "the system is out of memory, or its control group at memory.max: use \
+                              fewer or smaller buffers, or a dma-heap"
+                .to_owned()
+        }
         _ => "see the kernel's log".to_owned(),
     }
 }

@@ -23,7 +23,7 @@ glib::wrapper! {
     ///
     /// Memory is mapped on first use and stays mapped; maps send START and END, retried for EINTR
     /// and EAGAIN, and fail when START does. Copies of the memory are dma-bufs of the same
-    /// exporter.
+    /// exporter, made in brackets; where there is no memory for one, it is NULL.
     pub struct DmaBufAllocator(ObjectSubclass<imp::DmaBufAllocator>)
         @extends gst_allocators::DmaBufAllocator, gst_allocators::FdAllocator, gst::Allocator,
             gst::Object;

@@ -136,6 +136,11 @@ fn copy_of_memory_that_cannot_be_accessed_is_none_and_leaves_nothing() {
         // Unlocked again, for readers and writers.
         assert!(raw::copy(&memory, 0, -1).is_some(), "{call:?} {skip}");
     }
+    // Each START has its END.
+    let ends = inject(Call::SyncEnd, 0, 2, EIO, true);
+    assert!(raw::copy(&memory, 0, -1).is_some());
+    assert_eq!(ends.left(), 0, "an END is missing");
+    drop(ends);
     assert!(memory.into_mapped_memory_writable().is_ok());
 }
 

@@ -95,7 +95,8 @@ fn with_clock(picture: &Picture) -> Picture {
         .collect();
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     buffer.make_mut().set_pts(gst::ClockTime::ZERO);
-    line.set(gst::State::Playing);
+    // It plays when it has a frame.
+    line.pipeline.set_state(gst::State::Playing).unwrap();
     source.push_buffer(buffer).unwrap();
     source.end_of_stream().unwrap();
     line.end();

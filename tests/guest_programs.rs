@@ -89,7 +89,7 @@ fn c_programs_frames_are_on_the_display() {
     let programs = Programs::new("c");
     for allocator in display::ALLOCATORS {
         let name = format!("c-{allocator}");
-        let command = programs.c().unwrap();
+        let command = programs.c("allocate_and_push").unwrap();
         shows_its_frames(
             &testbed,
             command,

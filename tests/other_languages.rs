@@ -76,7 +76,7 @@ fn pushes_its_frames(programs: &Programs, most_copies: u8, command: impl Fn() ->
 #[test]
 fn c_program_allocates_fills_and_pushes() {
     let programs = Programs::new("c");
-    match programs.c() {
+    match programs.c("allocate_and_push") {
         Ok(command) => {
             let program = command.get_program().to_owned();
             pushes_its_frames(&programs, 0, || with_environment(&program, &command));

@@ -39,26 +39,27 @@ impl Programs {
         programs
     }
 
-    /// The C program, built; why not, where there is no compiler or no headers.
-    pub(crate) fn c(&self) -> Result<Command, String> {
+    /// A C program, built; why not, where there is no compiler or no headers.
+    pub(crate) fn c(&self, name: &str) -> Result<Command, String> {
         let flags = Command::new("pkg-config")
             .args(["--cflags", "--libs"])
             .args([
                 "gstreamer-1.0",
                 "gstreamer-allocators-1.0",
                 "gstreamer-app-1.0",
+                "gstreamer-controller-1.0",
             ])
             .output()
             .map_err(|error| format!("pkg-config: {error}"))?;
         if !flags.status.success() {
             return Err("no headers of GStreamer".to_owned());
         }
-        let program = self.0.join("allocate_and_push");
+        let program = self.0.join(name);
         let flags = String::from_utf8(flags.stdout).unwrap();
         let compiler = Command::new("cc")
             .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(&program)
-            .arg(source("allocate_and_push.c"))
+            .arg(source(&format!("{name}.c")))
             .args(flags.split_whitespace())
             .output()
             .map_err(|error| format!("cc: {error}"))?;

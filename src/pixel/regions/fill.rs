@@ -2,7 +2,7 @@
 //! Areas painted over.
 
 use super::ink::{Dot, Ink, is_rgb, is_wide};
-use super::{Area, Rows, in_chunks};
+use super::{Area, CHUNK, Rows, in_chunks};
 use crate::pixel::format::{Depth, Shape};
 use crate::pixel::{Format, Piece, Range};
 
@@ -85,6 +85,7 @@ impl Fill {
     /// # Errors
     /// Those of `rows`.
     pub fn apply<R: Rows>(&self, rows: &mut R) -> Result<(), R::Error> {
+        let mut chunk = [0; CHUNK];
         for (number, plane) in self.planes.iter().enumerate() {
             let unit = plane.ink.unit();
             for piece in &plane.pieces {
@@ -96,13 +97,15 @@ impl Fill {
                             rows.write(number, row, piece.units.clone(), bytes)?;
                         }
                         _ => {
-                            in_chunks(rows, number, row, piece.units.clone(), unit, |at, bytes| {
+                            let place = (number, row, piece.units.clone());
+                            in_chunks(rows, &mut chunk, place, unit, |at, bytes| {
                                 plane.ink.lay_over(at, bytes);
                             })?
                         }
                     }
                     if let Some(mask) = piece.partial {
-                        in_chunks(rows, number, row, end..end + 1, unit, |_, bytes| {
+                        let place = (number, row, end..end + 1);
+                        in_chunks(rows, &mut chunk, place, unit, |_, bytes| {
                             let mut new = [0; 16];
                             let new = &mut new[..bytes.len()];
                             new.copy_from_slice(bytes);

@@ -59,17 +59,18 @@ pub trait Rows {
     ) -> Result<(), Self::Error>;
 }
 
-/// Works on some units of a row, as many at a time as go well on the stack. `work` is given the
-/// number of its first unit, counted from the first of all, and the bytes.
+/// Where units are worked on: on the stack, once for all rows.
+type Chunk = [u8; CHUNK];
+
+/// Works on some units of a row, as many at a time as a chunk holds. `work` is given the number
+/// of its first unit, counted from the first of all, and the bytes.
 fn in_chunks<R: Rows>(
     rows: &mut R,
-    plane: usize,
-    row: usize,
-    units: Range<usize>,
+    chunk: &mut Chunk,
+    (plane, row, units): (usize, usize, Range<usize>),
     unit: usize,
     mut work: impl FnMut(usize, &mut [u8]),
 ) -> Result<(), R::Error> {
-    let mut chunk = [0; CHUNK];
     let most = CHUNK / unit;
     let mut next = units.start;
     while next < units.end {

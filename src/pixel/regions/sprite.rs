@@ -2,7 +2,7 @@
 //! Pictures with transparent parts, laid over a frame.
 
 use super::ink::{Dot, Ink, is_rgb, is_wide};
-use super::{Rect, Rows, in_chunks};
+use super::{CHUNK, Rect, Rows, in_chunks};
 use crate::pixel::Format;
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ pub struct Sprite {
     planes: Vec<Vec<Line>>,
 }
 
-/// Units of a row with something to see in them.
+/// Units of a row with something to see in most of them.
 #[derive(Debug)]
 struct Line {
     row: usize,
@@ -90,18 +90,12 @@ impl Sprite {
                     let mut own = unit * pixels..(unit + 1) * pixels;
                     own.any(|column| dot(column, row * share).alpha != 0)
                 };
-                let first = units.clone().find(is_seen);
-                let last = units.rev().find(is_seen);
-                let (Some(first), Some(last)) = (first, last) else {
-                    continue;
-                };
-                let seen = first * pixels..(last + 1) * pixels;
-                let dots = seen.map(|column| dot(column, row * share));
-                lines.push(Line {
-                    row,
-                    units: first..last + 1,
-                    ink: Ink::new(format, premultiplied, number, dots),
-                });
+                for units in runs(units.filter(is_seen), GAP / layout.unit()) {
+                    let seen = units.start * pixels..units.end * pixels;
+                    let dots = seen.map(|column| dot(column, row * share));
+                    let ink = Ink::new(format, premultiplied, number, dots);
+                    lines.push(Line { row, units, ink });
+                }
             }
             lines
         };
@@ -114,19 +108,13 @@ impl Sprite {
     /// # Errors
     /// Those of `rows`.
     pub fn draw<R: Rows>(&self, rows: &mut R) -> Result<(), R::Error> {
+        let mut chunk = [0; CHUNK];
         for (plane, lines) in self.planes.iter().enumerate() {
             for line in lines {
-                let unit = line.ink.unit();
-                in_chunks(
-                    rows,
-                    plane,
-                    line.row,
-                    line.units.clone(),
-                    unit,
-                    |at, bytes| {
-                        line.ink.lay_over(at, bytes);
-                    },
-                )?;
+                let place = (plane, line.row, line.units.clone());
+                in_chunks(rows, &mut chunk, place, line.ink.unit(), |at, bytes| {
+                    line.ink.lay_over(at, bytes);
+                })?;
             }
         }
         Ok(())
@@ -140,6 +128,21 @@ impl Sprite {
             .is_some_and(|lines| !lines.is_empty())
     }
 }
+
+/// Runs of numbers that ascend; smaller gaps than `gap` are part of a run.
+fn runs(numbers: impl Iterator<Item = usize>, gap: usize) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some(run) if number < run.end + gap => run.end = number + 1,
+            _ => runs.push(number..number + 1),
+        }
+    }
+    runs
+}
+
+/// Bytes that are gone over sooner than a new piece of a row is asked for.
+const GAP: usize = 256;
 
 /// How a picture's pixels become dots.
 struct Mixing {

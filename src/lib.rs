@@ -2,6 +2,7 @@
 //! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
 
 pub mod dmabuf;
+pub mod doctor;
 pub mod filter;
 pub mod memory;
 pub mod pixel;

@@ -448,8 +448,8 @@ fn display_that_refuses_the_cameras_buffers_is_not_zero_copy() {
 fn upload_takes_the_first_exporter_that_the_display_imports() {
     let refuse = |number: usize| {
         move |machine: &mut Machine| {
-            for at in 0..number {
-                machine.cards[0].imports[at] = import(EXPORTERS[at], Some(Errno::INVAL));
+            for (at, name) in EXPORTERS.iter().enumerate().take(number) {
+                machine.cards[0].imports[at] = import(name, Some(Errno::INVAL));
             }
         }
     };

@@ -16,8 +16,8 @@ mod walk;
 
 pub use apply::{Error, Work, Worker};
 pub use caps::{
-    FORMATS, Frames, copy_template_caps, filter_pad_templates, is_dma_buf_caps, pad_templates,
-    template_caps, with_and_without_overlays, with_dma_bufs, without_overlays,
+    FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
+    pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
 };
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;

@@ -3,6 +3,7 @@
 
 mod bus;
 pub mod dmabuf;
+pub mod doctor;
 pub mod filter;
 pub mod memory;
 pub mod pixel;

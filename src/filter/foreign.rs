@@ -40,6 +40,7 @@ struct CRows {
     first_row: u32,
     n_rows: u32,
     columns: u32,
+    plane_rows: u32,
 }
 
 /// `GstDmaBufCpuWindow`.
@@ -217,6 +218,7 @@ fn c_rows<A: WindowAccess>(rows: &Rows<'_, A>) -> Result<CRows, FunctionError> {
         first_row: u32::try_from(range.start)?,
         n_rows: u32::try_from(range.len())?,
         columns: u32::try_from(plane.columns)?,
+        plane_rows: u32::try_from(plane.rows)?,
     })
 }
 

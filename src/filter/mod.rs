@@ -1,5 +1,93 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabuffilter`: the in-place CPU filter.
+//! `dmabuffilter`: the in-place CPU filter, for pixel work of its own and of its users.
+//!
+//! A user's work is a [`WindowFunction`], or a closure. It is called with windows: whole rows of
+//! a plane, lent within the frame's bracket.
+//!
+//! ```
+//! use gst::prelude::*;
+//! use gstdmabufcpu::filter::DmaBufFilter;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! gst::init()?;
+//! let source = gst::ElementFactory::make("videotestsrc").property("num-buffers", 3).build()?;
+//! let filter = DmaBufFilter::new();
+//! let sink = gst::ElementFactory::make("fakesink").build()?;
+//! filter.set_closure(|window| {
+//!     for row in window.rows_mut() {
+//!         row.reverse();
+//!     }
+//! });
+//! let pipeline = gst::Pipeline::new();
+//! pipeline.add_many([&source, filter.upcast_ref(), &sink])?;
+//! gst::Element::link_many([&source, filter.upcast_ref(), &sink])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What the types do not let through: a window that is kept past its call,
+//!
+//! ```compile_fail,E0521
+//! # use gstdmabufcpu::filter::DmaBufFilter;
+//! fn keep(filter: &DmaBufFilter) {
+//!     let kept = std::sync::Mutex::new(Vec::new());
+//!     filter.set_closure(move |window| kept.lock().unwrap().push(window));
+//! }
+//! ```
+//!
+//! rows of it,
+//!
+//! ```compile_fail,E0521
+//! # use gstdmabufcpu::filter::DmaBufFilter;
+//! fn keep(filter: &DmaBufFilter) {
+//!     let kept = std::sync::Mutex::new(Vec::new());
+//!     filter.set_closure(move |window| kept.lock().unwrap().extend(window.rows_mut()));
+//! }
+//! ```
+//!
+//! writing where the bracket is for reading,
+//!
+//! ```compile_fail,E0599
+//! # use gstdmabufcpu::filter::DmaBufFilter;
+//! fn write(filter: &DmaBufFilter) {
+//!     filter.set_read_closure(|window| window.rows_mut().for_each(|row| row.fill(0)));
+//! }
+//! ```
+//!
+//! a third window beside the two,
+//!
+//! ```compile_fail,E0499
+//! # use gstdmabufcpu::dmabuf::ReadWrite;
+//! # use gstdmabufcpu::filter::{FrameWindow, WindowError};
+//! fn three(window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), WindowError> {
+//!     let (first, second) = window.second(0, 8..9)?;
+//!     let (_, third) = window.second(0, 9..10)?;
+//!     println!("{:?} {:?} {:?}", first.range(), second.range(), third.range());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! or one by way of the second,
+//!
+//! ```compile_fail,E0599
+//! # use gstdmabufcpu::dmabuf::ReadWrite;
+//! # use gstdmabufcpu::filter::{FrameWindow, WindowError};
+//! fn three(window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), WindowError> {
+//!     let (_, mut second) = window.second(0, 8..9)?;
+//!     second.second(0, 9..10)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! and a function whose windows go to several threads, but which must stay in one:
+//!
+//! ```compile_fail,E0277
+//! # use gstdmabufcpu::filter::DmaBufFilter;
+//! fn count(filter: &DmaBufFilter) {
+//!     let windows = std::cell::Cell::new(0);
+//!     filter.set_read_closure(move |_| windows.set(windows.get() + 1));
+//! }
+//! ```
 
 use crate::dmabuf::{ReadOnly, ReadWrite};
 use crate::video::{AnyFunction, Closure};

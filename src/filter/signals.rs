@@ -149,7 +149,8 @@ impl<A: WindowAccess> WindowFunction for Emitter<A> {
     }
 
     fn window(&self, window: &mut FrameWindow<'_, A>) -> Result<(), FunctionError> {
-        let address = window.address().addr().get();
+        // Whoever listens makes a pointer of it again.
+        let address = window.address().as_ptr().expose_provenance();
         let place = (window.plane().number, window.range(), window.plane().stride);
         let format = window.frame().info.format();
         self.emit(address, window.bytes().len(), format, place)

@@ -354,11 +354,14 @@ impl Service<'_, '_> {
     ) -> Result<(), FunctionFailure> {
         let (plane, rows) = (window.plane().number, window.range());
         let place = || Where::Window(plane, rows);
-        guarded(place, self.stage.frame.number, || function.window(window))?;
-        if self.watched.is_late() {
-            return Err(FunctionFailure::Late { limit: self.limit });
+        match guarded(place, self.stage.frame.number, || function.window(window)) {
+            Ok(()) if !self.watched.is_late() => return Ok(()),
+            // One error is enough: this one comes too late for the bus.
+            Err(failure) if self.watched.has_been_silent() => return Err(failure),
+            Err(failure) => gst::error!(gst::CAT_RUST, "{failure}"),
+            Ok(()) => {}
         }
-        Ok(())
+        Err(FunctionFailure::Late { limit: self.limit })
     }
 }
 

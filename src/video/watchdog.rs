@@ -151,6 +151,11 @@ impl Watched<'_> {
     pub(super) fn is_late(&self) -> bool {
         self.0.look()
     }
+
+    /// Whether nothing has been told of it; nothing will be any more.
+    pub(super) fn has_been_silent(&self) -> bool {
+        !self.0.told.swap(true, SeqCst)
+    }
 }
 
 impl Drop for Watched<'_> {

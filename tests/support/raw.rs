@@ -80,3 +80,10 @@ pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
     // SAFETY: a new memory, which nobody else has, or NULL.
     unsafe { from_glib_full(copy) }
 }
+
+/// The bytes that a handler of `window` was given.
+pub(crate) fn bytes_at<'b>(address: u64, size: u64) -> &'b mut [u8] {
+    let address = std::ptr::with_exposed_provenance_mut(address as usize);
+    // SAFETY: the element lends them until the handler returns, as the tests use them.
+    unsafe { std::slice::from_raw_parts_mut(address, size as usize) }
+}

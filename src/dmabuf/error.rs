@@ -94,6 +94,16 @@ pub enum Error {
         /// How long it was retried.
         limit: Duration,
     },
+    /// Memory was taken away while the CPU worked on it.
+    #[error(
+        "{buffer} lost memory while the CPU worked on it, so the frame is not whole: its file was \
+         made shorter, or its exporter refused a page; whoever passes memory files on should seal \
+         them first (F_SEAL_SHRINK)"
+    )]
+    Lost {
+        /// Of which buffer.
+        buffer: Box<Buffer>,
+    },
     /// The memory is claimed to be larger than the buffer is.
     #[error("{needed} bytes are claimed to lie in {buffer}: it is too short for them")]
     TooShort {

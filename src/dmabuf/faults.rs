@@ -163,14 +163,7 @@ impl Call {
                 E::NXIO,
                 E::PERM,
             ],
-            Self::MemfdCreate => &[
-                E::MFILE,
-                E::NFILE,
-                E::NOMEM,
-                E::INVAL,
-                E::ACCESS,
-                E::NOSYS,
-            ],
+            Self::MemfdCreate => &[E::MFILE, E::NFILE, E::NOMEM, E::INVAL, E::ACCESS, E::NOSYS],
             Self::Truncate => &[E::INTR, E::FBIG, E::IO, E::PERM, E::NOSPC, E::NOMEM],
             Self::AddSeals => &[E::BUSY, E::PERM, E::INVAL],
             Self::HeapAllocate => &[

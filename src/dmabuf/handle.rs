@@ -81,7 +81,7 @@ impl DmaBuf {
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);
-    /// `memfd` or `file` for what is no dma-buf; `unknown` without `/proc`.
+    /// `memfd` or `file` for what is no dma-buf; `unknown` and `unknown file` without `/proc`.
     pub fn exporter(&self) -> &str {
         self.exporter.get_or_init(|| {
             let fd = self.fd.as_raw_fd();
@@ -92,9 +92,12 @@ impl DmaBuf {
                     .unwrap_or_else(|| "unknown".to_owned())
             } else {
                 let target = sys::link_target(&format!("/proc/self/fd/{fd}"));
-                let is_memfd =
-                    target.is_ok_and(|path| path.to_string_lossy().starts_with("/memfd:"));
-                if is_memfd { "memfd" } else { "file" }.to_owned()
+                match target {
+                    Ok(path) if path.to_string_lossy().starts_with("/memfd:") => "memfd",
+                    Ok(_) => "file",
+                    Err(_) => "unknown file",
+                }
+                .to_owned()
             }
         })
     }

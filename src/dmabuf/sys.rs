@@ -382,8 +382,9 @@ pub(super) fn prime_export(card: BorrowedFd<'_>, handle: u32) -> Result<OwnedFd>
             };
             // SAFETY: the opcode is DRM_IOCTL_PRIME_HANDLE_TO_FD, whose argument is this
             // structure.
-            let request =
-                unsafe { rustix::ioctl::Updater::<{ uapi::PRIME_HANDLE_TO_FD }, _>::new(&mut data) };
+            let request = unsafe {
+                rustix::ioctl::Updater::<{ uapi::PRIME_HANDLE_TO_FD }, _>::new(&mut data)
+            };
             // SAFETY: the request matches its opcode.
             unsafe { rustix::ioctl::ioctl(card, request) }?;
             own(data.fd)

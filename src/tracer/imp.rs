@@ -291,11 +291,12 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn object_created(&self, _: u64, object: &gst::Object) {
-        // Those of files; others are met with their first frame. Their own class may be at work
-        // on them still, so they are looked at with the next event.
+        // Those of files; others are met with their first frame. A class below GstFdAllocator may
+        // be at work on them still, so they are looked at once more with the next event.
         let object = object.upcast_ref::<glib::Object>();
         if let Some(allocator) = object.downcast_ref::<gst_allocators::FdAllocator>() {
             let allocator: &gst::Allocator = allocator.upcast_ref();
+            mapping::watch(allocator);
             lock(&self.fresh).push(allocator.downgrade());
         }
     }

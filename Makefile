@@ -1,9 +1,10 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
-.PHONY: help setup build test test-matrix lint demo bench instructions asan clean
+.PHONY: help setup build install deb test test-matrix lint demo bench instructions asan clean
 
 DEVICE = auto
 VERSIONS = 1.26 1.28
+PREFIX = /usr/local
 SETUP = scripts/setup
 
 help:
@@ -16,18 +17,28 @@ help:
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
 	@echo 'make asan                  the pixel code under AddressSanitizer'
 	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
+	@echo 'make install               it, its libraries and programs, below PREFIX (/usr/local)'
+	@echo 'make deb                   Debian packages: target/deb/*.deb'
 	@echo 'make setup                 install whatever any of these needs'
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run matrix aarch64 bench lint
+	@$(SETUP) build run matrix aarch64 bench deb lint
 
 build:
 	@$(SETUP) build
 	cargo build --release
 
+install:
+	@$(SETUP) build
+	@scripts/install --prefix='$(PREFIX)' --libdir='$(LIBDIR)' --destdir='$(DESTDIR)'
+
+deb:
+	@$(SETUP) build deb
+	@scripts/deb
+
 test:
-	@$(SETUP) build run matrix aarch64 bench
+	@$(SETUP) build run matrix aarch64 bench deb
 	@scripts/test
 
 test-matrix:

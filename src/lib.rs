@@ -3,10 +3,12 @@
 
 mod bus;
 pub mod dmabuf;
+pub mod doctor;
 pub mod filter;
 pub mod memory;
 pub mod pixel;
 mod plugin;
+pub mod tracer;
 pub mod upload;
 pub mod video;
 

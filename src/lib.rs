@@ -8,6 +8,7 @@ pub mod filter;
 pub mod memory;
 pub mod pixel;
 mod plugin;
+pub mod tracer;
 pub mod upload;
 pub mod video;
 

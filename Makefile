@@ -1,6 +1,6 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
-.PHONY: help setup build install deb test test-matrix lint demo bench instructions asan clean
+.PHONY: help setup build install deb cross test test-matrix test-cross lint demo bench instructions asan clean
 
 DEVICE = auto
 VERSIONS = 1.26 1.28
@@ -12,13 +12,15 @@ help:
 	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
 	@echo 'make test                  every test, those in the emulated machine included'
 	@echo 'make test-matrix           the emulated machine with GStreamer 1.26 and 1.28 (VERSIONS=…)'
-	@echo 'make lint                  formatting, clippy, licences and sources'
+	@echo 'make lint                  formatting, clippy, documentation, dependencies'
 	@echo 'make bench                 speed, against the peers: tables and a plot'
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
 	@echo 'make asan                  the pixel code under AddressSanitizer'
 	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
 	@echo 'make install               it, its libraries and programs, below PREFIX (/usr/local)'
 	@echo 'make deb                   Debian packages: target/deb/*.deb'
+	@echo 'make cross                 the plugin for 64-bit Arm, against Debian 12'
+	@echo 'make test-cross            tests of it on an emulated Arm processor'
 	@echo 'make setup                 install whatever any of these needs'
 	@echo 'make clean                 remove what was built'
 
@@ -44,6 +46,14 @@ test:
 test-matrix:
 	@$(SETUP) build run matrix
 	@scripts/test-matrix $(VERSIONS)
+
+cross:
+	@$(SETUP) aarch64
+	@scripts/cross build --release --lib --bins
+
+test-cross:
+	@$(SETUP) aarch64
+	@tests/aarch64/run-plugin-tests
 
 lint:
 	@$(SETUP) build lint

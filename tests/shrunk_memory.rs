@@ -349,7 +349,7 @@ fn nothing_is_installed_for_memory_that_cannot_be_taken_away() {
             let buffer = upload.pass(buffer);
             let mut filter = Filter::new(&layout.info).invert();
             let out = filter.pass(buffer);
-            assert!(out.n_memory() > 0 && filter.count("maps") == 1);
+            assert!(out.n_memory() == 1 && filter.count("windows") > 0);
             assert!(!sigbus_handler_is_ours());
             let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "open", 1);
             filter.pass(buffer);

@@ -1,6 +1,6 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
-.PHONY: help setup build test lint demo bench instructions asan clean
+.PHONY: help setup build test test-long soak fuzz lint demo bench instructions asan clean
 
 DEVICE = auto
 SETUP = scripts/setup
@@ -9,6 +9,9 @@ help:
 	@echo 'make demo                  camera to display through the filter, with proof'
 	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
 	@echo 'make test                  every test, those in the emulated machine included'
+	@echo 'make test-long             hours of the tests of random, hostile and failing things'
+	@echo 'make soak                  a million frames, sampled and drawn'
+	@echo 'make fuzz                  hostile input by libFuzzer, a minute a target'
 	@echo 'make lint                  formatting, clippy, licences and sources'
 	@echo 'make bench                 speed, against the peers: tables and a plot'
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
@@ -27,6 +30,18 @@ build:
 test:
 	@$(SETUP) build run testbed aarch64 bench
 	@scripts/test
+
+test-long:
+	@$(SETUP) build run testbed fuzz
+	@scripts/test-long
+
+soak:
+	@$(SETUP) build run testbed
+	@scripts/soak
+
+fuzz:
+	@$(SETUP) build fuzz
+	@scripts/fuzz
 
 lint:
 	@$(SETUP) build lint
@@ -50,4 +65,4 @@ asan:
 
 clean:
 	cargo clean
-	rm -rf demo-output bench-output
+	rm -rf demo-output bench-output soak-output

@@ -171,7 +171,7 @@ fn exporter_used_up_and_given_back_gives_again() {
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, BUFINFO]) else {
         return;
     };
-    use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
+    use gstdmabufcpu::dmabuf::exporters::{Kind, Request};
     let before = testbed.dma_bufs();
     // So many descriptors, and none more: what both exporters run out of first.
     for kind in [Kind::DmaHeap, Kind::Udmabuf] {

@@ -120,9 +120,13 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             "pause" => drop(pipeline.set_state(gst::State::Paused)),
             "play" => drop(pipeline.set_state(gst::State::Playing)),
             "flush" => {
-                // To the source and down the whole line.
-                pipeline.send_event(gst::event::FlushStart::new());
-                pipeline.send_event(gst::event::FlushStop::new(true));
+                // From in front of the filter on; who pushes then is told, and stops: the seek
+                // gets the source going again.
+                let pad = filters[random.below(2)].static_pad("sink").unwrap();
+                pad.send_event(gst::event::FlushStart::new());
+                pad.send_event(gst::event::FlushStop::new(true));
+                let _ = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+                ends = false;
             }
             "seek" => {
                 let flags = gst::SeekFlags::FLUSH;
@@ -132,6 +136,9 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             }
             "caps" => named("caps").set_property("caps", caps(&mut random)),
             "eos" => {
+                // A source that waits for its sinks in PAUSED would keep us waiting, too.
+                let _ = pipeline.set_state(gst::State::Playing);
+                let _ = pipeline.state(gst::ClockTime::from_seconds(5));
                 pipeline.send_event(gst::event::Eos::new());
                 ends = true;
             }

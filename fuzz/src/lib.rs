@@ -143,9 +143,13 @@ fn with_bench<R>(info: &VideoInfo, work: impl FnOnce(&mut Bench) -> R) -> R {
 /// Caps as text: whatever they say, they are taken or refused.
 pub fn caps(input: &[u8]) {
     init();
+    // A NUL cannot be handed to C, and the bindings do not take one.
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
+    if text.contains('\0') {
+        return;
+    }
     let Ok(caps) = gst::Caps::from_str(text) else {
         return;
     };

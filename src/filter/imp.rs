@@ -7,6 +7,7 @@ use super::planned::Planned;
 use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
 use super::stats::{Stats, add};
+use crate::bus::{self, RefusedCaps};
 use crate::dmabuf::Options;
 use crate::memory::{self, AllocatorChoice, Chosen, How};
 use crate::video::{
@@ -52,6 +53,7 @@ pub struct DmaBufFilter {
     stats: Mutex<Arc<Stats>>,
     chosen: Chosen,
     gate: Arc<Gate>,
+    refused: RefusedCaps,
     functions: Functions,
 }
 
@@ -109,9 +111,7 @@ impl ObjectImpl for DmaBufFilter {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => lock(&self.stats)
-                .to_structure(self.chosen.in_use())
-                .to_value(),
+            "stats" => self.stats().to_value(),
             "allocator" => self.chosen.allocator().to_value(),
             "device" => self.chosen.device().to_value(),
             name => lock(&self.settings).get(name).unwrap_or_else(|| {
@@ -166,6 +166,7 @@ impl BaseTransformImpl for DmaBufFilter {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stats) = Arc::default();
         self.chosen.reset();
+        self.refused.reset();
         self.update_passthrough();
         Ok(())
     }
@@ -180,9 +181,21 @@ impl BaseTransformImpl for DmaBufFilter {
         match event.type_() {
             gst::EventType::FlushStart => self.gate.set_closed(true),
             gst::EventType::FlushStop => self.gate.set_closed(false),
+            // Before it goes on: the pipeline's own EOS message comes after.
+            gst::EventType::Eos => bus::post_stats(self.obj().upcast_ref(), self.stats()),
             _ => {}
         }
         self.parent_sink_event(event)
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let answered = BaseTransformImplExt::parent_query(self, direction, query);
+        if direction == gst::PadDirection::Sink {
+            let element = self.obj();
+            let pad = element.sink_pad();
+            self.refused.look(*CAT, element.upcast_ref(), pad, query);
+        }
+        answered
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
@@ -308,6 +321,10 @@ impl BaseTransformImpl for DmaBufFilter {
 const FRAMES_HELD: u32 = 1;
 
 impl DmaBufFilter {
+    fn stats(&self) -> gst::Structure {
+        lock(&self.stats).to_structure(self.chosen.in_use())
+    }
+
     /// Sets a user's function, or takes it away.
     pub(super) fn set_function(&self, function: Option<AnyFunction>) {
         self.functions.set(function);
@@ -532,6 +549,7 @@ impl DmaBufFilter {
                 imp = self,
                 "frames are copied before they are filtered, as {SHARED}"
             );
+            bus::warn_of_copies(element.upcast_ref(), SHARED);
         }
         Ok(copy)
     }

@@ -71,6 +71,7 @@ pub(super) fn all() -> &'static [Signal] {
         vec![
             of_windows(WINDOW.0),
             of_windows(READ_WINDOW.0),
+            crate::bus::post_stats_signal(),
             Signal::builder("set-window-function")
                 .action()
                 .run_last()

@@ -239,6 +239,8 @@ impl<A: Access> Member<'_, '_, A> {
             Member::Bracketed(bracket) => {
                 let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
                 work(&mut bracket.windows(&mut mapping)?)?;
+                // The bracket outlives the mapping: asked now.
+                bracket.check(&mapping)?;
             }
             Member::Neither(buffer) => {
                 let mut mapping = map_part::<A>(buffer, pages, options)?;

@@ -67,8 +67,8 @@ mod window;
 pub use apply::{Error, More, Work, Worker};
 pub use call::Calls;
 pub use caps::{
-    FORMATS, Frames, copy_template_caps, filter_pad_templates, is_dma_buf_caps, pad_templates,
-    template_caps, with_and_without_overlays, with_dma_bufs, without_overlays,
+    FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
+    pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
 };
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;

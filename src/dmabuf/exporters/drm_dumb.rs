@@ -33,14 +33,7 @@ impl DrmDumb {
 
     /// The cards that this machine has.
     pub fn list() -> Vec<String> {
-        let mut cards: Vec<String> = std::fs::read_dir(FOLDER)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|node| node.starts_with("card"))
-            .collect();
-        cards.sort();
-        cards
+        cards().unwrap_or_default()
     }
 
     fn card(&self) -> Result<&(PathBuf, OwnedFd)> {
@@ -49,18 +42,26 @@ impl DrmDumb {
                 return open(path);
             }
             let mut first_failure = None;
-            for card in Self::list() {
+            let folder = Path::new(FOLDER);
+            for card in cards().map_err(|errno| not_open(folder, errno))? {
                 // Not every card has dumb buffers: try one.
-                let tried = open(&Path::new(FOLDER).join(card))
+                let tried = open(&folder.join(card))
                     .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
                 match tried {
                     Ok(node) => return Ok(node),
                     Err(error) => first_failure = first_failure.or(Some(error)),
                 }
             }
-            Err(first_failure.unwrap_or_else(|| not_open(Path::new(FOLDER), Errno::NOENT)))
+            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
         })
     }
+}
+
+fn cards() -> std::result::Result<Vec<String>, Errno> {
+    let mut cards = sys::names_in(FOLDER)?;
+    cards.retain(|node| node.starts_with("card"));
+    cards.sort();
+    Ok(cards)
 }
 
 fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {

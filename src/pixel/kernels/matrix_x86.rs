@@ -1,163 +1,264 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What `shared_matrix` needs, in vectors of 32 and of 64 bytes, written once.
+//! RGB in vectors of 16, 32 and 64 bytes, written once.
 //!
-//! A module that invokes [`matrix_x86`] has what `shared` needs, and `load_threes` and
-//! `store_threes`: pixels of three bytes spread to four, and back.
+//! A component is the upper byte of a word of 16 bits, around 0 (128 taken off); what lies below
+//! it is of no account. So nothing need be shifted or packed between one stage and the next: a
+//! multiplication by pairs of bytes takes no notice of the lower one.
+//!
+//! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
+//! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
+//! back), `Split` (from pixels to luma and chroma), and `turned`.
 
-/// Everything fits into 16 bits with a sign once whole multiples of 256 are taken out of the
-/// coefficients, and the sums are exact.
+/// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
+/// nothing is rounded in between.
 macro_rules! matrix_x86 {
     ($features:tt) => {
-        /// Pairs of multipliers for pairs of bytes.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn by(low: i8, high: i8) -> V {
-            words(i16::from_le_bytes([
-                low.to_le_bytes()[0],
-                high.to_le_bytes()[0],
-            ]))
-        }
-
-        /// Luma and chroma of half a vector of colours: words.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn half_to_yuv(rg: V, bg: V) -> [V; 3] {
-            let sum = |rg_by: V, bg_by: V| {
-                shift_right_8(add_16(pairs_by(rg, rg_by), pairs_by(bg, bg_by)))
-            };
-            let green = pairs_by(bg, by(0, 1));
-            let y = sum(by(66, -127), by(25, 0));
-            let u = sum(by(-38, -74), by(112, 0));
-            let v = sum(by(112, -94), by(-18, 0));
-            [
-                add_16(add_16(y, green), words(16)),
-                add_16(u, words(128)),
-                add_16(v, words(128)),
-            ]
-        }
-
-        /// Red, green and blue of half a vector: words, not yet cut off.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn half_to_rgb(yv: V, yu: V) -> [V; 3] {
-            let r = shift_right_8(add_16(pairs_by(yv, by(42, -103)), words(20)));
-            let r = add_16(r, add_16(pairs_by(yv, by(1, 2)), words(-223)));
-            let g = add_16(pairs_by(yu, by(42, -100)), pairs_by(yv, by(0, 48)));
-            let g = shift_right_8(add_16(g, words(147)));
-            let g = add_16(g, add_16(pairs_by(yv, by(1, -1)), words(135)));
-            let b = shift_right_8(add_16(pairs_by(yu, by(42, 4)), words(42)));
-            let b = add_16(b, add_16(pairs_by(yu, by(1, 2)), words(-277)));
-            [r, g, b]
-        }
-
+        /// Luma (without its 126) and chroma of colours.
         #[inline]
         #[target_feature(enable = $features)]
         fn to_yuv([r, g, b]: [V; 3]) -> [V; 3] {
-            let low = half_to_yuv(unpack_low_8(r, g), unpack_low_8(b, g));
-            let high = half_to_yuv(unpack_high_8(r, g), unpack_high_8(b, g));
-            both_halves(low, high)
-        }
-
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn to_rgb([y, u, v]: [V; 3]) -> [V; 3] {
-            let low = half_to_rgb(unpack_low_8(y, v), unpack_low_8(y, u));
-            let high = half_to_rgb(unpack_high_8(y, v), unpack_high_8(y, u));
-            both_halves(low, high)
-        }
-
-        /// Words to bytes, cut off at both ends.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn both_halves(low: [V; 3], high: [V; 3]) -> [V; 3] {
+            let low = shift_right_8(g);
+            let (gb, gr) = (upper_of(b, low), upper_of(r, low));
+            let alone = |v: V, factor: u8| pairs_by(by(0, factor), v);
             [
-                pack_unsigned_16(low[0], high[0]),
-                pack_unsigned_16(low[1], high[1]),
-                pack_unsigned_16(low[2], high[2]),
+                add_16(pairs_by(by(129, 25), gb), alone(r, 66)),
+                sub_16(alone(b, 112), pairs_by(by(74, 38), gr)),
+                sub_16(alone(r, 112), pairs_by(by(94, 18), gb)),
             ]
         }
 
-        /// Squares of 4 by 4 lanes of 32 bits, mirrored; undoes itself.
+        /// Colours from 149 times luma, and chroma: U in the lower byte, V in the upper one.
+        ///
+        /// Half of the sums that `to_rgb` has, less 2¹⁴: that fits into 16 bits with a sign, or is
+        /// cut off where the result is, too. Twice that, cut off again, has the result on top.
         #[inline]
         #[target_feature(enable = $features)]
-        fn mirror([a, b, c, d]: [V; 4]) -> [V; 4] {
-            let (e, f) = (unpack_low_32(a, b), unpack_low_32(c, d));
-            let (g, h) = (unpack_high_32(a, b), unpack_high_32(c, d));
+        fn to_rgb(luma: V, uv: V) -> [V; 3] {
+            let from = |constant: i16| add_16(luma, words(constant));
+            // 409 V / 2, rounded down: rounded up where the factor is negative.
+            let v = mul_rounded_15(and(uv, words(-256)), words(-26176));
+            let r = sub_signed_16(from(330), v);
+            let g = sub_signed_16(from(329), pairs_by(by(50, 104), uv));
+            let u = pairs_by(by(129, 0), uv);
+            let b = add_signed_16(add_signed_16(from(277), u), u);
             [
-                unpack_low_64(e, f),
-                unpack_high_64(e, f),
-                unpack_low_64(g, h),
-                unpack_high_64(g, h),
+                add_signed_16(r, r),
+                add_signed_16(g, g),
+                add_signed_16(b, b),
             ]
         }
 
-        /// The places of the components in a pixel of four bytes, as shuffles.
-        struct Order {
-            apart: V,
-            together: V,
+        /// Factors for pairs of bytes that have a sign.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn by(low: u8, high: u8) -> V {
+            words(i16::from_le_bytes([low, high]))
         }
 
-        impl Order {
+        /// The upper bytes of words; below them the lower bytes of others, whose upper ones are 0.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn upper_of(v: V, low: V) -> V {
+            or(and(v, words(-256)), low)
+        }
+
+        /// What a stage needs.
+        struct InStage {
+            luma: Lut,
+            chroma: InChroma,
+        }
+
+        enum InChroma {
+            Same,
+            Table(Lut),
+            Turn(Turning),
+        }
+
+        impl InStage {
+            /// Nothing where chroma is turned and no kernel of this set was proven for it.
             #[inline]
             #[target_feature(enable = $features)]
-            fn new([r, g, b]: [usize; 3]) -> Self {
-                // The fourth byte is where no component is.
-                let offsets = [r, g, b, 6 - r - g - b];
-                let apart: [u8; 16] = std::array::from_fn(|i| (i % 4 * 4 + offsets[i / 4]) as u8);
-                let mut together = [0; 16];
-                for (to, from) in apart.iter().enumerate() {
-                    together[usize::from(*from)] = to as u8;
-                }
+            fn new(stage: &Stage) -> Self {
                 Self {
-                    apart: pattern(&apart),
-                    together: pattern(&together),
+                    luma: Lut::new(&stage.luma_around_0),
+                    chroma: match &stage.chroma {
+                        StageChroma::Same => InChroma::Same,
+                        StageChroma::Table { around_0, .. } => InChroma::Table(Lut::new(around_0)),
+                        StageChroma::Mix(mix) => match &mix.turn {
+                            Some(turn) => InChroma::Turn(Turning::new(turn)),
+                            None => InChroma::Same,
+                        },
+                    },
                 }
             }
 
+            /// Two vectors of each component.
             #[inline]
             #[target_feature(enable = $features)]
-            fn apart(&self, [a, b, c, d]: [V; 4]) -> [V; 4] {
-                let apart = |v| shuffle(v, self.apart);
-                mirror([apart(a), apart(b), apart(c), apart(d)])
+            fn work(&self, a: [V; 3], b: [V; 3]) -> [[V; 3]; 2] {
+                let luma = self.luma.get(upper_of(a[0], shift_right_8(b[0])));
+                let pair = |u: V, v: V| upper_of(v, shift_right_8(u));
+                let (uv_a, uv_b) = match &self.chroma {
+                    InChroma::Same => (pair(a[1], a[2]), pair(b[1], b[2])),
+                    InChroma::Table(lut) => (lut.get(pair(a[1], a[2])), lut.get(pair(b[1], b[2]))),
+                    InChroma::Turn(turn) => {
+                        let [[u, v], [s, t]] = turn.tops([a[1], a[2]], [b[1], b[2]]);
+                        (pair(u, v), pair(s, t))
+                    }
+                };
+                [
+                    to_rgb(pairs_by(by(0, 149), luma), uv_a),
+                    to_rgb(pairs_by(by(149, 0), luma), uv_b),
+                ]
             }
+        }
 
+        impl Turning {
+            /// Two vectors of words of each component.
             #[inline]
             #[target_feature(enable = $features)]
-            fn together(&self, from: [V; 4]) -> [V; 4] {
-                let [a, b, c, d] = mirror(from);
-                let together = |v| shuffle(v, self.together);
-                [together(a), together(b), together(c), together(d)]
+            fn tops(&self, a: [V; 2], b: [V; 2]) -> [[V; 2]; 2] {
+                let both = |i: usize| xor(upper_of(a[i], shift_right_8(b[i])), self.sign);
+                let (u, v) = self.planes(both(0), both(1));
+                let (u, v) = (xor(u, self.sign), xor(v, self.sign));
+                [[u, v], [shift_left_8(u), shift_left_8(v)]]
             }
+        }
 
+        /// From words of components to pixels.
+        struct Join {
+            /// Whether red comes before blue.
+            red_first: bool,
+            /// Whether the byte that is no component is the first one, not the last.
+            late: bool,
+            flip: V,
+            rest: V,
+        }
+
+        impl Join {
             #[inline]
             #[target_feature(enable = $features)]
-            fn load_threes(&self, block: &[u8; 3 * WIDTH]) -> [V; 4] {
-                self.apart(load_threes(block))
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn store_threes(&self, block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
-                store_threes(block, self.together(from));
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn load_fours(&self, block: &[u8; 4 * WIDTH]) -> [V; 4] {
-                let (v, _) = block.as_chunks::<WIDTH>();
-                self.apart([load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])])
-            }
-
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn store_fours(&self, block: &mut [u8; 4 * WIDTH], from: [V; 4]) {
-                let (vectors, _) = block.as_chunks_mut::<WIDTH>();
-                for (to, v) in vectors.iter_mut().zip(self.together(from)) {
-                    store(to, v);
+            fn new(op: &Matrix) -> Self {
+                let [r, g, b] = op.offsets;
+                let rest = 6 - r - g - b;
+                let each = |at_rest: u8, elsewhere: u8| -> [u8; 16] {
+                    std::array::from_fn(|i| if i % 4 == rest { at_rest } else { elsewhere })
+                };
+                Self {
+                    red_first: r < b,
+                    late: rest == 0,
+                    flip: pattern(&each(0, if op.invert { 0x7f } else { 0x80 })),
+                    rest: pattern(&each(0xff, 0)),
                 }
+            }
+
+            /// Two vectors of pixels; 0 where there is no component.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn pixels(&self, [r, g, b]: [V; 3]) -> [V; 2] {
+                let (first, last) = if self.red_first { (r, b) } else { (b, r) };
+                let (low, high) = if self.late {
+                    (and(first, words(-256)), upper_of(last, shift_right_8(g)))
+                } else {
+                    (upper_of(g, shift_right_8(first)), shift_right_8(last))
+                };
+                [
+                    xor(unpack_low_16(low, high), self.flip),
+                    xor(unpack_high_16(low, high), self.flip),
+                ]
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn matrix(
+            op: &Matrix,
+            bytes: &mut [u8],
+            spans: impl Iterator<Item = Range<usize>>,
+        ) {
+            let (split, join) = (Split::new(op.offsets), Join::new(op));
+            match &op.stages[..] {
+                [one] => {
+                    let one = InStage::new(one);
+                    through!(op, bytes, spans, split, join, |a, b| one.work(a, b));
+                }
+                [one, two] => {
+                    let (one, two) = (InStage::new(one), InStage::new(two));
+                    through!(op, bytes, spans, split, join, |a, b| {
+                        let [a, b] = one.work(a, b);
+                        two.work(to_yuv(a), to_yuv(b))
+                    });
+                }
+                _ => super::portable::matrix(op, bytes, spans),
             }
         }
     };
 }
 
-pub(super) use matrix_x86;
+/// Pixels of three or four bytes through `work`, from luma and chroma to colours.
+macro_rules! through {
+    ($op:expr, $bytes:expr, $spans:expr, $split:expr, $join:expr, $work:expr) => {
+        if $op.bytes == 3 {
+            each_block!($bytes, $spans, 3 * WIDTH, |block| {
+                let [a, b, c, d] = load_threes(block);
+                let [left, right] = $work($split.yuv(a, b), $split.yuv(c, d));
+                let ([a, b], [c, d]) = ($join.pixels(left), $join.pixels(right));
+                store_threes(block, [a, b, c, d]);
+            });
+        } else {
+            each_block!($bytes, $spans, 4 * WIDTH, |block| {
+                let (v, _) = block.as_chunks_mut::<WIDTH>();
+                let [a, b, c, d] = [load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])];
+                let [left, right] = $work($split.yuv(a, b), $split.yuv(c, d));
+                let ([e, f], [g, h]) = ($join.pixels(left), $join.pixels(right));
+                store(&mut v[0], or(e, and(a, $join.rest)));
+                store(&mut v[1], or(f, and(b, $join.rest)));
+                store(&mut v[2], or(g, and(c, $join.rest)));
+                store(&mut v[3], or(h, and(d, $join.rest)));
+            });
+        }
+    };
+}
+
+/// From pixels to luma and chroma where there are no dot products of four bytes.
+macro_rules! split_by_pairs {
+    ($features:tt) => {
+        struct Split {
+            /// Blue and green of four pixels, then red and what else there is.
+            apart: V,
+        }
+
+        impl Split {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn new([r, g, b]: [usize; 3]) -> Self {
+                let order = [[b, g], [r, 6 - r - g - b]];
+                let from = |i: usize| (i / 2 % 4 * 4 + order[i / 8][i % 2]) as u8;
+                let apart: [u8; 16] = std::array::from_fn(from);
+                Self {
+                    apart: pattern(&apart),
+                }
+            }
+
+            /// Luma (without its 126) and chroma of two vectors of pixels.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn yuv(&self, a: V, b: V) -> [V; 3] {
+                let (a, b) = (shuffle(a, self.apart), shuffle(b, self.apart));
+                let (bg, rx) = (unpack_low_64(a, b), unpack_high_64(a, b));
+                let around_0 = |v: V| xor(v, words(i16::from_le_bytes([0x80, 0x80])));
+                let signed = |low: i8, high: i8| by(low.cast_unsigned(), high.cast_unsigned());
+                let sum = |bg: V, rx: V| add_16(bg, rx);
+                [
+                    sum(
+                        pairs_by(by(25, 129), around_0(bg)),
+                        pairs_by(by(66, 0), around_0(rx)),
+                    ),
+                    sum(pairs_by(bg, signed(112, -74)), pairs_by(rx, signed(-38, 0))),
+                    sum(pairs_by(bg, signed(-18, -94)), pairs_by(rx, signed(112, 0))),
+                ]
+            }
+        }
+    };
+}
+
+pub(super) use {matrix_x86, split_by_pairs, through};

@@ -314,7 +314,9 @@ impl ZeroCopy {
         if format.is_some() {
             self.watch_fresh();
             fill(&mut frames);
-            self.remember(pad, kept.element);
+            if !kept.is_remembered.swap(true, Relaxed) {
+                self.remember(pad, kept.element);
+            }
         }
         threads::with(|thread| {
             let mut left: SmallVec<[Left; 1]> = smallvec![];
@@ -430,17 +432,11 @@ impl ZeroCopy {
 
     /// Remembers an element that counts by itself.
     fn remember(&self, pad: &gst::Pad, id: ElementId) {
-        let mut counting = lock(&self.counting);
-        if let Some(there) = counting.get(&id)
-            && there.upgrade().is_some()
-        {
-            return;
-        }
         if let Some(element) = pad.parent_element()
             && (element.is::<crate::filter::DmaBufFilter>()
                 || element.is::<crate::upload::DmaBufUpload>())
         {
-            counting.insert(id, element.downgrade());
+            lock(&self.counting).insert(id, element.downgrade());
         }
     }
 

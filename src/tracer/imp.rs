@@ -412,14 +412,11 @@ impl ZeroCopy {
             return;
         };
         threads::with(|thread| {
-            if !thread.work.is_nothing() {
-                let mut book = lock(&self.book);
-                thread.settle(&mut book);
-                if thread.element() == Some(kept.element) {
-                    book.done(kept.element);
-                }
+            let mut book = lock(&self.book);
+            thread.settle(&mut book);
+            if thread.end(kept.id, is).is_some() {
+                book.done(kept.element);
             }
-            thread.end(kept.id, is);
         });
     }
 

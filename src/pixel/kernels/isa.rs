@@ -73,6 +73,16 @@ impl Isa {
         all
     }
 
+    /// Whether its kernels turn chroma in whole numbers: where there are dot products, or no
+    /// multiplication and addition of floating-point numbers that rounds once.
+    pub(super) fn has_whole_turns(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Set::Ssse3 | Set::Avx512) {
+            return true;
+        }
+        false
+    }
+
     /// Its name, in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::{Isa, Mix, dispatch_wide, portable};
+use super::{Isa, Mix, dispatch, portable};
 use crate::pixel::tables::{IDENTITY, Table};
 use std::ops::Range;
 
@@ -70,8 +70,7 @@ impl Matrix {
         if self.stages.iter().any(unproven) {
             portable::matrix(self, bytes, spans);
         } else {
-            dispatch_wide!(isa, matrix(self, bytes, spans),
-                else portable::matrix(self, bytes, spans));
+            dispatch!(isa, matrix(self, bytes, spans));
         }
     }
 

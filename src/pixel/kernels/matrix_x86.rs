@@ -7,7 +7,7 @@
 //!
 //! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
 //! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
-//! back), and `Split` (from pixels to luma and chroma).
+//! back), `Split` (from pixels to luma and chroma), and `turn_blocks` (chroma).
 
 /// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
 /// nothing is rounded in between.
@@ -152,30 +152,9 @@ macro_rules! matrix_x86 {
                 }
                 StageChroma::Mix(mix) => {
                     if let Some(turn) = &mix.turn {
-                        let turn = Turning::new(turn);
-                        for [_, a, b] in blocks {
-                            (*a, *b) = turn.words(by, *a, *b);
-                        }
+                        turn_blocks(turn, blocks);
                     }
                 }
-            }
-        }
-
-        impl Turning {
-            /// Two vectors of words, U in the lower bytes and V in the upper ones, around 0.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn words(&self, by: &Factors, a: V, b: V) -> (V, V) {
-                let (u, v) = (
-                    by.merge(shift_left_8(a), and_not(by.upper, b)),
-                    by.pair(b, a),
-                );
-                let (u, v) = self.planes(xor(u, self.sign), xor(v, self.sign));
-                let (u, v) = (xor(u, self.sign), xor(v, self.sign));
-                (
-                    by.pair(u, v),
-                    by.merge(shift_left_8(v), and_not(by.upper, u)),
-                )
             }
         }
 
@@ -285,6 +264,17 @@ macro_rules! matrix_x86 {
     };
 }
 
+/// Chroma of blocks turned by a kernel for pairs without a sign.
+macro_rules! turn_pairs_of {
+    ($blocks:expr, $turn:expr) => {{
+        let (turn, sign) = ($turn, bytes_of(0x80));
+        let around_0 = |v: V| xor(turn.pairs(xor(v, sign)), sign);
+        for [_, a, b] in $blocks {
+            (*a, *b) = (around_0(*a), around_0(*b));
+        }
+    }};
+}
+
 /// Blocks that go through one stage before they all go through the next. The steps of a block wait
 /// for each other; those of several do not, and a processor sees no further than some hundred.
 pub(super) const BLOCKS: usize = 8;
@@ -354,4 +344,4 @@ macro_rules! split_by_pairs {
     };
 }
 
-pub(super) use {each_group, matrix_x86, split_by_pairs};
+pub(super) use {each_group, matrix_x86, split_by_pairs, turn_pairs_of};

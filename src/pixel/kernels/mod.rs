@@ -10,6 +10,7 @@ mod isa;
 mod matrix;
 mod mix;
 mod portable;
+mod whole;
 mod words;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +25,8 @@ mod neon;
 mod shared;
 #[cfg(target_arch = "aarch64")]
 mod shared_matrix;
+#[cfg(target_arch = "x86_64")]
+mod shared_whole;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 
@@ -82,3 +85,21 @@ macro_rules! dispatch_wide {
     }};
 }
 use dispatch_wide;
+
+/// The same for functions that only SSSE3 and AVX-512 have.
+macro_rules! dispatch_whole {
+    ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        use crate::pixel::kernels::{avx512, isa::Set, ssse3};
+        match $isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
+            Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            _ => $other,
+        }
+    }};
+}
+use dispatch_whole;

@@ -63,7 +63,9 @@ impl Matrix {
         bytes: &mut [u8],
         spans: impl Iterator<Item = Range<usize>>,
     ) {
+        // On x86 the kernels look up what they cannot sum up.
         let unproven = |stage: &Stage| match &stage.chroma {
+            _ if cfg!(target_arch = "x86_64") => false,
             StageChroma::Mix(mix) => mix.turn.is_none(),
             StageChroma::Same | StageChroma::Table { .. } => false,
         };

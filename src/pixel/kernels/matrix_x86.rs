@@ -138,10 +138,21 @@ macro_rules! matrix_x86 {
             }
         }
 
+        /// Pairs of chroma for which no sum is exact, one by one.
+        #[target_feature(enable = $features)]
+        fn looked_up_pairs(mix: &Mix, v: V) -> V {
+            let mut bytes = [0; WIDTH];
+            store(&mut bytes, v);
+            for pair in bytes.as_chunks_mut::<2>().0 {
+                *pair = mix.pair(pair[0] ^ 0x80, pair[1] ^ 0x80).map(|c| c ^ 0x80);
+            }
+            load(&bytes)
+        }
+
         /// New chroma.
         #[inline]
         #[target_feature(enable = $features)]
-        fn change(chroma: &StageChroma, by: &Factors, blocks: &mut [Yuv]) {
+        fn change(chroma: &StageChroma, blocks: &mut [Yuv]) {
             match chroma {
                 StageChroma::Same => {}
                 StageChroma::Table { around_0, .. } => {
@@ -153,6 +164,10 @@ macro_rules! matrix_x86 {
                 StageChroma::Mix(mix) => {
                     if let Some(turn) = &mix.turn {
                         turn_blocks(turn, blocks);
+                    } else {
+                        for [_, a, b] in blocks {
+                            (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));
+                        }
                     }
                 }
             }
@@ -219,14 +234,14 @@ macro_rules! matrix_x86 {
             let luma = Lut::new(&last.luma_around_0);
             let between = |blocks: &mut [Yuv]| {
                 for stage in before {
-                    change(&stage.chroma, &by, blocks);
+                    change(&stage.chroma, blocks);
                     let luma = Lut::new(&stage.luma_around_0);
                     for block in &mut *blocks {
                         let [a, b] = by.colours(&luma, *block);
                         *block = by.block(by.to_yuv(a), by.to_yuv(b));
                     }
                 }
-                change(&last.chroma, &by, blocks);
+                change(&last.chroma, blocks);
             };
             let from_pixels = |[a, b, c, d]: [V; 4]| by.block(split.yuv(a, b), split.yuv(c, d));
             let to_pixels = |block: Yuv| {

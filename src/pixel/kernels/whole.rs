@@ -42,10 +42,17 @@ impl WholeTurn {
         } else {
             [u, v]
         };
-        // As many bits behind the point as 32 leave for the greatest sum.
+        // As many bits behind the point as 32 leave for the greatest sum, and 24 for factors.
+        let factor = [first, second]
+            .as_flattened()
+            .iter()
+            .fold(0.0, |m: f64, f| m.max(f.abs()));
         let greatest = [first, second].map(|[a, b]| a.abs() + b.abs());
         let greatest = 128.0 * greatest[0].max(greatest[1]) + 2.0;
-        let fits = |shift: &u32| f64::from(1_u32 << shift) * greatest < 2_147_483_648.0;
+        let fits = |shift: &u32| {
+            let scale = f64::from(1_u32 << shift);
+            scale * greatest < 2_147_483_648.0 && scale * factor < 8_388_096.0
+        };
         let shift = (20..=24).rev().find(fits)?;
         let mut wanted: [Box<[i8]>; 2] = [(); 2].map(|()| vec![0; 65536].into_boxed_slice());
         for at in 0..=u16::MAX {

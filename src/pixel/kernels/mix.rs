@@ -153,10 +153,12 @@ impl Mix {
         spans: impl Iterator<Item = Range<usize>>,
     ) {
         match &self.turn {
+            #[cfg(target_arch = "x86_64")]
             Some(AnyTurn::Whole(turn)) if self.unit == 2 => {
                 dispatch_whole!(isa, whole_pairs(turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
+            #[cfg(target_arch = "x86_64")]
             Some(AnyTurn::Whole(turn)) => {
                 dispatch_whole!(isa, whole_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
@@ -169,7 +171,7 @@ impl Mix {
                 dispatch_wide!(isa, turn_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
-            None => portable::mix(self, bytes, spans),
+            _ => portable::mix(self, bytes, spans),
         }
     }
 
@@ -181,6 +183,7 @@ impl Mix {
         spans: impl Iterator<Item = PairSpan>,
     ) {
         match &self.turn {
+            #[cfg(target_arch = "x86_64")]
             Some(AnyTurn::Whole(turn)) => {
                 dispatch_whole!(isa, whole_planes(turn, first, second, spans),
                     else portable::mix_planes(self, first, second, spans));
@@ -189,7 +192,7 @@ impl Mix {
                 dispatch_wide!(isa, turn_planes(turn, first, second, spans),
                     else portable::mix_planes(self, first, second, spans));
             }
-            None => portable::mix_planes(self, first, second, spans),
+            _ => portable::mix_planes(self, first, second, spans),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! not for each span.
 
 mod bytes;
+mod compiled;
 mod isa;
 mod matrix;
 mod mix;
@@ -28,6 +29,7 @@ mod shared_matrix;
 mod ssse3;
 
 pub(super) use bytes::Bytes;
+pub(super) use compiled::Loop;
 pub use isa::Isa;
 pub(super) use matrix::{Matrix, Stage, StageChroma};
 pub(super) use mix::Mix;

@@ -95,7 +95,7 @@ struct Counts<D> {
     divisors: Aligned<D>,
 }
 
-/// How many shares a plane is worked on in.
+/// How many shares a plane is worked on in: where one channel has two samples in a unit, two.
 pub(super) fn shares(plane: &PlaneChannels) -> usize {
     plane.finest()
 }
@@ -127,10 +127,10 @@ impl<D: Divisor<u32>> ByteSums<D> {
         let row_bytes = size.row_bytes / share.of;
         let mut mask = vec![0; row_bytes];
         let channels = plane.channels.iter();
-        let mut channels = channels.filter(|channel| channel.byte(0) % share.of == share.number);
+        let channels = channels.filter(|channel| channel.byte(0) % share.of == share.number);
         let channel = *channels.clone().next()?;
         let step = channel.step() / share.of;
-        for channel in channels.by_ref() {
+        for channel in channels {
             let own = mask.iter_mut().skip(channel.byte(0) / share.of);
             own.step_by(step).for_each(|byte| *byte = 0xff);
         }

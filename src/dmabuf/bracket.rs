@@ -3,6 +3,7 @@
 
 use super::counters::{Counters, add, add_time};
 use super::error::Error;
+use super::guard::Hold;
 use super::mapping::{Mapping, Protection};
 use super::window::Windows;
 use super::{DmaBuf, Result, fence, sys, uapi};
@@ -56,6 +57,12 @@ impl Access for ReadWrite {
 impl Writable for WriteOnly {}
 impl Writable for ReadWrite {}
 
+/// An [`Access`] under which windows for `B` may be lent: it has made memory ready for more.
+pub(crate) trait Includes<B: Access>: Access {}
+impl<A: Access> Includes<A> for A {}
+impl Includes<ReadOnly> for ReadWrite {}
+impl Includes<WriteOnly> for ReadWrite {}
+
 mod private {
     pub trait Sealed {}
     impl Sealed for super::ReadOnly {}
@@ -99,6 +106,8 @@ pub struct Bracket<'b, A: Access> {
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
+    /// On the mapping whose windows were lent.
+    hold: Option<Hold>,
     access: PhantomData<A>,
 }
 
@@ -145,6 +154,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             counters,
             limit,
             open,
+            hold: None,
             access: PhantomData,
         })
     }
@@ -165,12 +175,32 @@ impl<'b, A: Access> Bracket<'b, A> {
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
             "it is for reading only"
         } else {
+            // Of the mapping before, if there was one, `check` was asked.
+            self.hold = mapping.hold();
             return Ok(mapping.windows());
         };
         Err(Error::WrongMapping {
             buffer: self.buffer.describe(),
             reason,
         })
+    }
+
+    /// Whether memory was taken away from under a mapping that will not live as long as the
+    /// bracket; for the one that is there at the end, [`end`](Self::end) tells.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn check(&self, mapping: &Mapping) -> Result<()> {
+        match mapping.has_lost_memory() {
+            true => Err(self.lost()),
+            false => Ok(()),
+        }
+    }
+
+    fn lost(&self) -> Error {
+        Error::Lost {
+            buffer: self.buffer.describe(),
+        }
     }
 
     /// The buffer, for mapping it within the bracket.
@@ -182,17 +212,23 @@ impl<'b, A: Access> Bracket<'b, A> {
     ///
     /// # Errors
     /// [`Error::Call`] with what the exporter returned: what the CPU wrote may not have reached
-    /// the memory.
+    /// the memory. [`Error::Lost`] when memory was taken away meanwhile.
     pub fn end(mut self) -> Result<()> {
         self.close()
     }
 
     fn close(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.open) {
-            return Ok(());
+        let is_lost = self.hold.take().is_some_and(Hold::release);
+        if std::mem::take(&mut self.open) {
+            let flags = uapi::SYNC_END | A::FLAGS;
+            // No fences are waited for here: an END that is lost costs more than a late one.
+            let limit = self.limit.map(|limit| limit.max(END_RETRIES));
+            sync(self.buffer, A::END, flags, limit, &self.counters)?;
         }
-        let flags = uapi::SYNC_END | A::FLAGS;
-        sync(self.buffer, A::END, flags, self.limit, &self.counters)
+        match is_lost {
+            true => Err(self.lost()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -202,6 +238,12 @@ impl<A: Access> Drop for Bracket<'_, A> {
         let _ = self.close();
     }
 }
+
+/// How long END is retried at least, however short the limit for fences.
+const END_RETRIES: Duration = Duration::from_secs(5);
+
+/// How often SYNC is tried at least: a limit of zero is for fences, not for signals.
+const TRIES: u64 = 100;
 
 /// One SYNC of a handle's buffer, timed.
 fn sync(
@@ -238,11 +280,13 @@ fn retry(
     begin: Instant,
     counters: &Counters,
 ) -> std::result::Result<(), Errno> {
+    let mut tries = 0_u64;
     loop {
         match sys::sync(fd, flags) {
             Err(errno @ (Errno::INTR | Errno::AGAIN)) => {
                 add(&counters.sync_retries, 1);
-                if limit.is_some_and(|limit| begin.elapsed() >= limit) {
+                tries += 1;
+                if tries >= TRIES && limit.is_some_and(|limit| begin.elapsed() >= limit) {
                     return Err(errno);
                 }
                 std::thread::yield_now();
@@ -256,7 +300,7 @@ fn retry(
 /// Memory that needs no bracket gives success.
 ///
 /// # Errors
-/// What the exporter returned, EINTR and EAGAIN only after a second of retries.
+/// What the exporter returned, EINTR and EAGAIN only after a second of retries, or five for END.
 pub(crate) fn sync_interruptible(
     fd: BorrowedFd<'_>,
     read: bool,
@@ -274,7 +318,11 @@ pub(crate) fn sync_interruptible(
     if write {
         flags |= uapi::SYNC_WRITE;
     }
-    let limit = Some(Duration::from_secs(1));
+    let limit = Some(if end {
+        END_RETRIES
+    } else {
+        Duration::from_secs(1)
+    });
     match retry(fd, flags, limit, Instant::now(), &Counters::default()) {
         Err(Errno::NOTTY) => Ok(()),
         answer => answer,
@@ -369,6 +417,7 @@ mod tests {
                 counters: Arc::clone(&options.counters),
                 limit: None,
                 open: true,
+                hold: None,
                 access: PhantomData,
             };
             how(bracket);

@@ -6,7 +6,6 @@
 //! pixels of an effect is ever touched.
 
 mod aligned;
-mod area;
 mod blur;
 mod byte_sums;
 mod channels;
@@ -21,7 +20,7 @@ mod sprite;
 mod sums;
 mod windows;
 
-pub use area::{Area, Band, Rect};
+pub use super::area::{Area, Band, Rect};
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;

@@ -505,12 +505,24 @@ struct ToBytes<'a, D> {
 impl<D: Divisor<u32>> With for ToBytes<'_, D> {
     #[inline(always)]
     fn with(self, sums: impl Iterator<Item = u32>) {
-        let bytes = self.new.iter_mut().zip(self.old.iter().zip(self.mask));
-        let means = self.divisors.iter().zip(sums);
-        for ((new, (old, mask)), (divisor, sum)) in bytes.zip(means) {
-            let mean = divisor.mean(sum) as u8;
-            *new = (mean & mask) | (*old & !mask);
-        }
+        put_means(self.new, self.old, self.mask, self.divisors, sums);
+    }
+}
+
+/// A function, as for its arguments the compiler knows that they do not overlap.
+#[inline(always)]
+fn put_means<D: Divisor<u32>>(
+    new: &mut [u8],
+    old: &[u8],
+    mask: &[u8],
+    divisors: &[D],
+    sums: impl Iterator<Item = u32>,
+) {
+    let bytes = new.iter_mut().zip(old.iter().zip(mask));
+    let means = divisors.iter().zip(sums);
+    for ((new, (old, mask)), (divisor, sum)) in bytes.zip(means) {
+        let mean = divisor.mean(sum) as u8;
+        *new = (mean & mask) | (*old & !mask);
     }
 }
 

@@ -35,6 +35,7 @@
 //! More than eight bits go by the same formulas, all levels scaled, in double precision; five and
 //! six bits are made eight, go the way of RGB, and are rounded back.
 
+mod area;
 mod format;
 mod kernels;
 mod plan;

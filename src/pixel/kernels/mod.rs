@@ -6,6 +6,7 @@
 //! not for each span.
 
 mod bytes;
+mod compiled;
 mod isa;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
 mod matrix;
@@ -33,6 +34,7 @@ mod shared_whole;
 mod ssse3;
 
 pub(super) use bytes::Bytes;
+pub(super) use compiled::Loop;
 pub use isa::Isa;
 pub(super) use matrix::{Matrix, Stage, StageChroma};
 pub(super) use mix::Mix;

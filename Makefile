@@ -1,6 +1,7 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
-.PHONY: help setup build install deb cross test test-matrix test-cross lint demo bench instructions asan clean
+.PHONY: help setup build install deb cross test test-matrix test-cross test-long soak fuzz lint \
+	demo bench instructions asan clean
 
 DEVICE = auto
 VERSIONS = 1.26 1.28
@@ -12,6 +13,9 @@ help:
 	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
 	@echo 'make test                  every test, those in the emulated machine included'
 	@echo 'make test-matrix           the emulated machine with GStreamer 1.26 and 1.28 (VERSIONS=…)'
+	@echo 'make test-long             hours of the tests of random, hostile and failing things'
+	@echo 'make soak                  a million frames, sampled and drawn'
+	@echo 'make fuzz                  hostile input by libFuzzer, a minute a target'
 	@echo 'make lint                  formatting, clippy, documentation, dependencies'
 	@echo 'make bench                 speed, against the peers: tables and a plot'
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
@@ -55,6 +59,18 @@ test-cross:
 	@$(SETUP) aarch64
 	@tests/aarch64/run-plugin-tests
 
+test-long:
+	@$(SETUP) build run testbed fuzz
+	@scripts/test-long
+
+soak:
+	@$(SETUP) build run testbed
+	@scripts/soak
+
+fuzz:
+	@$(SETUP) build fuzz
+	@scripts/fuzz
+
 lint:
 	@$(SETUP) build lint
 	@scripts/lint
@@ -77,4 +93,4 @@ asan:
 
 clean:
 	cargo clean
-	rm -rf demo-output bench-output
+	rm -rf demo-output bench-output soak-output

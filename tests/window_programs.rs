@@ -60,7 +60,8 @@ fn run(programs: &Programs, mut command: Command, format: &str) -> Vec<u8> {
 
 fn turns_upside_down(programs: &Programs, make: &dyn Fn() -> Command) {
     // Of each plane: bytes of a row, its stride and rows as GStreamer has them.
-    let planes: [(&str, &[(usize, usize, usize)]); 3] = [
+    type Plane = (usize, usize, usize);
+    let planes: [(&str, &[Plane]); 3] = [
         ("GRAY8", &[(WIDTH, 324, HEIGHT)]),
         ("BGRx", &[(WIDTH * 4, WIDTH * 4, HEIGHT)]),
         (

@@ -5,7 +5,6 @@
 //! from (windows of mapped pages, in the element) is for [`Rows`] to know. So nothing but the
 //! pixels of an effect is ever touched.
 
-mod area;
 mod blur;
 mod channels;
 mod clusters;
@@ -17,11 +16,12 @@ mod pixelate;
 pub mod reference;
 mod sprite;
 
-pub use area::{Area, Band, Rect};
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;
 pub use sprite::{Colors, Image, Sprite};
+
+pub use super::area::{Area, Band, Rect};
 
 use std::ops::Range;
 

@@ -7,7 +7,7 @@
 //! Lending one is arithmetic: it cannot fail and calls nothing.
 #![allow(unsafe_code)]
 
-use super::bracket::{Access, Includes, ReadWrite, Writable};
+use super::access::{Access, Includes, ReadWrite, Writable};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;

@@ -42,12 +42,14 @@ mod plan;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;
+mod span;
 mod tables;
 mod wide;
 
 pub use format::{Format, Piece, PlaneLayout};
 pub use kernels::Isa;
-pub use plan::{FramePlan, PairOp, PairSpan, PlaneOp, Step};
+pub use plan::{FramePlan, PairOp, PlaneOp, Step};
+pub use span::PairSpan;
 
 /// What the user set: the values of the element's properties of the same names.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -20,11 +20,12 @@ mod sprite;
 mod sums;
 mod windows;
 
-pub use super::area::{Area, Band, Rect};
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;
 pub use sprite::{Colors, Image, Sprite};
+
+pub use super::area::{Area, Band, Rect};
 
 use std::ops::Range;
 

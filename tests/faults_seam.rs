@@ -66,5 +66,8 @@ fn system_calls_are_written_where_they_can_be_failed() {
             }
         }
     }
-    assert!(in_seam > 20, "{in_seam}: what is looked for is written otherwise by now");
+    assert!(
+        in_seam > 20,
+        "{in_seam}: what is looked for is written otherwise by now"
+    );
 }

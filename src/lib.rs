@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
 
+mod bus;
 pub mod dmabuf;
+pub mod doctor;
 pub mod filter;
 pub mod memory;
 pub mod pixel;
 mod plugin;
+pub mod tracer;
 pub mod upload;
 pub mod video;
 

@@ -8,7 +8,8 @@ use gst::glib;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     crate::memory::register_allocators();
     crate::filter::register(plugin)?;
-    crate::upload::register(plugin)
+    crate::upload::register(plugin)?;
+    crate::tracer::register(plugin)
 }
 
 gst::plugin_define!(

@@ -57,6 +57,12 @@ impl Access for ReadWrite {
 impl Writable for WriteOnly {}
 impl Writable for ReadWrite {}
 
+/// An [`Access`] under which windows for `B` may be lent: it has made memory ready for more.
+pub(crate) trait Includes<B: Access>: Access {}
+impl<A: Access> Includes<A> for A {}
+impl Includes<ReadOnly> for ReadWrite {}
+impl Includes<WriteOnly> for ReadWrite {}
+
 mod private {
     pub trait Sealed {}
     impl Sealed for super::ReadOnly {}

@@ -88,8 +88,8 @@ mod sys;
 pub mod uapi;
 mod window;
 
-pub(crate) use bracket::sync_interruptible;
 pub use bracket::{Access, Bracket, Options, ReadOnly, ReadWrite, Writable, WriteOnly};
+pub(crate) use bracket::{Includes, sync_interruptible};
 pub use counters::Counters;
 pub use error::{Buffer, Error};
 pub use guard::{

@@ -49,8 +49,20 @@ pub(super) fn sync(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
         let request =
             unsafe { rustix::ioctl::Setter::<{ uapi::IOCTL_SYNC }, _>::new(uapi::Sync { flags }) };
         // SAFETY: the request matches its opcode, as above, and touches no memory of ours.
-        unsafe { rustix::ioctl::ioctl(fd, request) }
+        match unsafe { rustix::ioctl::ioctl(fd, request) } {
+            // What qemu-user before 8.1 answers to an ioctl that it does not know, where the kernel
+            // says ENOTTY ("linux-user: report ENOTTY for unknown ioctls", qemu-devel, April 2023).
+            Err(Errno::NOSYS) if !is_dma_buf(fd)? => Err(Errno::NOTTY),
+            answer => answer,
+        }
     })
+}
+
+fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
+    let file_system = again(INTERRUPTED, || {
+        faults::through(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
+    })?;
+    Ok(file_system.f_type as u64 == uapi::MAGIC)
 }
 
 /// One `poll`; true when one of `events` (or an error state) has come.
@@ -86,10 +98,7 @@ pub(super) struct Stat {
 
 pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
     let stat = faults::through(Call::Stat, Some(fd), || rustix::fs::fstat(fd))?;
-    let file_system = again(INTERRUPTED, || {
-        faults::through(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
-    })?;
-    let is_dma_buf = file_system.f_type as u64 == uapi::MAGIC;
+    let is_dma_buf = is_dma_buf(fd)?;
     // A dma-buf's st_size is 0; its size is where SEEK_END leads (dma_buf_llseek). Other files
     // have a position that is not ours to move.
     let size = if is_dma_buf {

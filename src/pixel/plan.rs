@@ -316,21 +316,18 @@ impl Builder<'_> {
     }
 
     fn matrix(&self, bytes: usize, offsets: [usize; 3]) -> Matrix {
-        let balance = tables::balance_luma(self.adjust).map(|luma| Stage {
-            luma,
-            chroma: match tables::balance_chroma(self.adjust) {
+        let balance = tables::balance_luma(self.adjust).map(|luma| {
+            let chroma = match tables::balance_chroma(self.adjust) {
                 Chroma::Same => StageChroma::Same,
-                Chroma::Table(table) => StageChroma::Table(Box::new(table)),
+                Chroma::Table(table) => StageChroma::table(table),
                 Chroma::Mix(turn) => {
                     let roles = [Role::U, Role::V];
                     StageChroma::Mix(Box::new(Mix::new(self.isa, &turn, false, &roles, None)))
                 }
-            },
+            };
+            Stage::new(luma, chroma)
         });
-        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage {
-            luma,
-            chroma: StageChroma::Same,
-        });
+        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage::new(luma, StageChroma::Same));
         let stages: Vec<_> = balance.into_iter().chain(gamma).collect();
         Matrix {
             bytes,

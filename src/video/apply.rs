@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pixel work, carried out on a frame where it lies.
 
+use super::call::{Calls, Stage};
+use super::function::FunctionFailure;
 use super::geometry::{self, GeometryError};
+use super::open::for_rows;
 use super::pages::Pages;
 use super::rows::PlaneRows;
 use super::task::Task;
 use super::threads::Threads;
 use super::walk::{self, Cut, Lend, Placed, Run};
+use super::window::{FrameInfo, plane_infos};
 use super::{Frames, Plane};
-use crate::dmabuf::{Access, ReadWrite, Writable, WriteOnly, page_size};
+use crate::dmabuf::{Access, ReadOnly, ReadWrite, Writable, WriteOnly, page_size};
 use crate::memory::{self, How, OpenMemories, Place};
 use crate::pixel::Step;
 use crate::pixel::regions::Sprite;
@@ -39,6 +43,18 @@ pub enum Error {
     /// Its memory could not be opened or closed.
     #[error(transparent)]
     Memory(#[from] memory::Error),
+    /// A window function failed.
+    #[error(transparent)]
+    Function(#[from] FunctionFailure),
+}
+
+/// What is done with a frame besides its task.
+#[derive(Debug, Default)]
+pub struct More<'m, 'f> {
+    /// What is drawn on it, last.
+    pub sprites: &'m [&'m Sprite],
+    /// Users' functions, before that.
+    pub calls: Option<&'m mut Calls<'f>>,
 }
 
 /// What works on frames, one at a time, and keeps what it needs for that.
@@ -65,52 +81,172 @@ impl Worker {
     }
 
     /// Carries a task out on a frame, in place, in windows of `window_pages` pages (0: as many
-    /// as go well), and draws `sprites` on it.
+    /// as go well), then what there is to do besides.
     ///
     /// # Errors
     /// [`Error`]. Unless mapping or bracket are for each window, the frame is then either
-    /// untouched or, when END failed, done.
+    /// untouched or, when END or a function failed, done or partly done.
     pub fn apply(
         &mut self,
         buffer: &mut gst::BufferRef,
         frames: &Frames,
         task: &mut Task,
-        sprites: &[&Sprite],
+        more: More<'_, '_>,
+        how: &How,
+        window_pages: usize,
+    ) -> Result<Work, Error> {
+        let More { sprites, calls } = more;
+        let shapes = geometry::shapes(&frames.info, frames.format.planes())?;
+        let planes = geometry::planes(buffer, &frames.info, &shapes)?;
+        let touches =
+            |plane| task.touches(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
+        let cut = cut(window_pages);
+        self.pages.clear();
+        let Some(calls) = calls else {
+            let wanted = memories(&planes, touches);
+            if sprites.is_empty() && task.overwrites(buffer, &planes, cut.page) {
+                return memory::with_memories::<WriteOnly, _, _>(buffer, &wanted, how, |open| {
+                    let begin = Instant::now();
+                    let placed = place_all(open, &planes, &wanted);
+                    let windows = self.effects(open, &placed, Some(task), sprites, cut)?;
+                    Ok(self.done(windows, begin))
+                });
+            }
+            return memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
+                let begin = Instant::now();
+                let placed = place_all(open, &planes, &wanted);
+                let windows = self.adjust(open, &placed, task, cut)?
+                    + self.effects(open, &placed, Some(task), sprites, cut)?;
+                Ok(self.done(windows, begin))
+            });
+        };
+        let is_alone = !(0..planes.len()).any(touches);
+        self.call(
+            buffer,
+            frames,
+            &planes,
+            calls,
+            how,
+            |worker, buffer, frame, calls, how| {
+                let wanted = memories(&planes, |plane| {
+                    calls.touch(plane)
+                        || task.touches(plane)
+                        || sprites.iter().any(|sprite| sprite.touches(plane))
+                });
+                if is_alone && calls.overwrite(buffer, &planes, cut.page) {
+                    return memory::with_memories::<WriteOnly, _, _>(
+                        buffer,
+                        &wanted,
+                        how,
+                        |open| {
+                            let begin = Instant::now();
+                            let placed = place_all(open, &planes, &wanted);
+                            let limit = how.options.fence_timeout;
+                            let windows =
+                                calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
+                            Ok(worker.done(windows, begin))
+                        },
+                    );
+                }
+                memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
+                    let begin = Instant::now();
+                    let placed = place_all(open, &planes, &wanted);
+                    let mut windows = worker.adjust(open, &placed, task, cut)?
+                        + worker.effects(open, &placed, Some(task), &[], cut)?;
+                    let limit = how.options.fence_timeout;
+                    windows += calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
+                    windows += worker.effects(open, &placed, None, sprites, cut)?;
+                    Ok(worker.done(windows, begin))
+                })
+            },
+        )
+    }
+
+    /// Has functions that only read look at a frame, which others may hold, too.
+    ///
+    /// # Errors
+    /// [`Error`]; the frame is as it was.
+    pub fn read(
+        &mut self,
+        buffer: &gst::BufferRef,
+        frames: &Frames,
+        calls: &mut Calls<'_>,
         how: &How,
         window_pages: usize,
     ) -> Result<Work, Error> {
         let shapes = geometry::shapes(&frames.info, frames.format.planes())?;
         let planes = geometry::planes(buffer, &frames.info, &shapes)?;
-        let mut wanted: SmallVec<[usize; 4]> = SmallVec::new();
-        for (number, plane) in planes.iter().enumerate() {
-            if task.touches(number) || sprites.iter().any(|sprite| sprite.touches(number)) {
-                wanted.push(plane.memory);
-            }
-        }
-        let cut = Cut {
-            page: page_size(),
-            pages: if window_pages == 0 {
-                WINDOW_PAGES
-            } else {
-                window_pages
-            },
-        };
+        let cut = cut(window_pages);
         self.pages.clear();
-        if sprites.is_empty() && task.overwrites(buffer, &planes, cut.page) {
-            return memory::with_memories::<WriteOnly, _, _>(buffer, &wanted, how, |open| {
-                let begin = Instant::now();
-                let placed = place_all(open, &planes, &wanted);
-                let lender = self.effects(open, &placed, task, sprites, cut)?;
-                Ok(self.done(lender, begin))
-            });
+        self.call(
+            buffer,
+            frames,
+            &planes,
+            calls,
+            how,
+            |worker, buffer, frame, calls, how| {
+                let wanted = memories(&planes, |plane| calls.touch(plane));
+                memory::with_memories::<ReadOnly, _, _>(buffer, &wanted, how, |open| {
+                    let begin = Instant::now();
+                    let placed = place_all(open, &planes, &wanted);
+                    let limit = how.options.fence_timeout;
+                    let windows = calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
+                    Ok(worker.done(windows, begin))
+                })
+            },
+        )
+    }
+
+    /// Does `work` between the beginning and the end of a frame's functions.
+    fn call<'f>(
+        &mut self,
+        buffer: &gst::BufferRef,
+        frames: &Frames,
+        planes: &[Plane],
+        calls: &mut Calls<'f>,
+        how: &How,
+        work: impl FnOnce(
+            &mut Self,
+            &gst::BufferRef,
+            &FrameInfo<'_>,
+            &mut Calls<'f>,
+            &How,
+        ) -> Result<Work, Error>,
+    ) -> Result<Work, Error> {
+        let infos = plane_infos(&frames.info, planes);
+        let frame = FrameInfo {
+            info: &frames.info,
+            planes: &infos,
+            pts: buffer.pts(),
+            duration: buffer.duration(),
+            number: calls.number(),
+        };
+        calls.begin(&frame)?;
+        let for_pairs = calls.need_pairs().then(|| for_rows(how));
+        let done = work(
+            self,
+            buffer,
+            &frame,
+            calls,
+            for_pairs.as_ref().unwrap_or(how),
+        )?;
+        calls.end(&frame)?;
+        Ok(done)
+    }
+
+    fn stage<'s>(
+        &'s mut self,
+        frame: &'s FrameInfo<'s>,
+        placed: &'s [Placed],
+        cut: Cut,
+    ) -> Stage<'s> {
+        Stage {
+            frame,
+            placed,
+            cut,
+            threads: self.threads.as_mut(),
+            pages: &mut self.pages,
         }
-        memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
-            let begin = Instant::now();
-            let placed = place_all(open, &planes, &wanted);
-            let windows = self.adjust(open, &placed, task, cut)?
-                + self.effects(open, &placed, task, sprites, cut)?;
-            Ok(self.done(windows, begin))
-        })
     }
 
     fn done(&self, windows: u64, begin: Instant) -> Work {
@@ -172,7 +308,7 @@ impl Worker {
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
         planes: &[Placed],
-        task: &mut Task,
+        task: Option<&mut Task>,
         sprites: &[&Sprite],
         cut: Cut,
     ) -> Result<u64, memory::Error> {
@@ -182,7 +318,7 @@ impl Worker {
             planes,
             cut,
         };
-        if let Some(effect) = task.effect() {
+        if let Some(effect) = task.and_then(Task::effect) {
             effect.apply(&mut rows)?;
         }
         for sprite in sprites {
@@ -190,6 +326,26 @@ impl Worker {
         }
         Ok(lender.windows)
     }
+}
+
+fn cut(window_pages: usize) -> Cut {
+    Cut {
+        page: page_size(),
+        pages: if window_pages == 0 {
+            WINDOW_PAGES
+        } else {
+            window_pages
+        },
+    }
+}
+
+/// The memories of those planes that are touched.
+fn memories(planes: &[Plane], touches: impl Fn(usize) -> bool) -> SmallVec<[usize; 4]> {
+    let planes = planes.iter().enumerate();
+    planes
+        .filter(|(number, _)| touches(*number))
+        .map(|(_, plane)| plane.memory)
+        .collect()
 }
 
 /// The planes that a step works on.
@@ -202,7 +358,7 @@ pub(super) fn planes_of(step: &Step) -> impl Iterator<Item = usize> + use<> {
 }
 
 /// Where the planes lie in the memories that are open; those in others are never asked for.
-fn place_all<A: Access>(
+pub(super) fn place_all<A: Access>(
     open: &OpenMemories<'_, '_, A>,
     planes: &[Plane],
     opened: &[usize],

@@ -81,6 +81,13 @@ pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
     unsafe { from_glib_full(copy) }
 }
 
+/// The bytes that a handler of `window` was given.
+pub(crate) fn bytes_at<'b>(address: u64, size: u64) -> &'b mut [u8] {
+    let address = std::ptr::with_exposed_provenance_mut(address as usize);
+    // SAFETY: the element lends them until the handler returns, as the tests use them.
+    unsafe { std::slice::from_raw_parts_mut(address, size as usize) }
+}
+
 /// Writes a whole buffer's bytes through a mapping of the test's own.
 pub(crate) fn write(fd: OwnedFd, bytes: &[u8]) {
     mapped(fd, bytes.len(), |memory| memory.copy_from_slice(bytes));

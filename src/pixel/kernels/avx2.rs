@@ -5,13 +5,12 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::matrix_x86;
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs};
 use super::mix::{FloatTurn, Mix};
 use super::shared::{
     compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
     primitives, tops,
 };
-use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -48,18 +47,24 @@ primitives! { "avx2,fma";
     floats(v: f32) -> F = x86::_mm256_set1_ps(v);
     and(a: V, b: V) -> V = x86::_mm256_and_si256(a, b);
     or(a: V, b: V) -> V = x86::_mm256_or_si256(a, b);
+    and_not(not: V, v: V) -> V = x86::_mm256_andnot_si256(not, v);
     xor(a: V, b: V) -> V = x86::_mm256_xor_si256(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm256_blendv_epi8(no, yes, mask);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm256_adds_epu8(a, b);
     sub_unsigned_8(a: V, b: V) -> V = x86::_mm256_subs_epu8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm256_add_epi16(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm256_maddubs_epi16(a, b);
-    shift_right_8(a: V) -> V = x86::_mm256_srai_epi16::<8>(a);
+    sub_16(a: V, b: V) -> V = x86::_mm256_sub_epi16(a, b);
+    add_signed_16(a: V, b: V) -> V = x86::_mm256_adds_epi16(a, b);
+    sub_signed_16(a: V, b: V) -> V = x86::_mm256_subs_epi16(a, b);
+    mul_rounded_15(a: V, b: V) -> V = x86::_mm256_mulhrs_epi16(a, b);
+    shift_left_8(a: V) -> V = x86::_mm256_slli_epi16::<8>(a);
+    shift_right_8(a: V) -> V = x86::_mm256_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm256_shuffle_epi8(a, by);
     unpack_low_8(a: V, b: V) -> V = x86::_mm256_unpacklo_epi8(a, b);
     unpack_high_8(a: V, b: V) -> V = x86::_mm256_unpackhi_epi8(a, b);
-    unpack_low_32(a: V, b: V) -> V = x86::_mm256_unpacklo_epi32(a, b);
-    unpack_high_32(a: V, b: V) -> V = x86::_mm256_unpackhi_epi32(a, b);
+    unpack_low_16(a: V, b: V) -> V = x86::_mm256_unpacklo_epi16(a, b);
+    unpack_high_16(a: V, b: V) -> V = x86::_mm256_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm256_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm256_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm256_packs_epi16(a, b);
@@ -75,7 +80,7 @@ partial_vectors!("avx2,fma");
 kernels!("avx2,fma");
 lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
-matrix_kernels!("avx2,fma");
+split_by_pairs!("avx2,fma");
 compiled_kernels!("avx2,fma");
 
 /// A table in sixteen sub-tables of sixteen entries, each in both halves of a vector.

@@ -5,10 +5,9 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::matrix_x86;
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86};
 use super::mix::{FloatTurn, Mix};
 use super::shared::{compiled_kernels, each_block, each_vector, kernels, primitives, tops};
-use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -21,7 +20,7 @@ type F = x86::__m512;
 
 const WIDTH: usize = 64;
 
-primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma";
+primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma";
     // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
     load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm512_loadu_si512(from.as_ptr().cast::<V>()) };
     // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
@@ -44,23 +43,30 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma";
     bytes_of(v: u8) -> V = x86::_mm512_set1_epi8(v.cast_signed());
     words(v: i16) -> V = x86::_mm512_set1_epi16(v);
     floats(v: f32) -> F = x86::_mm512_set1_ps(v);
+    and(a: V, b: V) -> V = x86::_mm512_and_si512(a, b);
+    or(a: V, b: V) -> V = x86::_mm512_or_si512(a, b);
+    and_not(not: V, v: V) -> V = x86::_mm512_andnot_si512(not, v);
     xor(a: V, b: V) -> V = x86::_mm512_xor_si512(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm512_ternarylogic_epi64::<0xca>(mask, yes, no);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm512_adds_epu8(a, b);
     sub_unsigned_8(a: V, b: V) -> V = x86::_mm512_subs_epu8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm512_add_epi16(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm512_maddubs_epi16(a, b);
-    shift_right_8(a: V) -> V = x86::_mm512_srai_epi16::<8>(a);
+    sub_16(a: V, b: V) -> V = x86::_mm512_sub_epi16(a, b);
+    add_signed_16(a: V, b: V) -> V = x86::_mm512_adds_epi16(a, b);
+    sub_signed_16(a: V, b: V) -> V = x86::_mm512_subs_epi16(a, b);
+    mul_rounded_15(a: V, b: V) -> V = x86::_mm512_mulhrs_epi16(a, b);
+    // To each sum four products: a byte without a sign by one with a sign.
+    dot(sum: V, a: V, b: V) -> V = x86::_mm512_dpbusd_epi32(sum, a, b);
+    shift_left_8(a: V) -> V = x86::_mm512_slli_epi16::<8>(a);
+    shift_right_8(a: V) -> V = x86::_mm512_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm512_shuffle_epi8(a, by);
-    unpack_low_8(a: V, b: V) -> V = x86::_mm512_unpacklo_epi8(a, b);
-    unpack_high_8(a: V, b: V) -> V = x86::_mm512_unpackhi_epi8(a, b);
-    unpack_low_32(a: V, b: V) -> V = x86::_mm512_unpacklo_epi32(a, b);
-    unpack_high_32(a: V, b: V) -> V = x86::_mm512_unpackhi_epi32(a, b);
+    unpack_low_16(a: V, b: V) -> V = x86::_mm512_unpacklo_epi16(a, b);
+    unpack_high_16(a: V, b: V) -> V = x86::_mm512_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm512_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm512_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm512_packs_epi16(a, b);
     pack_signed_32(a: V, b: V) -> V = x86::_mm512_packs_epi32(a, b);
-    pack_unsigned_16(a: V, b: V) -> V = x86::_mm512_packus_epi16(a, b);
     to_floats(a: V) -> F = x86::_mm512_cvtepi32_ps(a);
     to_ints(a: F) -> V = x86::_mm512_cvtps_epi32(a);
     mul(a: F, b: F) -> F = x86::_mm512_mul_ps(a, b);
@@ -75,10 +81,9 @@ fn mask_of(length: usize) -> u64 {
     }
 }
 
-kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-matrix_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
+kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 
 /// A table in four registers.
 #[derive(Clone, Copy)]
@@ -86,7 +91,7 @@ struct Lut([V; 4]);
 
 impl Lut {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn new(table: &Table) -> Self {
         let (quarters, _) = table.as_chunks::<WIDTH>();
         Self([
@@ -98,7 +103,7 @@ impl Lut {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn get(&self, v: V) -> V {
         let [a, b, c, d] = self.0;
         let low = x86::_mm512_permutex2var_epi8(a, v, b);
@@ -107,7 +112,7 @@ impl Lut {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
     match &op.tables[..] {
         [table] if op.is_plain() => {
@@ -128,6 +133,50 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
             });
         }
         _ => super::portable::lookup(op, bytes, spans),
+    }
+}
+
+/// From pixels to luma and chroma, by dot products of four bytes.
+struct Split {
+    flip: V,
+    none: V,
+    y: V,
+    u: V,
+    v: V,
+}
+
+impl Split {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn new(offsets: [usize; 3]) -> Self {
+        let each = |factors: [i16; 3]| {
+            let mut all = [0; 4];
+            for (offset, factor) in offsets.into_iter().zip(factors) {
+                // With a sign or, for luma, without one.
+                all[offset] = factor as u8;
+            }
+            pattern(&std::array::from_fn(|i| all[i % 4]))
+        };
+        Self {
+            flip: by(0x80, 0x80),
+            none: opaque(0),
+            y: each([66, 129, 25]),
+            u: each([-38, -74, 112]),
+            v: each([112, -94, -18]),
+        }
+    }
+
+    /// Luma (without its 126) and chroma of two vectors of pixels.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn yuv(&self, a: V, b: V) -> [V; 3] {
+        let around_0 = |v: V| xor(v, self.flip);
+        let dot = |a: V, b: V| dot(self.none, a, b);
+        [
+            pack_signed_32(dot(self.y, around_0(a)), dot(self.y, around_0(b))),
+            pack_signed_32(dot(a, self.u), dot(b, self.u)),
+            pack_signed_32(dot(a, self.v), dot(b, self.v)),
+        ]
     }
 }
 
@@ -164,7 +213,7 @@ const fn close_threes(vector: usize) -> [u8; WIDTH] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
     const FROM: [[u8; WIDTH]; 4] = [
         spread_threes(0),
@@ -183,7 +232,7 @@ fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 fn store_threes(block: &mut [u8; 3 * WIDTH], [a, b, c, d]: [V; 4]) {
     const FROM: [[u8; WIDTH]; 3] = [close_threes(0), close_threes(1), close_threes(2)];
     let (v, _) = block.as_chunks_mut::<WIDTH>();

@@ -15,7 +15,7 @@ pub(super) enum Set {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, DQ, VL and VBMI, and AVX2 and FMA.
+    /// AVX-512 F, BW, DQ, VL, VBMI and VNNI, and AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "aarch64")]
@@ -61,7 +61,7 @@ impl Isa {
                 all.push(Self(Set::Avx2));
             }
             let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-            if avx2 && wide && has!("avx512vbmi") {
+            if avx2 && wide && has!("avx512vbmi") && has!("avx512vnni") {
                 all.push(Self(Set::Avx512));
             }
         }

@@ -22,7 +22,7 @@ mod matrix_x86;
 mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod shared;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(target_arch = "aarch64")]
 mod shared_matrix;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
@@ -50,7 +50,7 @@ macro_rules! dispatch {
             // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
             Set::Avx2 => unsafe { avx2::$name($($arg),*) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: this value of `Isa` exists only where NEON was detected.
@@ -72,7 +72,7 @@ macro_rules! dispatch_wide {
             // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
             Set::Avx2 => unsafe { avx2::$name($($arg),*) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: this value of `Isa` exists only where NEON was detected.

@@ -16,7 +16,7 @@ macro_rules! matrix_kernels {
             let y = Lut::new(&stage.luma).get(y);
             if let Some(turn) = turn {
                 (u, v) = turn.planes(u, v);
-            } else if let StageChroma::Table(table) = &stage.chroma {
+            } else if let StageChroma::Table { table, .. } = &stage.chroma {
                 let lut = Lut::new(table);
                 (u, v) = (lut.get(u), lut.get(v));
             }

@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The books: what left which element, what came to which, and what was done to it. Events come
+//! in, a [`Report`](super::report::Report) goes out; no GStreamer.
+
+use super::memory::{Kind, Memory};
+use super::names::{ElementId, Names, PadId};
+use super::work::{Maps, Reasons, Work};
+use smallvec::SmallVec;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Nanoseconds since GStreamer was started.
+pub(super) type Time = u64;
+
+/// A frame as it is at some pad.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    pub(super) parts: SmallVec<[Part; 4]>,
+    pub(super) pts: Option<u64>,
+    /// The buffer is one of a pool, not a copy of such a one.
+    pub(super) pooled: bool,
+    /// Others hold the buffer, too: it may not be written.
+    pub(super) shared: bool,
+    /// Bytes from row to row, by the frame's own account.
+    pub(super) stride: u64,
+}
+
+/// A memory of a frame, and how many bytes of it belong to the frame.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) memory: Arc<Memory>,
+    pub(super) size: u64,
+}
+
+impl Frame {
+    pub(super) fn size(&self) -> u64 {
+        self.parts.iter().map(|part| part.size).sum()
+    }
+
+    fn lies_where(&self, other: &Self) -> bool {
+        let serials = |frame: &Self| -> SmallVec<[u64; 4]> {
+            frame.parts.iter().map(|p| p.memory.serial).collect()
+        };
+        serials(self) == serials(other)
+    }
+}
+
+/// What caps say of frames.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Format {
+    /// In short: `BGRx 1024x768`.
+    pub(super) short: String,
+    /// The caps.
+    pub(super) caps: String,
+}
+
+/// How a frame that leaves an element stands to those that came to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// No frames come to this element: it makes them.
+    Made,
+    /// It lies where it lay when it came.
+    Same,
+    /// It lies elsewhere: copied or converted.
+    New,
+    /// Some of its memories do, some do not.
+    Partly,
+}
+
+/// A frame that has left its element.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) frame: Frame,
+    pub(super) origin: Origin,
+    /// Bytes in memories that did not come to the element.
+    pub(super) new_bytes: u64,
+}
+
+/// What is known of an element.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Element {
+    /// Frames that came and left.
+    pub(super) entered: u64,
+    pub(super) left: u64,
+    pub(super) made: Vec<Made>,
+    pub(super) copied_frames: u64,
+    pub(super) copied_bytes: u64,
+    /// Of these: in memory that left by a link, or told by the performance log alone.
+    pub(super) reasons: Reasons,
+    /// Bytes that an element to which no frames come copied to draw its own.
+    pub(super) drawn: u64,
+    /// Frames that came while others held them.
+    pub(super) shared: u64,
+    /// Frames that came in dma-bufs.
+    pub(super) entered_in_dma_bufs: u64,
+    /// Bytes from row to row of the last frame that came, and all of its bytes.
+    pub(super) stride: u64,
+    size: u64,
+    pub(super) maps: Maps,
+    /// Bytes of the performance log that no frame was found for yet.
+    pending: u64,
+    pending_reasons: Reasons,
+}
+
+/// Memory of one sort that an element was the first to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) kind: Kind,
+    pub(super) exporter: String,
+    pub(super) allocator: String,
+    pub(super) pool: String,
+    pub(super) buffers: u64,
+    pub(super) bytes: u64,
+    pub(super) first: Time,
+    pub(super) last: Time,
+}
+
+/// Sorts of memory that are told apart for an element or a link.
+const SORTS: usize = 8;
+/// Buffers of a link that are told apart.
+const BUFFERS: usize = 256;
+/// Formats of a link that are remembered.
+const FORMATS: usize = 8;
+/// Pools whose owners are remembered.
+const POOLS: usize = 512;
+
+impl Element {
+    fn first_seen(&mut self, memory: &Memory, now: Time) {
+        let known = self.made.iter_mut().find(|made| {
+            made.kind == memory.kind
+                && made.exporter == memory.exporter
+                && made.allocator == memory.allocator
+                && made.pool == memory.pool
+        });
+        let made = match known {
+            Some(made) => made,
+            None => {
+                let mut made = Made {
+                    kind: memory.kind,
+                    exporter: memory.exporter.clone(),
+                    allocator: memory.allocator.clone(),
+                    pool: memory.pool.clone(),
+                    buffers: 0,
+                    bytes: 0,
+                    first: now,
+                    last: now,
+                };
+                if self.made.len() >= SORTS {
+                    // Pools that come and go.
+                    "*".clone_into(&mut made.pool);
+                    self.made.truncate(SORTS - 1);
+                }
+                self.made.push(made);
+                let last = self.made.len() - 1;
+                &mut self.made[last]
+            }
+        };
+        made.buffers += 1;
+        made.bytes += memory.size;
+        made.last = now;
+    }
+
+    /// Counts a copy of a frame of which `new` bytes lie in other memory now.
+    fn copied(&mut self, new: u64) {
+        // What the log told and what the link shows is the same copy, seen twice.
+        let mut bytes = new.max(self.pending);
+        if bytes == 0 && self.pending_reasons.are_of_a_frame() {
+            // Told without its planes: those of tiled formats are not logged.
+            bytes = self.size;
+        }
+        self.pending = 0;
+        if bytes > 0 {
+            self.copied_frames += 1;
+            self.copied_bytes += bytes;
+            self.reasons.add(&self.pending_reasons);
+        }
+        self.pending_reasons = Reasons::default();
+    }
+}
+
+/// What is known of a link.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) src: PadId,
+    /// None for frames that came nowhere.
+    pub(super) sink: Option<PadId>,
+    pub(super) formats: Vec<Arc<Format>>,
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    pub(super) made: u64,
+    pub(super) same: u64,
+    pub(super) new: u64,
+    pub(super) partly: u64,
+    pub(super) new_bytes: u64,
+    /// Frames in whose place others arrived.
+    pub(super) replaced: u64,
+    pub(super) memories: Vec<Sort>,
+    pub(super) buffers: BTreeSet<u64>,
+    pub(super) first: Time,
+    pub(super) last: Time,
+    reported: u64,
+}
+
+/// Frames in one sort of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) kind: Kind,
+    pub(super) label: String,
+    pub(super) frames: u64,
+}
+
+impl Link {
+    fn new(src: PadId, sink: Option<PadId>, now: Time) -> Self {
+        Self {
+            src,
+            sink,
+            formats: Vec::new(),
+            frames: 0,
+            bytes: 0,
+            made: 0,
+            same: 0,
+            new: 0,
+            partly: 0,
+            new_bytes: 0,
+            replaced: 0,
+            memories: Vec::new(),
+            buffers: BTreeSet::new(),
+            first: now,
+            last: now,
+            reported: 0,
+        }
+    }
+
+    /// Whether there were more buffers than are told apart.
+    pub(super) fn has_many_buffers(&self) -> bool {
+        self.buffers.len() >= BUFFERS
+    }
+
+    fn carry(&mut self, left: &Left, format: &Arc<Format>, now: Time) {
+        self.frames += 1;
+        self.bytes += left.frame.size();
+        self.last = now;
+        self.new_bytes += left.new_bytes;
+        *match left.origin {
+            Origin::Made => &mut self.made,
+            Origin::Same => &mut self.same,
+            Origin::New => &mut self.new,
+            Origin::Partly => &mut self.partly,
+        } += 1;
+        if !self.formats.iter().rev().any(|known| known == format) {
+            if self.formats.len() >= FORMATS {
+                self.formats.remove(0);
+            }
+            self.formats.push(Arc::clone(format));
+        }
+        for (index, part) in left.frame.parts.iter().enumerate() {
+            let memory = &part.memory;
+            if self.buffers.len() < BUFFERS {
+                self.buffers.insert(memory.serial);
+            }
+            // A frame counts once, however many planes it has.
+            let again = left.frame.parts[..index]
+                .iter()
+                .any(|other| other.memory.kind == memory.kind);
+            if !again {
+                self.count(memory);
+            }
+        }
+    }
+
+    fn count(&mut self, memory: &Memory) {
+        let same = |sort: &&mut Sort| {
+            sort.kind == memory.kind
+                && match memory.kind {
+                    Kind::System => true,
+                    Kind::Other => sort.label == memory.allocator,
+                    Kind::File => sort.label == memory.exporter,
+                    Kind::DmaBuf => sort
+                        .label
+                        .strip_prefix("dma-buf (")
+                        .and_then(|rest| rest.strip_suffix(')'))
+                        .is_some_and(|exporter| exporter == memory.exporter),
+                }
+        };
+        if let Some(sort) = self.memories.iter_mut().find(same) {
+            sort.frames += 1;
+        } else if self.memories.len() < SORTS {
+            self.memories.push(Sort {
+                kind: memory.kind,
+                label: memory.label(),
+                frames: 1,
+            });
+        }
+    }
+}
+
+/// How a pad answered the last allocation query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) answered: bool,
+    /// The first pool's name; empty if none was offered.
+    pub(super) pool: String,
+    /// Whether `GstVideoMeta` is understood.
+    pub(super) video_meta: bool,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) names: Names,
+    elements: Vec<Element>,
+    links: Vec<Link>,
+    link_numbers: HashMap<(PadId, Option<PadId>), usize>,
+    answers: HashMap<PadId, Answer>,
+    pools: HashMap<String, PadId>,
+}
+
+impl Book {
+    /// A frame leaves an element by `pad`.
+    pub(super) fn leave(&mut self, pad: PadId, frame: Frame, now: Time) -> Left {
+        let mut left = Left {
+            frame,
+            origin: Origin::Made,
+            new_bytes: 0,
+        };
+        let Some(id) = self.names.element_of(pad) else {
+            return left;
+        };
+        let element = self.element_mut(id);
+        element.left += 1;
+        let frame = &left.frame;
+        if element.entered == 0 {
+            for part in &frame.parts {
+                if part.memory.is_first_seen() {
+                    element.first_seen(&part.memory, now);
+                }
+                part.memory.made(id, pad, frame.pooled, frame.pts);
+            }
+            if element.pending_reasons.are_of_a_source_that_copies() {
+                element.size = frame.size();
+                element.copied(0);
+            } else {
+                // How it draws: videotestsrc copies a still picture into each frame.
+                element.drawn += std::mem::take(&mut element.pending);
+                element.pending_reasons = Reasons::default();
+            }
+            return left;
+        }
+        let mut kept = 0;
+        for part in &frame.parts {
+            if part.memory.leave(id, pad, frame.pooled, frame.pts) {
+                kept += 1;
+                continue;
+            }
+            left.new_bytes += part.size;
+            if part.memory.is_first_seen() {
+                element.first_seen(&part.memory, now);
+            }
+            part.memory.made(id, pad, frame.pooled, frame.pts);
+        }
+        left.origin = if kept == frame.parts.len() {
+            Origin::Same
+        } else if kept == 0 {
+            Origin::New
+        } else {
+            Origin::Partly
+        };
+        element.copied(left.new_bytes);
+        left
+    }
+
+    /// The frame that left by `src` arrives at `sink` as `frame`.
+    pub(super) fn cross(
+        &mut self,
+        src: PadId,
+        sink: PadId,
+        left: &Left,
+        frame: &Frame,
+        format: &Arc<Format>,
+        now: Time,
+    ) {
+        let link = self.link_mut(src, Some(sink), now);
+        link.carry(left, format, now);
+        if !left.frame.lies_where(frame) {
+            link.replaced += 1;
+        }
+    }
+
+    /// A frame that left by `src` came nowhere.
+    pub(super) fn lose(&mut self, src: PadId, left: &Left, format: &Arc<Format>, now: Time) {
+        self.link_mut(src, None, now).carry(left, format, now);
+    }
+
+    /// A frame comes to an element by `pad`.
+    pub(super) fn enter(&mut self, pad: PadId, frame: &Frame) {
+        let Some(id) = self.names.element_of(pad) else {
+            return;
+        };
+        for part in &frame.parts {
+            part.memory.enter(id, frame.pts);
+        }
+        let element = self.element_mut(id);
+        element.entered += 1;
+        element.stride = frame.stride;
+        element.size = frame.size();
+        if frame.shared {
+            element.shared += 1;
+        }
+        let is_dma_buf = |part: &Part| part.memory.kind == Kind::DmaBuf;
+        if frame.parts.iter().all(is_dma_buf) && !frame.parts.is_empty() {
+            element.entered_in_dma_bufs += 1;
+        }
+    }
+
+    /// An element is done with a frame that came to it.
+    pub(super) fn done(&mut self, element: ElementId) {
+        self.element_mut(element).copied(0);
+    }
+
+    /// Work that was done on an element's thread since the last event.
+    pub(super) fn work(&mut self, element: ElementId, work: &Work) {
+        let element = self.element_mut(element);
+        element.maps.add(&work.maps);
+        element.pending += work.copied;
+        element.pending_reasons.add(&work.reasons);
+    }
+
+    /// An allocation query to `pad` was answered.
+    pub(super) fn answer(&mut self, pad: PadId, answer: Answer) {
+        // Answers come from the end of the stream to its start: the first to name a pool is
+        // the one who offers it.
+        if !answer.pool.is_empty()
+            && self.pools.len() < POOLS
+            && !self.pools.contains_key(&answer.pool)
+        {
+            self.pools.insert(answer.pool.clone(), pad);
+        }
+        self.answers.insert(pad, answer);
+    }
+
+    /// Whether frames went through a pipeline since it was last reported.
+    pub(super) fn has_news(&self, pipeline: &str) -> bool {
+        self.links_of(pipeline)
+            .any(|link| link.frames > link.reported)
+    }
+
+    /// Whether a pipeline was reported at all.
+    pub(super) fn was_reported(&self, pipeline: &str) -> bool {
+        self.links_of(pipeline).any(|link| link.reported > 0)
+    }
+
+    /// What is there now was reported.
+    pub(super) fn reported(&mut self, pipeline: &str) {
+        let names = &self.names;
+        for link in &mut self.links {
+            if is_of(names, link, pipeline) {
+                link.reported = link.frames;
+            }
+        }
+    }
+
+    pub(super) fn links_of<'b>(&'b self, pipeline: &'b str) -> impl Iterator<Item = &'b Link> {
+        let of = move |link: &&Link| is_of(&self.names, link, pipeline);
+        self.links.iter().filter(of)
+    }
+
+    pub(super) fn element(&self, id: ElementId) -> Element {
+        let element = self.elements.get(id.0 as usize).cloned();
+        let mut element = element.unwrap_or_default();
+        // What no frame was found for: the last copies of a thread that went on.
+        if element.entered > 0 {
+            element.copied(0);
+        }
+        element
+    }
+
+    pub(super) fn answer_of(&self, pad: PadId) -> Option<&Answer> {
+        self.answers.get(&pad)
+    }
+
+    /// Who offers the pool of this name.
+    pub(super) fn owner(&self, pool: &str) -> Option<ElementId> {
+        self.names.element_of(*self.pools.get(pool)?)
+    }
+
+    fn element_mut(&mut self, id: ElementId) -> &mut Element {
+        let index = id.0 as usize;
+        if self.elements.len() <= index {
+            self.elements.resize_with(index + 1, Element::default);
+        }
+        &mut self.elements[index]
+    }
+
+    fn link_mut(&mut self, src: PadId, sink: Option<PadId>, now: Time) -> &mut Link {
+        let links = &mut self.links;
+        let number = self.link_numbers.entry((src, sink)).or_insert_with(|| {
+            links.push(Link::new(src, sink, now));
+            links.len() - 1
+        });
+        &mut links[*number]
+    }
+}
+
+fn is_of(names: &Names, link: &Link, pipeline: &str) -> bool {
+    let element = names.element_of(link.src);
+    element
+        .and_then(|element| names.element_name(element))
+        .is_some_and(|name| name.pipeline == pipeline)
+}
+
+#[cfg(test)]
+mod tests;

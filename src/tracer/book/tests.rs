@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MPL-2.0
+use super::super::names::ElementName;
+use super::super::report::{self, Report};
+use super::super::verdict::Kind as Verdict;
+use super::super::work::Reason;
+use super::*;
+
+const SIZE: u64 = 1000;
+
+/// A pipeline of elements with one sink and one source pad each.
+struct Line {
+    book: Book,
+    format: Arc<Format>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            book: Book::default(),
+            format: Arc::new(Format {
+                short: "NV12 64x32".to_owned(),
+                caps: "video/x-raw, format=NV12".to_owned(),
+            }),
+        }
+    }
+
+    fn element(&mut self, name: &str) -> ElementId {
+        self.book.names.element(ElementName {
+            pipeline: "pipeline0".to_owned(),
+            path: name.to_owned(),
+            factory: name.trim_end_matches(char::is_numeric).to_owned(),
+        })
+    }
+
+    fn pad(&mut self, element: &str, pad: &str) -> PadId {
+        let element = self.element(element);
+        self.book.names.pad(element, pad, pad)
+    }
+
+    /// A frame goes from one element to the next.
+    fn go(&mut self, from: &str, to: &str, memory: &Arc<Memory>, pts: u64) {
+        self.go_by((from, "src"), (to, "sink"), memory, pts);
+    }
+
+    fn go_by(&mut self, from: (&str, &str), to: (&str, &str), memory: &Arc<Memory>, pts: u64) {
+        let src = self.pad(from.0, from.1);
+        let sink = self.pad(to.0, to.1);
+        let left = self.book.leave(src, frame(memory, pts), pts);
+        let format = Arc::clone(&self.format);
+        let arrived = frame(memory, pts);
+        self.book.cross(src, sink, &left, &arrived, &format, pts);
+        self.book.enter(sink, &arrived);
+    }
+
+    fn log(&mut self, element: &str, reason: Reason, bytes: u64) {
+        let id = self.element(element);
+        let mut work = Work {
+            copied: bytes,
+            ..Work::default()
+        };
+        work.reasons.count(reason);
+        self.book.work(id, &work);
+    }
+
+    fn done(&mut self, element: &str) {
+        let id = self.element(element);
+        self.book.done(id);
+    }
+
+    fn report(&self) -> Report {
+        report::of(&self.book, "pipeline0", |_| None)
+    }
+}
+
+fn memory(kind: Kind, exporter: &str) -> Arc<Memory> {
+    let mut memory = Memory::new(kind, SIZE);
+    memory.exporter = exporter.to_owned();
+    memory.allocator = "GstTestAllocator".to_owned();
+    Arc::new(memory)
+}
+
+fn dma_bufs(number: usize) -> Vec<Arc<Memory>> {
+    (0..number).map(|_| memory(Kind::DmaBuf, "vivid")).collect()
+}
+
+fn frame(memory: &Arc<Memory>, pts: u64) -> Frame {
+    let part = Part {
+        memory: Arc::clone(memory),
+        size: SIZE,
+    };
+    Frame {
+        parts: SmallVec::from_iter([part]),
+        pts: Some(pts),
+        pooled: true,
+        ..Frame::default()
+    }
+}
+
+fn copied(report: &Report, element: &str) -> (u64, u64) {
+    let row = report.elements.iter().find(|row| row.name == element);
+    row.map_or((0, 0), |row| (row.copied_frames, row.copied_bytes))
+}
+
+#[test]
+fn camera_to_display_is_zero_copy() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(4);
+    for number in 0..100 {
+        let buffer = &buffers[number as usize % 4];
+        line.go("camera", "filter", buffer, number);
+        line.go("filter", "display", buffer, number);
+        line.done("display");
+        line.done("filter");
+    }
+    let report = line.report();
+    assert_eq!(report.verdict.kind, Verdict::ZeroCopy);
+    assert_eq!(
+        report.verdict.text,
+        "zero-copy: each of 100 frames left camera in one of 4 dma-bufs and reached display in \
+         the same"
+    );
+    assert!(report.hints.is_empty(), "{:?}", report.hints);
+    assert_eq!(report.links.len(), 2);
+    let link = &report.links[1];
+    assert_eq!(
+        (link.frames, link.same, link.new, link.buffers),
+        (100, 100, 0, 4)
+    );
+    assert_eq!(link.memories[0].label, "dma-buf (vivid)");
+    let camera = &report.elements[0];
+    assert_eq!(camera.made.len(), 1);
+    assert_eq!(camera.made[0].what.buffers, 4);
+    assert_eq!(
+        (camera.made[0].what.first, camera.made[0].what.last),
+        (0, 3)
+    );
+}
+
+#[test]
+fn converter_is_found_with_its_bytes() {
+    let mut line = Line::new();
+    let (buffers, others) = (dma_bufs(4), dma_bufs(3));
+    for number in 0..10 {
+        line.go("camera", "convert", &buffers[number as usize % 4], number);
+        // It maps what it reads.
+        let convert = line.element("convert");
+        let mut work = Work::default();
+        work.maps.reads = 1;
+        work.maps.read_bytes = SIZE;
+        line.book.work(convert, &work);
+        line.go("convert", "display", &others[number as usize % 3], number);
+        line.done("convert");
+    }
+    let report = line.report();
+    assert_eq!(report.verdict.kind, Verdict::Copied);
+    assert_eq!(
+        report.verdict.text,
+        "NOT zero-copy: convert copied 10 frames, 10000 bytes"
+    );
+    assert_eq!(copied(&report, "convert"), (10, 10_000));
+    assert_eq!(copied(&report, "display"), (0, 0));
+    assert_eq!(report.hints.len(), 1, "{:?}", report.hints);
+}
+
+#[test]
+fn what_a_device_may_have_done_is_not_put_on_the_cpu() {
+    let mut line = Line::new();
+    let (buffers, others) = (dma_bufs(4), dma_bufs(3));
+    for number in 0..10 {
+        line.go("camera", "convert", &buffers[number as usize % 4], number);
+        line.go("convert", "display", &others[number as usize % 3], number);
+    }
+    let text = line.report().verdict.text;
+    assert!(text.contains("a device may have done it"), "{text}");
+}
+
+#[test]
+fn copy_that_link_and_log_both_show_counts_once() {
+    let mut line = Line::new();
+    let (buffers, others) = (dma_bufs(1), dma_bufs(1));
+    for number in 0..5 {
+        line.go("camera", "balance", &buffers[0], number);
+        line.log("balance", Reason::MemoryCopy, SIZE);
+        line.go("balance", "display", &others[0], number);
+        line.done("balance");
+    }
+    assert_eq!(copied(&line.report(), "balance"), (5, 5 * SIZE));
+}
+
+#[test]
+fn copy_at_the_end_is_told_by_the_log_alone() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(2);
+    for number in 0..7 {
+        line.go("camera", "kmssink", &buffers[number as usize % 2], number);
+        line.log("kmssink", Reason::FrameCopy, 0);
+        line.log("kmssink", Reason::Plane, SIZE);
+        line.done("kmssink");
+    }
+    let report = line.report();
+    assert_eq!(copied(&report, "kmssink"), (7, 7 * SIZE));
+    assert!(report.links[0].has_copies(), "red");
+    assert!(
+        report
+            .hints
+            .iter()
+            .any(|hint| hint.contains("refused to import")),
+        "{:?}",
+        report.hints
+    );
+}
+
+#[test]
+fn copy_without_its_planes_has_the_size_of_a_frame() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(1);
+    line.go("camera", "kmssink", &buffers[0], 1);
+    line.log("kmssink", Reason::FrameCopy, 0);
+    line.done("kmssink");
+    assert_eq!(copied(&line.report(), "kmssink"), (1, SIZE));
+}
+
+#[test]
+fn source_that_draws_does_not_copy_and_one_that_runs_low_does() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(1);
+    line.log("videotestsrc0", Reason::Plane, SIZE);
+    line.go("videotestsrc0", "display", &buffers[0], 1);
+    let report = line.report();
+    assert_eq!(copied(&report, "videotestsrc0"), (0, 0));
+    assert_eq!(report.elements[0].drawn, SIZE);
+    assert_eq!(report.verdict.kind, Verdict::ZeroCopy);
+
+    let mut line = Line::new();
+    line.log("v4l2src0", Reason::MemoryCopy, SIZE);
+    line.go("v4l2src0", "display", &memory(Kind::System, ""), 1);
+    line.go("v4l2src0", "display", &buffers[0], 2);
+    let report = line.report();
+    assert_eq!(copied(&report, "v4l2src0"), (1, SIZE));
+    assert_eq!(report.verdict.kind, Verdict::Copied);
+    assert!(
+        report.hints[0].contains("copy threshold"),
+        "{:?}",
+        report.hints
+    );
+}
+
+#[test]
+fn tee_gives_what_it_got_on_every_pad() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(2);
+    for number in 0..6 {
+        let buffer = &buffers[number as usize % 2];
+        line.go("camera", "tee", buffer, number);
+        line.go_by(("tee", "src_0"), ("one", "sink"), buffer, number);
+        line.go_by(("tee", "src_1"), ("other", "sink"), buffer, number);
+    }
+    let report = line.report();
+    assert_eq!(report.verdict.kind, Verdict::ZeroCopy);
+    assert!(
+        report.verdict.text.contains("one and other"),
+        "{}",
+        report.verdict.text
+    );
+    assert!(report.links.iter().skip(1).all(|link| link.same == 6));
+}
+
+#[test]
+fn copy_into_the_pool_that_the_source_fills_too_is_seen() {
+    // Both sides take buffers of the display's pool.
+    let mut line = Line::new();
+    let buffers = dma_bufs(3);
+    line.go("source", "filter", &buffers[0], 1);
+    line.go("filter", "display", &buffers[0], 1);
+    line.go("source", "filter", &buffers[1], 2);
+    // The first is free again, and takes a copy of the second.
+    line.go("filter", "display", &buffers[0], 2);
+    assert_eq!(copied(&line.report(), "filter"), (1, SIZE));
+}
+
+#[test]
+fn system_memory_that_nobody_copies_is_neither_verdict() {
+    let mut line = Line::new();
+    let buffer = memory(Kind::System, "");
+    line.go("source", "sink", &buffer, 1);
+    let verdict = line.report().verdict;
+    assert_eq!(verdict.kind, Verdict::NotInDmaBufs);
+    assert_eq!(
+        verdict.text,
+        "nothing was copied between source and sink, but frames lie in system memory, not in \
+         dma-bufs"
+    );
+}
+
+#[test]
+fn no_frames_no_verdict() {
+    let mut line = Line::new();
+    assert_eq!(line.report().verdict.kind, Verdict::NoFrames);
+    // One that comes nowhere.
+    let pad = line.pad("source", "src");
+    let left = line.book.leave(pad, frame(&dma_bufs(1)[0], 1), 1);
+    let format = Arc::clone(&line.format);
+    line.book.lose(pad, &left, &format, 1);
+    let report = line.report();
+    assert_eq!(report.verdict.kind, Verdict::NoFrames);
+    assert_eq!(report.links[0].sink, None);
+}
+
+#[test]
+fn frame_that_a_probe_replaces_is_seen() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(2);
+    let (src, sink) = (line.pad("source", "src"), line.pad("sink", "sink"));
+    let left = line.book.leave(src, frame(&buffers[0], 1), 1);
+    let format = Arc::clone(&line.format);
+    line.book
+        .cross(src, sink, &left, &frame(&buffers[1], 1), &format, 1);
+    let verdict = line.report().verdict;
+    assert_eq!(verdict.kind, Verdict::Copied);
+    assert!(
+        verdict.text.contains("a probe on source:src"),
+        "{}",
+        verdict.text
+    );
+}
+
+#[test]
+fn report_is_news_only_when_frames_went_on() {
+    let mut line = Line::new();
+    let buffers = dma_bufs(1);
+    assert!(!line.book.has_news("pipeline0"));
+    line.go("source", "sink", &buffers[0], 1);
+    assert!(line.book.has_news("pipeline0"));
+    assert!(!line.book.has_news("pipeline1"));
+    line.book.reported("pipeline0");
+    assert!(!line.book.has_news("pipeline0"));
+    assert!(line.book.was_reported("pipeline0"));
+    line.go("source", "sink", &buffers[0], 2);
+    assert!(line.book.has_news("pipeline0"));
+}
+
+#[test]
+fn books_of_a_process_that_runs_for_years_stay_small() {
+    let mut line = Line::new();
+    let format = Arc::clone(&line.format);
+    for number in 0..20_000_u64 {
+        let mut name = |path: &str, factory: &str| {
+            line.book.names.element(ElementName {
+                pipeline: format!("pipeline{number}"),
+                path: format!("{path}{number}"),
+                factory: factory.to_owned(),
+            })
+        };
+        let (source, sink) = (name("source", "appsrc"), name("sink", "appsink"));
+        let src = line.book.names.pad(source, "src", "src");
+        let sink = line.book.names.pad(sink, "sink", "sink");
+        let buffer = memory(Kind::Other, "");
+        let left = line.book.leave(src, frame(&buffer, number), number);
+        line.book
+            .cross(src, sink, &left, &frame(&buffer, number), &format, number);
+        line.book.enter(sink, &frame(&buffer, number));
+        line.book.answer(
+            sink,
+            Answer {
+                pool: format!("pool{number}"),
+                ..Answer::default()
+            },
+        );
+    }
+    assert!(line.book.links.len() < 2000);
+    assert!(line.book.elements.len() < 2000);
+    assert!(line.book.answers.len() < 2000);
+    assert!(line.book.pools.len() < 2000);
+    let shared = line.book.links_of("*").next();
+    let frames = shared.map(|link| (link.frames, link.buffers.len() <= BUFFERS));
+    assert!(frames.is_some_and(|(frames, few)| frames > 19_000 && few));
+    // Nothing is lost.
+    let all: u64 = line.book.links.iter().map(|link| link.frames).sum();
+    assert_eq!(all, 20_000);
+}

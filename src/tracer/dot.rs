@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The report as a graph (`dot -Tsvg`): elements, and links coloured by what became of frames.
+
+use super::report::Report;
+use super::table::bytes;
+
+const GREEN: &str = "#2e7d32";
+const AMBER: &str = "#f9a825";
+const RED: &str = "#c62828";
+
+/// Writes reports as one graph, a cluster for each pipeline.
+pub(super) fn write(reports: &[Report]) -> String {
+    let mut text = String::from(
+        "digraph zerocopy {\n  rankdir=LR;\n  fontname=\"sans\";\n  node [shape=box, \
+         style=rounded, fontname=\"sans\"];\n  edge [fontname=\"sans\", fontsize=10];\n",
+    );
+    for (number, report) in reports.iter().enumerate() {
+        cluster(&mut text, number, report);
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn cluster(text: &mut String, number: usize, report: &Report) {
+    let node = |name: &str| quoted(&format!("{number}/{name}"));
+    text.push_str(&format!(
+        "  subgraph cluster_{number} {{\n    label={};\n",
+        quoted(&format!("{}\n{}", report.pipeline, report.verdict.text))
+    ));
+    for element in &report.elements {
+        let mut label = format!("{}\n{}", element.name, element.factory);
+        if element.copied_bytes > 0 {
+            label.push_str(&format!(
+                "\ncopied {} frames, {}",
+                element.copied_frames,
+                bytes(element.copied_bytes)
+            ));
+        }
+        let colour = if element.copied_bytes > 0 {
+            RED
+        } else {
+            "black"
+        };
+        text.push_str(&format!(
+            "    {} [label={}, color=\"{colour}\"];\n",
+            node(&element.name),
+            quoted(&label)
+        ));
+    }
+    for link in &report.links {
+        let sink = match &link.sink {
+            Some(sink) => node(&sink.element),
+            None => {
+                let nowhere = node(&format!("{}:{} nowhere", link.src.element, link.src.pad));
+                text.push_str(&format!(
+                    "    {nowhere} [label=\"nowhere\", shape=plain];\n"
+                ));
+                nowhere
+            }
+        };
+        let memories: Vec<&str> = link.memories.iter().map(|m| m.label.as_str()).collect();
+        let mut label = format!(
+            "{} frames\n{}\n{}, {} buffers",
+            link.frames,
+            link.format,
+            memories.join(", "),
+            link.buffers
+        );
+        if link.copied_bytes > 0 {
+            label.push_str(&format!("\ncopied {}", bytes(link.copied_bytes)));
+        }
+        let colour = if link.has_copies() {
+            RED
+        } else if link.is_all_dma_buf() {
+            GREEN
+        } else {
+            AMBER
+        };
+        text.push_str(&format!(
+            "    {} -> {sink} [label={}, color=\"{colour}\", fontcolor=\"{colour}\"];\n",
+            node(&link.src.element),
+            quoted(&label)
+        ));
+    }
+    text.push_str("  }\n");
+}
+
+/// A quoted identifier of the DOT language.
+fn quoted(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}

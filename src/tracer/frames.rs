@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Frames, pads and elements as GStreamer has them, brought into the words of the books.
+
+use super::book::{Answer, Book, Format, Frame, Part};
+use super::kept;
+use super::mapping;
+use super::memory::{Kind, Memory};
+use super::names::{ElementId, ElementName};
+use crate::dmabuf::DmaBuf;
+use gst::prelude::*;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The books hold nothing that a panic could leave half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is kept on a pad; None for those of ghost pads, which are no links of their own, and for
+/// pads that belong to no element.
+pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> {
+    if pad.is::<gst::ProxyPad>() {
+        return None;
+    }
+    kept::pad(pad, || {
+        let parent = pad.parent_element()?;
+        let element = element(&parent, book)?;
+        let template = pad.pad_template();
+        let template = template.map_or_else(
+            || "*".to_owned(),
+            |template| template.name_template().to_string(),
+        );
+        let id = lock(book).names.pad(element, &pad.name(), &template);
+        Some(Arc::new(kept::Pad {
+            id,
+            element,
+            seen: Mutex::default(),
+        }))
+    })
+}
+
+/// The number of an element.
+pub(super) fn element(element: &gst::Element, book: &Mutex<Book>) -> Option<ElementId> {
+    kept::element(element, || {
+        let name = name_of(element);
+        lock(book).names.element(name)
+    })
+}
+
+fn name_of(element: &gst::Element) -> ElementName {
+    let mut path = vec![element.name()];
+    let mut top = element.clone().upcast::<gst::Object>();
+    while let Some(parent) = top.parent() {
+        path.push(parent.name());
+        top = parent;
+    }
+    // An element by itself is in no pipeline.
+    let pipeline = if path.len() > 1 { path.pop() } else { None };
+    path.reverse();
+    let factory = element.factory().map(|factory| factory.name());
+    ElementName {
+        pipeline: pipeline.map_or_else(|| "(none)".to_owned(), Into::into),
+        path: path.join("/"),
+        factory: factory.map_or_else(|| element.type_().name().to_owned(), Into::into),
+    }
+}
+
+/// What a pad's caps say of frames; None for what is no raw video.
+pub(super) fn format(pad: &gst::Pad, kept: &kept::Pad) -> Option<Arc<Format>> {
+    let caps = pad.current_caps();
+    let mut seen = lock(&kept.seen);
+    let address = |caps: &Option<gst::Caps>| caps.as_ref().map(|caps| caps.as_ptr());
+    // The caps that are kept cannot have gone to another's address.
+    if address(&seen.0) != address(&caps) {
+        seen.1 = caps.as_deref().and_then(of_caps).map(Arc::new);
+        seen.0 = caps;
+    }
+    seen.1.clone()
+}
+
+fn of_caps(caps: &gst::CapsRef) -> Option<Format> {
+    let structure = caps.structure(0)?;
+    if structure.name() != "video/x-raw" {
+        return None;
+    }
+    let text = |name: &str| structure.get::<String>(name).ok();
+    let number = |name: &str| structure.get::<i32>(name).unwrap_or(0);
+    let format = text("drm-format").or_else(|| text("format"));
+    let mut short = format!(
+        "{} {}x{}",
+        format.unwrap_or_default(),
+        number("width"),
+        number("height")
+    );
+    let features = caps.features(0).map(|features| features.to_string());
+    if let Some(features) = features.filter(|features| features != "memory:SystemMemory") {
+        short.push_str(&format!(" {features}"));
+    }
+    Some(Format {
+        short,
+        caps: caps.to_string(),
+    })
+}
+
+/// A frame as it lies in a buffer.
+pub(super) fn frame(buffer: &gst::BufferRef) -> Frame {
+    let meta = buffer.meta::<gst_video::VideoMeta>();
+    let stride = meta.and_then(|meta| meta.stride().first().copied());
+    Frame {
+        parts: buffer
+            .iter_memories()
+            .map(|memory| Part {
+                memory: memory_of(memory, buffer),
+                size: memory.size() as u64,
+            })
+            .collect(),
+        pts: buffer.pts().map(gst::ClockTime::nseconds),
+        pooled: kept::is_pooled(buffer),
+        shared: !kept::is_writable(buffer),
+        stride: stride.map_or(0, |stride| u64::from(stride.unsigned_abs())),
+    }
+}
+
+/// The memory at the root of the shares that `memory` was made by.
+fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
+    let mut memory = memory;
+    while let Some(parent) = memory.parent() {
+        memory = parent;
+    }
+    memory
+}
+
+/// What is known of a memory, whichever part of it this one is.
+pub(super) fn known_memory(memory: &gst::MemoryRef) -> Option<Arc<Memory>> {
+    kept::memory_if_known(root(memory))
+}
+
+fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
+    let root = root(memory);
+    kept::memory(root, || {
+        if let Some(allocator) = root.allocator() {
+            mapping::watch(allocator);
+        }
+        examine(root, buffer)
+    })
+}
+
+/// What has descriptors, by what lies behind them: a dma-buf may be in several `GstMemory`.
+static BY_IDENTITY: LazyLock<Mutex<HashMap<(u64, u64), Weak<Memory>>>> =
+    LazyLock::new(Mutex::default);
+
+/// `GST_ALLOCATOR_SYSMEM` (gstallocator.h).
+const SYSTEM: &str = "SystemMemory";
+
+fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
+    let allocator = memory.allocator();
+    let type_name = allocator.map(|allocator| allocator.type_().name());
+    let size = memory.maxsize() as u64;
+    let mut known = Memory::new(Kind::Other, size);
+    known.allocator = type_name.unwrap_or_default().to_owned();
+    known.pool = kept::pool_name(buffer).unwrap_or_default();
+    let Some(fd) = kept::descriptor(memory) else {
+        if allocator.is_some_and(|a| a.memory_type() == SYSTEM) {
+            known.kind = Kind::System;
+        }
+        return Arc::new(known);
+    };
+    // The duplicate that it takes is closed at once.
+    let Ok(file) = DmaBuf::from_borrowed(fd) else {
+        known.kind = Kind::File;
+        known.exporter = "unreadable".to_owned();
+        return Arc::new(known);
+    };
+    known.kind = if file.is_dma_buf() {
+        Kind::DmaBuf
+    } else {
+        Kind::File
+    };
+    file.exporter().clone_into(&mut known.exporter);
+    known.size = file.size() as u64;
+    let identity = (file.identity().device, file.identity().inode);
+    known.identity = Some(identity);
+    let mut all = lock(&BY_IDENTITY);
+    if let Some(there) = all.get(&identity).and_then(Weak::upgrade) {
+        return there;
+    }
+    // Those that are gone leave the table before it grows.
+    if all.len() == all.capacity() {
+        all.retain(|_, memory| memory.strong_count() > 0);
+    }
+    let known = Arc::new(known);
+    all.insert(identity, Arc::downgrade(&known));
+    known
+}
+
+/// How an allocation query was answered.
+pub(super) fn answer(query: &gst::query::Allocation, answered: bool) -> Answer {
+    let pool = query.allocation_pools().find_map(|(pool, ..)| pool);
+    Answer {
+        answered,
+        pool: pool.map_or_else(String::new, |pool| pool.name().into()),
+        video_meta: query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some(),
+    }
+}

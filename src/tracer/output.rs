@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Where reports go.
+
+use super::params::{Format, Params};
+use super::report::Report;
+use super::table::Look;
+use super::work::Maps;
+use super::{dot, json, table};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+/// Writes one report, or, where files hold documents of all, all of them.
+pub(super) fn write(
+    params: &Params,
+    all: &[Report],
+    this: &Report,
+    application: &Maps,
+) -> Result<(), String> {
+    if params.file.is_none() {
+        let mut stderr = std::io::stderr().lock();
+        let text = match params.format {
+            Format::Table | Format::All => table::write(this, look(stderr.is_terminal())),
+            Format::Json => json::write(std::slice::from_ref(this), application),
+            Format::Dot => dot::write(std::slice::from_ref(this)),
+        };
+        // Nobody is left to be told when standard error is closed.
+        let _ = stderr.write_all(text.as_bytes());
+        return Ok(());
+    }
+    let formats = match params.format {
+        Format::All => vec![Format::Table, Format::Json, Format::Dot],
+        one => vec![one],
+    };
+    for format in formats {
+        let text = text(format, all, application);
+        if let Some(file) = params.file_for(format) {
+            replace(&file, &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reports in one format, without colours.
+pub(super) fn text(format: Format, reports: &[Report], application: &Maps) -> String {
+    match format {
+        Format::Json => json::write(reports, application),
+        Format::Dot => dot::write(reports),
+        Format::Table | Format::All => {
+            let tables = reports
+                .iter()
+                .map(|report| table::write(report, Look::Plain));
+            tables.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+fn look(is_terminal: bool) -> Look {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if is_terminal && !plain {
+        Look::Terminal
+    } else {
+        Look::Plain
+    }
+}
+
+fn replace(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text)
+        .map_err(|error| format!("cannot write the report to {}: {error}", file.display()))
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Reports on SIGUSR1, for those who ask for it.
+
+use gst::glib;
+use std::thread::JoinHandle;
+
+const SIGUSR1: i32 = 10;
+
+/// A thread that waits for the signal, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    main_loop: glib::MainLoop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Calls `report` whenever the signal comes.
+    ///
+    /// # Errors
+    /// When the application has the signal already, or there is no thread to be had.
+    pub(super) fn start(report: impl Fn() + Send + Sync + 'static) -> Result<Self, String> {
+        if is_taken() {
+            return Err("the application handles SIGUSR1 itself, which stays as it is".to_owned());
+        }
+        let context = glib::MainContext::new();
+        let main_loop = glib::MainLoop::new(Some(&context), false);
+        let source = glib_unix::signal_source_new(
+            SIGUSR1,
+            Some("zerocopy"),
+            glib::Priority::DEFAULT,
+            move || {
+                report();
+                glib::ControlFlow::Continue
+            },
+        );
+        source.attach(Some(&context));
+        let turning = main_loop.clone();
+        let thread = std::thread::Builder::new()
+            .name("zerocopy".to_owned())
+            .spawn(move || turning.run())
+            .map_err(|error| format!("no thread to wait for SIGUSR1: {error}"))?;
+        Ok(Self {
+            main_loop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.main_loop.quit();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether the process catches or ignores the signal (proc(5), `SigCgt` and `SigIgn`).
+fn is_taken() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_taken_in(&status)
+}
+
+fn is_taken_in(status: &str) -> bool {
+    ["SigCgt:", "SigIgn:"].iter().any(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (SIGUSR1 - 1)) != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_of_the_application_is_seen() {
+        assert!(is_taken_in(
+            "SigIgn:\t0000000000000000\nSigCgt:\t0000000000000200\n"
+        ));
+        assert!(is_taken_in(
+            "SigIgn:\t0000000000000200\nSigCgt:\t0000000000000000\n"
+        ));
+        assert!(!is_taken_in(
+            "SigIgn:\t0000000000001000\nSigCgt:\t0000000000000100\n"
+        ));
+        assert!(!is_taken_in(""));
+    }
+}

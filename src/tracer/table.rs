@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The report for people.
+
+use super::report::{ElementRow, LinkRow, MadeRow, Report};
+use super::verdict::Kind;
+
+/// Whether the table is for a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// With colours and lines.
+    Terminal,
+    /// To be read by programs, too.
+    Plain,
+}
+
+const GREEN: &str = "32";
+const AMBER: &str = "33";
+const RED: &str = "31";
+const BOLD: &str = "1";
+
+/// Writes a report.
+pub(super) fn write(report: &Report, look: Look) -> String {
+    let mut text = format!(
+        "{}\n",
+        paint(
+            look,
+            BOLD,
+            &format!(
+                "zerocopy: {}, {}, {:.3} s",
+                report.pipeline,
+                report.occasion,
+                seconds(report.time)
+            )
+        )
+    );
+    let arrow = if look == Look::Terminal { "→" } else { "->" };
+    let mut rows = vec![Row {
+        cells: [
+            "link",
+            "frames",
+            "format",
+            "memory",
+            "buffers",
+            "as it came",
+            "copied",
+        ]
+        .map(str::to_owned),
+        colour: BOLD,
+    }];
+    rows.extend(report.links.iter().map(|link| row(link, arrow)));
+    lay_out(&mut text, &rows, look);
+    for element in report.elements.iter().filter(|e| e.is_worth_a_line()) {
+        for line in lines(element) {
+            text.push_str(&format!("{}: {line}\n", element.name));
+        }
+    }
+    let colour = match report.verdict.kind {
+        Kind::ZeroCopy => GREEN,
+        Kind::NotInDmaBufs | Kind::NoFrames => AMBER,
+        Kind::Copied => RED,
+    };
+    text.push_str(&paint(look, colour, &report.verdict.text));
+    text.push('\n');
+    for hint in &report.hints {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+const COLUMNS: usize = 7;
+
+struct Row {
+    cells: [String; COLUMNS],
+    colour: &'static str,
+}
+
+/// Columns that hold numbers.
+const RIGHT: [bool; COLUMNS] = [false, true, false, false, true, false, true];
+
+fn row(link: &LinkRow, arrow: &str) -> Row {
+    let sink = link.sink.as_ref().map_or_else(
+        || "nowhere".to_owned(),
+        |sink| format!("{}:{}", sink.element, sink.pad),
+    );
+    let mut format = link.format.clone();
+    if link.formats > 1 {
+        format.push_str(&format!(" (of {})", link.formats));
+    }
+    let memories: Vec<String> = match link.memories.as_slice() {
+        [one] => vec![one.label.clone()],
+        several => several
+            .iter()
+            .map(|sort| format!("{} {}", sort.frames, sort.label))
+            .collect(),
+    };
+    let more = if link.has_many_buffers { "+" } else { "" };
+    Row {
+        cells: [
+            format!("{}:{} {arrow} {sink}", link.src.element, link.src.pad),
+            link.frames.to_string(),
+            format,
+            memories.join(", "),
+            format!("{}{more}", link.buffers),
+            as_it_came(link),
+            bytes(link.copied_bytes),
+        ],
+        colour: if link.has_copies() {
+            RED
+        } else if link.is_all_dma_buf() {
+            GREEN
+        } else {
+            AMBER
+        },
+    }
+}
+
+/// Whether frames lie where they lay when they came to the element that sent them.
+fn as_it_came(link: &LinkRow) -> String {
+    let parts = [
+        (link.made, "made here"),
+        (link.same, "yes"),
+        (link.new, "NO"),
+        (link.partly, "partly"),
+        (link.replaced, "replaced on the way"),
+    ];
+    let there: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).collect();
+    match there.as_slice() {
+        [(_, word)] => (*word).to_owned(),
+        several => {
+            let words: Vec<String> = several
+                .iter()
+                .map(|(number, word)| format!("{number} {word}"))
+                .collect();
+            words.join(", ")
+        }
+    }
+}
+
+/// What is to be said of an element beside its links.
+fn lines(element: &ElementRow) -> Vec<String> {
+    let mut lines: Vec<String> = element.made.iter().map(made).collect();
+    if element.copied_bytes > 0 {
+        let told: Vec<String> = element
+            .told()
+            .map(|(reason, times)| format!("{times} × \"{}\"", reason.name()))
+            .collect();
+        let told = if told.is_empty() {
+            String::new()
+        } else {
+            format!(" (the log: {})", told.join(", "))
+        };
+        lines.push(format!(
+            "copied or converted {} frames, {} bytes{told}",
+            element.copied_frames, element.copied_bytes
+        ));
+    }
+    if element.drawn > 0 {
+        lines.push(format!(
+            "copied {} bytes of its own to draw its frames",
+            element.drawn
+        ));
+    }
+    let maps = &element.maps;
+    if !maps.is_nothing() {
+        lines.push(format!(
+            "mapped {} times for reading ({}), {} times for writing ({}), {} brackets",
+            maps.reads,
+            bytes(maps.read_bytes),
+            maps.writes,
+            bytes(maps.written_bytes),
+            maps.brackets
+        ));
+    }
+    if let Some(stats) = element.stats {
+        lines.push(format!(
+            "by its own count: {} brackets, {} maps, {} frames and {} bytes copied",
+            stats.brackets, stats.maps, stats.frames_copied, stats.bytes_copied
+        ));
+    }
+    lines
+}
+
+fn made(row: &MadeRow) -> String {
+    let made = &row.what;
+    let sort = made.kind.label(&made.exporter, &made.allocator);
+    let pool = match (made.pool.as_str(), &row.pool_of) {
+        ("", _) => "no pool".to_owned(),
+        (pool, Some(owner)) => format!("pool {pool}, offered by {owner}"),
+        (pool, None) => format!("pool {pool}"),
+    };
+    format!(
+        "first to send {} buffers, {}, of {sort} ({}, {pool}), from {:.3} s to {:.3} s",
+        made.buffers,
+        bytes(made.bytes),
+        made.allocator,
+        seconds(made.first),
+        seconds(made.last),
+    )
+}
+
+fn lay_out(text: &mut String, rows: &[Row], look: Look) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row.cells[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    for (number, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (column, cell) in row.cells.iter().enumerate() {
+            let gap = " ".repeat(widths[column] - cell.chars().count());
+            if RIGHT[column] {
+                line.push_str(&gap);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&gap);
+            }
+            line.push_str("  ");
+        }
+        text.push_str(&paint(look, row.colour, line.trim_end()));
+        text.push('\n');
+        if number == 0 && look == Look::Terminal {
+            let all: usize = widths.iter().sum::<usize>() + 2 * (COLUMNS - 1);
+            text.push_str(&"─".repeat(all));
+            text.push('\n');
+        }
+    }
+}
+
+fn paint(look: Look, colour: &str, text: &str) -> String {
+    match look {
+        Look::Terminal => format!("\x1b[{colour}m{text}\x1b[0m"),
+        Look::Plain => text.to_owned(),
+    }
+}
+
+fn seconds(time: u64) -> f64 {
+    time as f64 / 1e9
+}
+
+/// Bytes in a unit that can be read.
+pub(super) fn bytes(number: u64) -> String {
+    let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let large = units.iter().find(|(_, unit)| number as f64 >= 10.0 * unit);
+    match large {
+        Some((name, unit)) => format!("{:.0} {name}", number as f64 / unit),
+        None => format!("{number} B"),
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is done to memory between two events of a thread: maps, and copies that the performance
+//! log tells of.
+
+/// What was mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Maps {
+    pub(super) reads: u64,
+    pub(super) read_bytes: u64,
+    pub(super) writes: u64,
+    pub(super) written_bytes: u64,
+    /// Maps around which `GstDmaBufAllocator` put a bracket.
+    pub(super) brackets: u64,
+}
+
+impl Maps {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.reads += other.reads;
+        self.read_bytes += other.read_bytes;
+        self.writes += other.writes;
+        self.written_bytes += other.written_bytes;
+        self.brackets += other.brackets;
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a line of `GST_PERFORMANCE` tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// `frame copy`: kmssink could not import a frame.
+    FrameCopy,
+    /// `slow copy`: v4l2 elements, ximagesink, xvimagesink.
+    SlowCopy,
+    /// `memcpy … memory`: `gst_memory_copy`, behind a deep copy or a write to shared memory.
+    MemoryCopy,
+    /// `… for merge …`: several memories of a buffer mapped as one.
+    Merge,
+    /// `copy plane …`: `gst_video_frame_copy`.
+    Plane,
+    /// Other lines that speak of copies.
+    Other,
+}
+
+impl Reason {
+    pub(super) const ALL: [Self; 6] = [
+        Self::FrameCopy,
+        Self::SlowCopy,
+        Self::MemoryCopy,
+        Self::Merge,
+        Self::Plane,
+        Self::Other,
+    ];
+
+    /// As the log has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::FrameCopy => "frame copy",
+            Self::SlowCopy => "slow copy",
+            Self::MemoryCopy => "memcpy of a memory",
+            Self::Merge => "merge of memories",
+            Self::Plane => "copy of a plane",
+            Self::Other => "copy",
+        }
+    }
+}
+
+/// Lines of the performance log, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reasons([u64; Reason::ALL.len()]);
+
+impl Reasons {
+    pub(super) fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+
+    pub(super) fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// A whole frame was copied.
+    pub(super) fn are_of_a_frame(&self) -> bool {
+        self.of(Reason::FrameCopy) + self.of(Reason::SlowCopy) + self.of(Reason::Other) > 0
+    }
+
+    /// Copies of what a device or a stream had given already, not a way to draw a frame.
+    pub(super) fn are_of_a_source_that_copies(&self) -> bool {
+        self.of(Reason::SlowCopy) + self.of(Reason::MemoryCopy) + self.of(Reason::Merge) > 0
+    }
+}
+
+/// What was done since the last event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) maps: Maps,
+    /// Bytes copied by the performance log's account.
+    pub(super) copied: u64,
+    pub(super) reasons: Reasons,
+}
+
+impl Work {
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a line of `GST_PERFORMANCE` says: why, and how many bytes, if it is about a copy of
+/// frames at all. The texts are those of GStreamer 1.22 to 1.28.
+pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
+    let numbers = || {
+        message
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse::<u64>().ok())
+    };
+    // gst_video_frame_copy_plane (video-frame.c): "copy plane 0, w:4096 h:768", w in bytes.
+    if let Some(rest) = message.strip_prefix("copy plane ") {
+        let field = |name: &str| -> Option<u64> {
+            let (_, rest) = rest.split_once(name)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit());
+            rest[..end.unwrap_or(rest.len())].parse().ok()
+        };
+        let bytes = field("w:")?.saturating_mul(field("h:")?);
+        return Some((Reason::Plane, bytes));
+    }
+    if message.starts_with("memcpy ") {
+        // gst_buffer.c: "memcpy 42 bytes for merge 0x… from memory 0x…";
+        // gstallocator.c: "memcpy 42 memory 0x… -> 0x…".
+        let reason = if message.contains(" for merge ") {
+            Reason::Merge
+        } else {
+            Reason::MemoryCopy
+        };
+        return Some((reason, numbers().next()?));
+    }
+    // gstkmssink.c. Its bytes are told by the planes that are copied.
+    if message == "frame copy" {
+        return Some((Reason::FrameCopy, 0));
+    }
+    // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c; the same.
+    if message.starts_with("slow copy") {
+        return Some((Reason::SlowCopy, 0));
+    }
+    // gstadapter.c: "copy remaining 42 bytes from adapter".
+    if let Some(rest) = message.strip_prefix("copy remaining ") {
+        let bytes = rest.split(' ').next().and_then(|word| word.parse().ok());
+        return Some((Reason::Other, bytes?));
+    }
+    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Not "doing copy" and "copy … miniobject"
+    // (caps, structures; buffers, whose memory is shared) nor "copy for merge", after which
+    // gst_memory_copy tells the bytes, nor what decoders and encoders do to their input.
+    const OTHERS: [&str; 3] = [
+        "fill the provided buffer, copying",
+        "copying VA buffer",
+        "Copying input buffer",
+    ];
+    let is_other = OTHERS.iter().any(|other| message.starts_with(other));
+    is_other.then_some((Reason::Other, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_copies_are_understood() {
+        for (line, expected) in [
+            (
+                "copy plane 0, w:4096 h:768 ",
+                Some((Reason::Plane, 3145728)),
+            ),
+            (
+                "memcpy 3145728 memory 0x7f11 -> 0x7f22",
+                Some((Reason::MemoryCopy, 3145728)),
+            ),
+            (
+                "memcpy 460800 bytes for merge 0x7f from memory 0x80",
+                Some((Reason::Merge, 460800)),
+            ),
+            ("frame copy", Some((Reason::FrameCopy, 0))),
+            ("slow copy into buffer 0x1", Some((Reason::SlowCopy, 0))),
+            (
+                "slow copy into bufferpool buffer 0x1",
+                Some((Reason::SlowCopy, 0)),
+            ),
+            (
+                "copying VA buffer to system memory buffer",
+                Some((Reason::Other, 0)),
+            ),
+            (
+                "copy remaining 42 bytes from adapter",
+                Some((Reason::Other, 42)),
+            ),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_other_things_are_not() {
+        for line in [
+            "allocating private data GstMemory miniobject 0x1",
+            "copy GstCaps miniobject 0x1 -> 0x2",
+            "copy GstBuffer miniobject 0x1 -> 0x2",
+            "copy for merge 0x1",
+            "doing video scaling",
+            "temporary mapping for memory 0x1 in buffer 0x2",
+            "copy plane of glass",
+            "doing copy 0x1 -> 0x2",
+            "Copy input to add padding",
+            "",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MPL-2.0
+//! `gst-launch-1.0` in a process of its own, with the plugin under test and a tracer.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder with the plugin under test, those that the lines need, and a registry of its own;
+/// gone with this.
+pub(crate) struct Launch(PathBuf);
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Launch {
+    /// `None`, with a word why, where something is missing.
+    pub(crate) fn new(name: &str, wanted: &[&str]) -> Option<Self> {
+        gst::init().unwrap();
+        if Command::new("gst-launch-1.0")
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            println!("SKIPPED: no gst-launch-1.0 (gstreamer1.0-tools)");
+            return None;
+        }
+        let name = format!("dmabufcpu-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let launch = Self(folder);
+        let link = |from: &Path| {
+            let to = launch.0.join(from.file_name().unwrap());
+            std::os::unix::fs::symlink(from, to).unwrap();
+        };
+        link(&library());
+        for plugin in wanted {
+            let found = gst::Registry::get().find_plugin(plugin);
+            let Some(file) = found.and_then(|plugin| plugin.filename()) else {
+                println!("SKIPPED: no GStreamer plugin {plugin}");
+                return None;
+            };
+            link(&file);
+        }
+        Some(launch)
+    }
+
+    /// A file in the folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A program with these plugins.
+    pub(crate) fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("GST_PLUGIN_PATH", &self.0)
+            .env("GST_PLUGIN_SYSTEM_PATH", "")
+            .env("GST_REGISTRY", self.0.join("registry.bin"))
+            .env("G_DEBUG", "fatal-criticals")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("GST_DEBUG")
+            .env_remove("GST_TRACERS")
+            .env_remove("GST_PLUGIN_PATH_1_0")
+            .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0");
+        command
+    }
+
+    /// `gst-launch-1.0` with a line, under these tracers.
+    pub(crate) fn line(&self, line: &str, tracers: &str) -> Command {
+        let mut command = self.program("gst-launch-1.0");
+        command.arg("-q").args(line.split_whitespace());
+        if !tracers.is_empty() {
+            command.env("GST_TRACERS", tracers);
+        }
+        command
+    }
+
+    /// Runs a line under the tracer, with parameters; its report in JSON.
+    pub(crate) fn report(&self, line: &str, params: &str) -> serde_json::Value {
+        let file = self.file("report.json");
+        let _ = std::fs::remove_file(&file);
+        let tracer = format!("zerocopy(file={},format=json{params})", file.display());
+        let output = self.line(line, &tracer).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{line}");
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{line}: no report: {error}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The shared library that was built with this test.
+fn library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folders = test.ancestors().skip(1).take(2);
+    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
+    files.find(|file| file.exists()).unwrap_or_else(|| {
+        panic!(
+            "no libgstdmabufcpu.so beside {}: cargo build",
+            test.display()
+        )
+    })
+}

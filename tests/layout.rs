@@ -34,6 +34,7 @@ const UNSAFE: &[&str] = &[
     "dmabuf/mapping.rs",
     "dmabuf/sys.rs",
     "dmabuf/window.rs",
+    "filter/foreign.rs",
     "memory/allocator/imp.rs",
     "memory/allocator/raw.rs",
     "memory/ffi.rs",

@@ -2,7 +2,7 @@
 //! Users' functions, called with the windows of a frame: in order or by threads, their panics
 //! caught, their time watched.
 
-use super::apply::Error;
+use super::error::Error;
 use super::function::{AnyFunction, ByAccess, FunctionError, FunctionFailure, Lending, Where};
 use super::pages::Pages;
 use super::threads::{Part, Threads};

@@ -69,7 +69,7 @@ fn pipeline_in_system_memory_copies_nothing() {
     // It maps each frame once, to draw it.
     let maps = &element(&report, "videotestsrc0")["maps"];
     assert_eq!(maps["writes"], 20, "{maps}");
-    assert_eq!(maps["bytes-written"], 20 * NV12_BYTES, "{maps}");
+    assert_eq!(maps["bytes-to-write"], 20 * NV12_BYTES, "{maps}");
     assert_eq!(maps["brackets"], 0, "{maps}");
 }
 
@@ -91,8 +91,10 @@ fn converter_is_the_culprit_with_every_byte() {
     let convert = element(&report, "videoconvert0");
     assert_eq!(convert["frames-copied"], 20);
     assert_eq!(convert["bytes-copied"], 20 * BGRX_BYTES);
-    assert_eq!(convert["maps"]["bytes-read"], 20 * NV12_BYTES);
-    assert_eq!(convert["maps"]["bytes-written"], 20 * BGRX_BYTES);
+    // It maps each plane, and with it the whole memory.
+    assert_eq!(convert["maps"]["reads"], 20 * 2);
+    assert_eq!(convert["maps"]["bytes-to-read"], 20 * 2 * NV12_BYTES);
+    assert_eq!(convert["maps"]["bytes-to-write"], 20 * BGRX_BYTES);
     for other in ["videotestsrc0", "capsfilter0", "capsfilter1", "fakesink0"] {
         assert_eq!(element(&report, other)["bytes-copied"], 0, "{other}");
     }
@@ -426,7 +428,9 @@ fn streams_and_errors_are_the_same_with_and_without() {
         let tracers = format!("zerocopy(file={},format=all)", file.display());
         let (without, with) = (run(""), run(&tracers));
         assert_eq!(with.0, without.0, "{line}");
-        assert_eq!(with.1, without.1, "{line}");
+        // What comes after the first error depends on whose thread is faster.
+        let first = |text: &str| text.lines().next().map(str::to_owned);
+        assert_eq!(first(&with.1), first(&without.1), "{line}");
         assert!(with.2 == without.2, "{line}: the pictures differ");
     }
 }

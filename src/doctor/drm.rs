@@ -8,6 +8,7 @@ use super::machine::{Card, Connector, Failure, Fourcc, Import, Outcome, Plane};
 use super::sys::{self, drm as calls};
 use super::uapi::drm as uapi;
 use super::{bounded, node};
+use crate::dmabuf::exporters::{DrmDumb, Kind, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,12 @@ use std::time::Duration;
 
 /// How long a card may take; to ask a monitor for its modes takes some tenths of a second.
 const LIMIT: Duration = Duration::from_secs(20);
+/// The smallest dumb buffer.
+const ONE_PAGE: Request<'static> = Request {
+    size: 4096,
+    rows: None,
+    name: "dmabufcpu-doctor",
+};
 /// Entries of the blob `IN_FORMATS`: `struct drm_format_modifier_blob` and
 /// `struct drm_format_modifier`.
 const MODIFIER_BYTES: usize = 24;
@@ -24,13 +31,13 @@ const MODIFIER_BYTES: usize = 24;
 pub(super) struct Handle {
     pub(super) path: String,
     fd: Arc<OwnedFd>,
-    /// Whether it shows pictures: only then does it have framebuffers.
-    shows: bool,
+    /// What its planes show, in DRM's codes: framebuffers are of these.
+    formats: Vec<u32>,
 }
 
 /// The nodes of the cards that there are.
 pub(super) fn list() -> Vec<String> {
-    crate::dmabuf::exporters::DrmDumb::list()
+    DrmDumb::list()
         .into_iter()
         .map(|card| format!("/dev/dri/{card}"))
         .collect()
@@ -93,7 +100,14 @@ fn look(mut card: Card, path: &str) -> (Card, Option<Handle>) {
     if let Ok(driver) = calls::driver(device) {
         card.driver = driver;
     }
-    card.dumb = calls::cap(device, uapi::CAP_DUMB_BUFFER).is_ok_and(|value| value != 0);
+    card.dumb = match calls::cap(device, uapi::CAP_DUMB_BUFFER) {
+        Ok(value) => value != 0,
+        // Cards without outputs are not asked (drm_getcap), though some make them, as vgem does.
+        Err(_) => {
+            let exporter = Kind::DrmDumb.exporter(Some(path));
+            exporter.allocate(&ONE_PAGE).is_ok()
+        }
+    };
     let prime = calls::cap(device, uapi::CAP_PRIME).unwrap_or(0);
     card.prime_import = prime & uapi::PRIME_IMPORT != 0;
     card.prime_export = prime & uapi::PRIME_EXPORT != 0;
@@ -101,7 +115,11 @@ fn look(mut card: Card, path: &str) -> (Card, Option<Handle>) {
     calls::drop_master(device);
     let handle = Handle {
         path: path.to_owned(),
-        shows: card.no_outputs.is_none(),
+        formats: card
+            .planes
+            .iter()
+            .flat_map(|plane| plane.formats.iter().copied())
+            .collect(),
         fd: Arc::new(fd),
     };
     (card, Some(handle))
@@ -243,8 +261,9 @@ impl Handle {
                 return (Err(failure), "import".to_owned());
             }
         };
-        let picture = picture.filter(|_| self.shows);
-        let shown = picture.and_then(|picture| Some((picture, picture.format.drm_fourcc()?)));
+        let shown = picture
+            .and_then(|picture| Some((picture, picture.format.drm_fourcc()?)))
+            .filter(|(_, fourcc)| self.formats.contains(fourcc));
         let answer = match shown {
             None => (Ok(()), "import".to_owned()),
             Some((picture, fourcc)) => {

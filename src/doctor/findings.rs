@@ -4,7 +4,7 @@
 use super::advice::{self, Advice};
 use super::formats::Format;
 use super::gstreamer::package;
-use super::judge::State;
+use super::judge::{State, linear_formats, sizes_in_words};
 use super::machine::{Camera, Card, Exporter, Fourcc, Import, Machine, Outcome, Sizes, System};
 use super::report::{Entry, Section};
 use crate::dmabuf::exporters::Kind;
@@ -48,7 +48,7 @@ fn system(system: &System) -> Vec<Entry> {
     let mut kernel = entry(State::Info, "kernel", system.kernel.clone());
     let options = system.config.iter();
     let options = options.map(|(option, value)| format!("{option}={value}"));
-    kernel.details.push(("configuration", options.collect()));
+    kernel.detail("configuration", options);
     entries.push(kernel);
 
     let user = &system.user;
@@ -247,7 +247,7 @@ fn exporter(exporter: &Exporter, machine: &Machine) -> Entry {
                 .udmabuf_list_limit
                 .map(|it| format!("list_limit {it}")),
         );
-        found.details.push(("module limits", limits));
+        found.detail("module limits", limits);
         if found.state != State::Ok && (limit << 20) < wanted as u64 {
             let least = (wanted as u64).div_ceil(1 << 20).max(64);
             found.advice = Some(Advice::with(
@@ -261,13 +261,9 @@ fn exporter(exporter: &Exporter, machine: &Machine) -> Entry {
         }
     }
     let node = &exporter.node;
-    found.details.push(("node", vec![node.access()]));
-    found
-        .details
-        .push(("exporter", exporter.exporter_name.iter().cloned().collect()));
-    found
-        .details
-        .push(("reading", slowdown(exporter.read_slowdown)));
+    found.detail("node", vec![node.access()]);
+    found.detail("exporter", exporter.exporter_name.clone());
+    found.detail("reading", slowdown(exporter.read_slowdown));
     found
 }
 
@@ -294,19 +290,14 @@ fn displays(machine: &Machine) -> Vec<Entry> {
                 failure.text.clone(),
             ),
             Ok(formats) => {
-                let mut linear: Vec<String> = formats
-                    .iter()
-                    .filter(|(_, modifier)| *modifier == 0)
-                    .map(|(fourcc, _)| Fourcc(*fourcc).to_string())
-                    .collect();
-                linear.dedup();
+                let linear = linear_formats(wayland);
                 let (state, text) = if formats.is_empty() {
                     (State::No, "takes no dma-bufs")
                 } else {
                     (State::Ok, "takes dma-bufs")
                 };
                 let mut found = entry(state, format!("Wayland desktop {}", wayland.socket), text);
-                found.details.push(("linear formats", linear));
+                found.detail("linear formats", linear);
                 found
             }
         },
@@ -341,11 +332,9 @@ fn card(card: &Card, machine: &Machine) -> Entry {
         subject,
         format!("{shows}; {}", abilities.join(", ")),
     );
-    found.details.push(("node", vec![card.node.access()]));
-    found
-        .details
-        .push(("render node", card.render_node.iter().cloned().collect()));
-    found.details.push(("open in", card.users.clone()));
+    found.detail("node", vec![card.node.access()]);
+    found.detail("render node", card.render_node.clone());
+    found.detail("open in", card.users.clone());
     for connector in &card.connectors {
         let state = match connector.connected {
             Some(true) => "connected",
@@ -363,7 +352,7 @@ fn card(card: &Card, machine: &Machine) -> Entry {
             let modes: Vec<String> = modes.map(|(w, h)| format!("{w}x{h}")).collect();
             told.push(format!("modes {}", modes.join(" ")));
         }
-        found.details.push(("connector", told));
+        found.detail("connector", told);
     }
     for plane in &card.planes {
         let formats = plane.formats.iter();
@@ -387,7 +376,7 @@ fn card(card: &Card, machine: &Machine) -> Entry {
             formats.join(" "),
             modifiers,
         ];
-        found.details.push(("plane", told));
+        found.detail("plane", told);
     }
     found.details.extend(imports(&card.imports));
     found
@@ -450,45 +439,20 @@ fn camera(camera: &Camera, machine: &Machine) -> Entry {
         subject,
         format!("{export}; {frame}"),
     );
-    found.details.push(("node", vec![camera.node.access()]));
-    found.details.push(("open in", camera.users.clone()));
+    found.detail("node", vec![camera.node.access()]);
+    found.detail("open in", camera.users.clone());
     if let Some(current) = &camera.current {
         let strides = current.planes.iter().map(|(_, row)| row.to_string());
         let told = vec![
             super::v4l2::describe(current),
             format!("bytes in a row: {}", strides.collect::<Vec<_>>().join(" ")),
         ];
-        found.details.push(("is in", told));
+        found.detail("is in", told);
     }
-    found
-        .details
-        .push(("input", camera.input_trouble.iter().cloned().collect()));
-    // Those of the same sizes in one line: some have sixty formats.
-    let mut by_sizes: Vec<(String, Vec<String>)> = Vec::new();
-    for format in &camera.formats {
-        let sizes = match &format.sizes {
-            Sizes::Listed(listed) => super::judge::camera::sizes_in_words(listed),
-            Sizes::Range { least, most, .. } => {
-                format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1)
-            }
-        };
-        let code = Fourcc(format.fourcc).to_string();
-        match by_sizes.iter_mut().find(|(known, _)| *known == sizes) {
-            Some((_, codes)) => codes.push(code),
-            None => by_sizes.push((sizes, vec![code])),
-        }
-    }
-    for (sizes, codes) in by_sizes {
-        found
-            .details
-            .push(("formats", vec![codes.join(" "), sizes]));
-    }
-    found
-        .details
-        .push(("exporter", camera.exporter_name.iter().cloned().collect()));
-    found
-        .details
-        .push(("reading", slowdown(camera.read_slowdown)));
+    found.detail("input", camera.input_trouble.clone());
+    found.details.extend(formats(camera));
+    found.detail("exporter", camera.exporter_name.clone());
+    found.detail("reading", slowdown(camera.read_slowdown));
     let fills = imports(&camera.imports)
         .into_iter()
         .map(|(name, told)| match name {
@@ -497,4 +461,35 @@ fn camera(camera: &Camera, machine: &Machine) -> Entry {
         });
     found.details.extend(fills);
     found
+}
+
+/// A camera's formats, first those that the filter knows; those of the same sizes in one line, as
+/// some cameras have sixty.
+fn formats(camera: &Camera) -> Vec<(&'static str, Vec<String>)> {
+    let mut lines: Vec<(&'static str, String, Vec<String>)> = Vec::new();
+    for format in &camera.formats {
+        let kind = match Format::of_v4l2(format.fourcc) {
+            Some(_) if !format.compressed => "formats",
+            _ => "formats not for the filter",
+        };
+        let sizes = match &format.sizes {
+            Sizes::Listed(listed) => sizes_in_words(listed),
+            Sizes::Range { least, most, .. } => {
+                format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1)
+            }
+        };
+        let code = Fourcc(format.fourcc).to_string();
+        match lines
+            .iter_mut()
+            .find(|line| line.0 == kind && line.1 == sizes)
+        {
+            Some((_, _, codes)) => codes.push(code),
+            None => lines.push((kind, sizes, vec![code])),
+        }
+    }
+    lines.sort_by_key(|(kind, _, _)| kind.len());
+    lines
+        .into_iter()
+        .map(|(kind, sizes, codes)| (kind, vec![codes.join(" "), sizes]))
+        .collect()
 }

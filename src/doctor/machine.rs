@@ -253,10 +253,18 @@ pub struct Fourcc(pub u32);
 impl fmt::Display for Fourcc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The highest bit of a V4L2 code says big-endian (v4l2_fourcc_be).
-        for byte in (self.0 & 0x7fff_ffff).to_le_bytes() {
-            let shown = if byte.is_ascii_graphic() { byte } else { b' ' };
-            write!(f, "{}", char::from(shown))?;
-        }
+        let bytes = (self.0 & 0x7fff_ffff).to_le_bytes();
+        let code: String = bytes
+            .iter()
+            .map(|byte| {
+                if byte.is_ascii_graphic() {
+                    char::from(*byte)
+                } else {
+                    ' '
+                }
+            })
+            .collect();
+        f.write_str(code.trim_end())?;
         if self.0 >> 31 == 1 {
             f.write_str("-BE")?;
         }

@@ -3,7 +3,7 @@
 
 use super::advice::Advice;
 use super::json::Value;
-use super::judge::{CAMERA_TO_SCREEN, State, Verdict};
+use super::judge::{CAMERA_TO_SCREEN, Problem, State, Verdict};
 use std::fmt::Write as _;
 
 /// Columns of text; lines to type are never broken.
@@ -40,10 +40,20 @@ pub struct Entry {
     pub subject: String,
     /// What was found, in a sentence.
     pub text: String,
-    /// More of it, by name.
+    /// More of it, by name; a name may come several times, as there are several planes.
     pub details: Vec<(&'static str, Vec<String>)>,
     /// What the user can do.
     pub advice: Option<Advice>,
+}
+
+impl Entry {
+    /// Adds to the details, unless there is nothing to add.
+    pub(super) fn detail(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+        let values: Vec<String> = values.into_iter().collect();
+        if !values.is_empty() {
+            self.details.push((name, values));
+        }
+    }
 }
 
 impl Report {
@@ -87,6 +97,7 @@ impl Report {
         let mut text = Text {
             out: format!("{}\n", self.headline),
             colours,
+            told: Vec::new(),
         };
         for section in &self.sections {
             text.heading(section.title);
@@ -110,13 +121,18 @@ impl Report {
     /// For programs.
     pub fn to_json(&self) -> Value {
         let entry = |entry: &Entry| {
-            let details = entry.details.iter();
-            let details = details.map(|(name, values)| (*name, Value::strings(values)));
+            let detail = |(name, values): &(&str, Vec<String>)| {
+                Value::object([
+                    ("name", Value::from(*name)),
+                    ("values", Value::strings(values)),
+                ])
+            };
+            let details = entry.details.iter().map(detail).collect();
             Value::object([
                 ("state", Value::from(entry.state.word())),
                 ("subject", Value::from(entry.subject.as_str())),
                 ("text", Value::from(entry.text.as_str())),
-                ("details", Value::object(details)),
+                ("details", Value::List(details)),
                 ("advice", entry.advice.as_ref().map_or(Value::Null, advice)),
             ])
         };
@@ -156,7 +172,7 @@ fn advice(advice: &Advice) -> Value {
 }
 
 fn pipeline(verdict: &Verdict) -> Value {
-    let problem = |problem: &super::judge::Problem| {
+    let problem = |problem: &Problem| {
         Value::object([
             ("why", Value::from(problem.why.as_str())),
             ("advice", advice(&problem.advice)),
@@ -178,12 +194,14 @@ fn pipeline(verdict: &Verdict) -> Value {
     ])
 }
 
-struct Text {
+struct Text<'r> {
     out: String,
     colours: bool,
+    /// Told already, with what to do: several pipelines fail for one reason.
+    told: Vec<&'r Problem>,
 }
 
-impl Text {
+impl<'r> Text<'r> {
     fn heading(&mut self, title: &str) {
         let title = self.painted("1", title);
         let _ = writeln!(self.out, "\n{title}");
@@ -210,16 +228,14 @@ impl Text {
     fn entry(&mut self, entry: &Entry) {
         self.first_line(entry.state, &format!("{}: {}", entry.subject, entry.text));
         for (name, values) in &entry.details {
-            if !values.is_empty() {
-                self.wrapped("          ", &format!("{name}: {}", values.join(", ")));
-            }
+            self.wrapped(&format!("          {name}: "), &values.join(", "));
         }
         if let Some(advice) = &entry.advice {
             self.advice(advice);
         }
     }
 
-    fn verdict(&mut self, verdict: &Verdict) {
+    fn verdict(&mut self, verdict: &'r Verdict) {
         self.first_line(
             verdict.state,
             &format!("{}: {}", verdict.name, verdict.title),
@@ -228,8 +244,13 @@ impl Text {
             let _ = writeln!(self.out, "          {line}");
         }
         for problem in &verdict.problems {
-            self.wrapped("          ", &format!("why: {}", problem.why));
+            if self.told.contains(&problem) {
+                self.wrapped("          why: ", &format!("{} (see above)", problem.why));
+                continue;
+            }
+            self.wrapped("          why: ", &problem.why);
             self.advice(&problem.advice);
+            self.told.push(problem);
         }
         for note in &verdict.notes {
             self.wrapped("          ", note);
@@ -237,7 +258,7 @@ impl Text {
     }
 
     fn advice(&mut self, advice: &Advice) {
-        self.wrapped("          ", &format!("do:  {}", advice.text));
+        self.wrapped("          do:  ", &advice.text);
         for command in &advice.commands {
             let _ = writeln!(self.out, "               {command}");
         }
@@ -252,18 +273,17 @@ impl Text {
         self.out.replace_range(start..start + 8, &word);
     }
 
-    fn wrapped(&mut self, indent: &str, text: &str) {
-        let mut column = 0;
-        for word in text.split_whitespace() {
+    /// `start`, and text behind it; later lines stand below the text.
+    fn wrapped(&mut self, start: &str, text: &str) {
+        let indent = start.chars().count();
+        let mut column = indent;
+        self.out += start;
+        for (at, word) in text.split_whitespace().enumerate() {
             let length = word.chars().count();
-            if column > 0 && column + 1 + length > WIDTH {
-                self.out.push('\n');
-                column = 0;
-            }
-            if column == 0 {
-                self.out += indent;
-                column = indent.len();
-            } else {
+            if at > 0 && column + 1 + length > WIDTH {
+                let _ = write!(self.out, "\n{:indent$}", "");
+                column = indent;
+            } else if at > 0 {
                 self.out.push(' ');
                 column += 1;
             }

@@ -39,6 +39,8 @@ pub struct ZeroCopy {
     /// The last report on each pipeline.
     reports: Mutex<BTreeMap<String, Report>>,
     now: AtomicU64,
+    /// Allocators that were made since the last event of a kind that comes before their maps.
+    fresh: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
     frames_file: Mutex<Option<std::fs::File>>,
     listener: Mutex<Option<Listener>>,
 }
@@ -232,6 +234,7 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn pad_query_post(&self, _: u64, pad: &gst::Pad, query: &gst::QueryRef, success: bool) {
+        self.watch_fresh();
         if let gst::QueryView::Allocation(query) = query.view()
             && let Some(pad) = frames::pad(pad, &self.book)
         {
@@ -259,6 +262,7 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn element_change_state_pre(&self, _: u64, element: &gst::Element, change: gst::StateChange) {
+        self.watch_fresh();
         let listens = self.params.get().is_some_and(|params| params.log);
         if change == gst::StateChange::ReadyToPaused && listens && is_top(element) {
             performance::again();
@@ -287,10 +291,13 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn object_created(&self, _: u64, object: &gst::Object) {
-        // Those of files; others are met with their first frame.
+        // Those of files; others are met with their first frame. A class below GstFdAllocator may
+        // be at work on them still, so they are looked at once more with the next event.
         let object = object.upcast_ref::<glib::Object>();
         if let Some(allocator) = object.downcast_ref::<gst_allocators::FdAllocator>() {
-            mapping::watch(allocator.upcast_ref());
+            let allocator: &gst::Allocator = allocator.upcast_ref();
+            mapping::watch(allocator);
+            lock(&self.fresh).push(allocator.downgrade());
         }
     }
 }
@@ -305,6 +312,7 @@ impl ZeroCopy {
         let format = frames::format(pad, &kept);
         let mut frames = Frames::new();
         if format.is_some() {
+            self.watch_fresh();
             fill(&mut frames);
             self.remember(pad, kept.element);
         }
@@ -411,6 +419,13 @@ impl ZeroCopy {
             }
             thread.end(kept.id, is);
         });
+    }
+
+    fn watch_fresh(&self) {
+        let fresh = std::mem::take(&mut *lock(&self.fresh));
+        for allocator in fresh.iter().filter_map(glib::WeakRef::upgrade) {
+            mapping::watch(&allocator);
+        }
     }
 
     /// Remembers an element that counts by itself.

@@ -135,9 +135,9 @@ fn element(row: &ElementRow) -> String {
 fn maps(maps: &Maps) -> String {
     object(|o| {
         o.number("reads", maps.reads);
-        o.number("bytes-read", maps.read_bytes);
+        o.number("bytes-to-read", maps.read_bytes);
         o.number("writes", maps.writes);
-        o.number("bytes-written", maps.written_bytes);
+        o.number("bytes-to-write", maps.written_bytes);
         o.number("brackets", maps.brackets);
     })
 }
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"tracer\":\"zerocopy\",\"version\":1,\"pipelines\":[],\"application\":{\"reads\":0,\
-             \"bytes-read\":0,\"writes\":0,\"bytes-written\":0,\"brackets\":0}}\n"
+             \"bytes-to-read\":0,\"writes\":0,\"bytes-to-write\":0,\"brackets\":0}}\n"
         );
     }
 }

@@ -26,10 +26,17 @@ type Map = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo, usize
 type Unmap = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo);
 
 /// What an allocator had before.
-#[derive(Clone, Copy, Debug)]
-struct Before {
+#[derive(Clone, Copy, Debug, Default)]
+struct Functions {
     map: Option<Map>,
     unmap: Option<Unmap>,
+}
+
+/// What is kept on an allocator until it is freed.
+struct Before {
+    functions: Functions,
+    /// What was kept there earlier, for a thread that reads it now.
+    _earlier: Option<Box<Before>>,
 }
 
 static BEFORE: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("zerocopy-before"));
@@ -51,25 +58,19 @@ pub(super) fn watch(allocator: &gst::Allocator) {
     }
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
     let _watching = WATCHING.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the caller has the allocator.
-    let before = Before {
+    let functions = Functions {
+        // SAFETY: the caller has the allocator.
         map: unsafe { (*pointer).mem_map_full },
         // SAFETY: as above.
         unmap: unsafe { (*pointer).mem_unmap_full },
     };
-    if before
+    if functions
         .map
         .is_some_and(|there| there as usize == map as Map as usize)
     {
         return;
     }
-    // An allocator that set its functions after it was seen first (in `constructed`, below its
-    // parent's) is seen again: what it has now counts. The old value is left, a few bytes, for a
-    // thread that reads it now.
-    let kept: *mut Before = Box::into_raw(Box::new(before));
-    let object: *mut glib::gobject_ffi::GObject = pointer.cast();
-    // SAFETY: the quark is ours, and holds nothing but what this line puts there.
-    unsafe { glib::gobject_ffi::g_object_set_qdata(object, BEFORE.into_glib(), kept.cast()) };
+    keep(pointer, functions);
     // SAFETY: an aligned pointer in a live object; other threads read it at any time, and find
     // either function.
     let slot = unsafe { AtomicPtr::from_ptr((&raw mut (*pointer).mem_unmap_full).cast()) };
@@ -79,17 +80,51 @@ pub(super) fn watch(allocator: &gst::Allocator) {
     slot.store(map as Map as *mut (), SeqCst);
 }
 
+/// Keeps functions on their allocator. An allocator that set its own after it was seen first
+/// (in `constructed`, below its parent's) is seen again: what it has then counts.
+fn keep(allocator: *mut ffi::GstAllocator, functions: Functions) {
+    let object: *mut glib::gobject_ffi::GObject = allocator.cast();
+    let quark = BEFORE.into_glib();
+    // SAFETY: the caller has the allocator.
+    let earlier = unsafe { glib::gobject_ffi::g_object_get_qdata(object, quark) };
+    let kept = Box::into_raw(Box::new(Before {
+        functions,
+        _earlier: if earlier.is_null() {
+            None
+        } else {
+            // SAFETY: the quark is ours: it is a box of the same type from an earlier call, which
+            // the object gives up below, as the caller holds a lock that all calls take.
+            Some(unsafe { Box::from_raw(earlier.cast::<Before>()) })
+        },
+    }));
+    let mut old_destroy = None;
+    // SAFETY: the object owns the new box from now on, and has not dropped the old one.
+    unsafe {
+        glib::gobject_ffi::g_object_replace_qdata(
+            object,
+            quark,
+            earlier,
+            kept.cast(),
+            Some(drop_before),
+            &mut old_destroy,
+        );
+    }
+}
+
+unsafe extern "C" fn drop_before(data: gpointer) {
+    // SAFETY: it is the box that `keep` gave away.
+    drop(unsafe { Box::from_raw(data.cast::<Before>()) });
+}
+
 /// What `watch` put aside.
-fn before(allocator: *mut ffi::GstAllocator) -> Before {
+fn before(allocator: *mut ffi::GstAllocator) -> Functions {
     let object: *mut glib::gobject_ffi::GObject = allocator.cast();
     // SAFETY: the allocator outlives its memory, which is being mapped.
     let kept = unsafe { glib::gobject_ffi::g_object_get_qdata(object, BEFORE.into_glib()) };
-    // SAFETY: `watch` put it there before it put these functions in place, and never frees it.
+    // SAFETY: `watch` put it there before it put these functions in place; it goes with the
+    // allocator.
     let kept = unsafe { kept.cast::<Before>().as_ref() };
-    kept.copied().unwrap_or(Before {
-        map: None,
-        unmap: None,
-    })
+    kept.map(|before| before.functions).unwrap_or_default()
 }
 
 thread_local! {

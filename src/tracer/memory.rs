@@ -28,6 +28,16 @@ impl Kind {
             Self::Other => "other",
         }
     }
+
+    /// In a word, for people.
+    pub(super) fn label(self, exporter: &str, allocator: &str) -> String {
+        match self {
+            Self::DmaBuf => format!("dma-buf ({exporter})"),
+            Self::File => exporter.to_owned(),
+            Self::System => Self::System.name().to_owned(),
+            Self::Other => allocator.to_owned(),
+        }
+    }
 }
 
 /// A piece of memory: one of these for each dma-buf, however many `GstMemory` refer to it.
@@ -85,12 +95,7 @@ impl Memory {
 
     /// In a word: `dma-buf (vivid)`, `memfd`, `system memory`, an allocator's name.
     pub(super) fn label(&self) -> String {
-        match self.kind {
-            Kind::DmaBuf => format!("dma-buf ({})", self.exporter),
-            Kind::File => self.exporter.clone(),
-            Kind::System => Kind::System.name().to_owned(),
-            Kind::Other => self.allocator.clone(),
-        }
+        self.kind.label(&self.exporter, &self.allocator)
     }
 
     /// Its content came to `element`.

@@ -182,10 +182,7 @@ fn lines(element: &ElementRow) -> Vec<String> {
 
 fn made(row: &MadeRow) -> String {
     let made = &row.what;
-    let sort = match made.exporter.as_str() {
-        "" => made.kind.name().to_owned(),
-        exporter => format!("{} ({exporter})", made.kind.name()),
-    };
+    let sort = made.kind.label(&made.exporter, &made.allocator);
     let pool = match (made.pool.as_str(), &row.pool_of) {
         ("", _) => "no pool".to_owned(),
         (pool, Some(owner)) => format!("pool {pool}, offered by {owner}"),

@@ -148,14 +148,21 @@ pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
     if message.starts_with("slow copy") {
         return Some((Reason::SlowCopy, 0));
     }
-    // "copy for merge": gst_memory_copy tells the bytes. "copy GstCaps miniobject" and the like:
-    // small things, and buffers, whose memory is shared.
-    if message.starts_with("copy for merge") || message.contains(" miniobject ") {
-        return None;
+    // gstadapter.c: "copy remaining 42 bytes from adapter".
+    if let Some(rest) = message.strip_prefix("copy remaining ") {
+        let bytes = rest.split(' ').next().and_then(|word| word.parse().ok());
+        return Some((Reason::Other, bytes?));
     }
-    let low = message.to_ascii_lowercase();
-    let is_copy = low.contains("copy") || low.contains("copied");
-    is_copy.then_some((Reason::Other, 0))
+    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Not "doing copy" and "copy … miniobject"
+    // (caps, structures; buffers, whose memory is shared) nor "copy for merge", after which
+    // gst_memory_copy tells the bytes, nor what decoders and encoders do to their input.
+    const OTHERS: [&str; 3] = [
+        "fill the provided buffer, copying",
+        "copying VA buffer",
+        "Copying input buffer",
+    ];
+    let is_other = OTHERS.iter().any(|other| message.starts_with(other));
+    is_other.then_some((Reason::Other, 0))
 }
 
 #[cfg(test)]
@@ -187,6 +194,10 @@ mod tests {
                 "copying VA buffer to system memory buffer",
                 Some((Reason::Other, 0)),
             ),
+            (
+                "copy remaining 42 bytes from adapter",
+                Some((Reason::Other, 42)),
+            ),
         ] {
             assert_eq!(read(line), expected, "{line}");
         }
@@ -202,6 +213,8 @@ mod tests {
             "doing video scaling",
             "temporary mapping for memory 0x1 in buffer 0x2",
             "copy plane of glass",
+            "doing copy 0x1 -> 0x2",
+            "Copy input to add padding",
             "",
         ] {
             assert_eq!(read(line), None, "{line}");

@@ -51,7 +51,8 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     }
     if CHAINS.load(SeqCst) {
         // Nobody else takes it while faults are made.
-        if let Some(before) = *BEFORE.lock().unwrap()
+        let before = *BEFORE.lock().unwrap();
+        if let Some(before) = before
             && before.sa_sigaction > 1
         {
             // SAFETY: installed with SA_SIGINFO, both Rust's handler and ours.

@@ -189,15 +189,19 @@ impl<'m> Source<'m> {
 
     /// A picture of its own choice: as it is now, if the filter knows that.
     pub(super) fn picture(&self) -> (&'static Format, (u32, u32)) {
-        let sized =
-            |(format, _): &(&'static Format, &Sizes)| Some((*format, self.size_in(format)?));
-        let found = self.formats.iter().find_map(sized);
+        let found = self.picture_that(|_| true);
         found.unwrap_or((self.formats[0].0, USUAL))
     }
 
-    /// A size in this format: as it is now, else the largest of the usual ones.
-    pub(super) fn size_in(&self, format: &Format) -> Option<(u32, u32)> {
-        self.size_that(format, |_| true, &[])
+    /// A picture of its own choice in a format that somebody else takes.
+    pub(super) fn picture_that(
+        &self,
+        takes: impl Fn(&Format) -> bool,
+    ) -> Option<(&'static Format, (u32, u32))> {
+        let formats = self.formats.iter().map(|(format, _)| *format);
+        formats
+            .filter(|format| takes(format))
+            .find_map(|format| Some((format, self.size_that(format, |_| true, &[])?)))
     }
 
     /// A size in this format that `fits`; `wanted` before the others.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which of our pipelines will work: data in, verdicts out. Nothing is asked of the machine here.
 
-pub(super) mod camera;
+mod camera;
 mod display;
 #[cfg(test)]
 mod tests;
@@ -12,11 +12,16 @@ use super::gstreamer::package;
 use super::machine::{Camera, Card, Exporter, Fourcc, Machine, Wayland, import_from};
 use crate::dmabuf::exporters::Kind;
 use camera::Source;
+pub(super) use camera::sizes_in_words;
 use display::Display;
 
 /// How many times slower than ordinary memory may be read before it is worth a word: well above
 /// what two runs on a busy machine differ by, well below uncached memory.
 const SLOW: f64 = 5.0;
+
+/// `DRM_FORMAT_MOD_LINEAR` and `DRM_FORMAT_MOD_INVALID`.
+const LINEAR: u64 = 0;
+const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -414,12 +419,17 @@ fn camera_import(machine: &Machine) -> Vec<Way> {
         exporters.iter().map(with).collect()
     };
     let sources = camera::all(machine);
+    let none = exporters.is_empty().then(|| no_exporter(machine));
     let mut found: Vec<Way> = sources.iter().flatten().flat_map(ways).collect();
-    if exporters.is_empty() {
-        found.push(Way::blocked(vec![no_exporter(machine)]));
+    for source in sources {
+        if let Err(problems) = source {
+            found.push(Way::blocked(
+                problems.into_iter().chain(none.clone()).collect(),
+            ));
+        } else if let Some(problem) = &none {
+            found.push(Way::blocked(vec![problem.clone()]));
+        }
     }
-    let blocked = sources.into_iter().filter_map(Result::err);
-    found.extend(blocked.map(Way::blocked));
     found
 }
 
@@ -568,8 +578,6 @@ fn no_wayland(machine: &Machine) -> Result<&Wayland, Problem> {
 /// Whether a desktop takes linear dma-bufs of a format; implicit modifiers are linear for what
 /// CPUs and cameras write.
 fn desktop_takes(wayland: &Wayland, format: &Format) -> bool {
-    const LINEAR: u64 = 0;
-    const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
     let formats = wayland.formats.as_deref().unwrap_or_default();
     let code = format.drm_fourcc();
     formats
@@ -578,42 +586,25 @@ fn desktop_takes(wayland: &Wayland, format: &Format) -> bool {
 }
 
 fn camera_wayland(machine: &Machine) -> Vec<Way> {
-    let wayland = no_wayland(machine);
+    let wayland = match no_wayland(machine) {
+        Ok(wayland) => wayland,
+        Err(problem) => {
+            let sources = camera::all(machine).into_iter();
+            let blocked = |source: Result<_, Vec<Problem>>| {
+                let of_source = source.err().unwrap_or_default();
+                Way::blocked(of_source.into_iter().chain([problem.clone()]).collect())
+            };
+            return sources.map(blocked).collect();
+        }
+    };
     camera::each(machine, |source| {
-        let wayland = match &wayland {
-            Ok(wayland) => *wayland,
-            Err(problem) => return Way::blocked(vec![problem.clone()]),
+        let takes = |format: &Format| desktop_takes(wayland, format);
+        let Some((format, size)) = source.picture_that(takes) else {
+            let theirs: Vec<String> = linear_formats(wayland);
+            let problem = source.nothing_in_common("the desktop", &theirs, "waylandsink");
+            return Way::blocked(vec![problem]);
         };
-        let formats = source.formats.iter().map(|(format, _)| *format);
-        let common: Vec<&Format> = formats.filter(|it| desktop_takes(wayland, it)).collect();
-        let preferred = source.picture();
-        let size_in = |format: &&&'static Format| Some((**format, source.size_in(format)?));
-        let picture = if desktop_takes(wayland, preferred.0) {
-            Some(preferred)
-        } else {
-            source
-                .formats
-                .iter()
-                .map(|(format, _)| format)
-                .filter(|format| common.iter().any(|it| it.gst == format.gst))
-                .find_map(|format| size_in(&format))
-        };
-        let Some((format, size)) = picture else {
-            return Way::blocked(vec![
-                source.nothing_in_common(
-                    "the desktop",
-                    &wayland
-                        .formats
-                        .as_deref()
-                        .unwrap_or_default()
-                        .iter()
-                        .filter(|(_, modifier)| *modifier == 0)
-                        .map(|(fourcc, _)| Fourcc(*fourcc).to_string())
-                        .collect::<Vec<_>>(),
-                    "waylandsink",
-                ),
-            ]);
-        };
+        let seen = "whether the GPU takes the camera's memory is seen when it runs";
         Way {
             line: Some(format!(
                 "v4l2src device={} io-mode=dmabuf ! {} ! dmabuffilter invert=true ! waylandsink",
@@ -625,12 +616,20 @@ fn camera_wayland(machine: &Machine) -> Vec<Way> {
             notes: source
                 .other_than_tried(format, size)
                 .into_iter()
-                .chain([
-                    "whether the GPU takes the camera's memory is seen when it runs".to_owned(),
-                ])
+                .chain([seen.to_owned()])
                 .collect(),
         }
     })
+}
+
+/// The linear formats that a desktop takes, as DRM calls them.
+pub(super) fn linear_formats(wayland: &Wayland) -> Vec<String> {
+    let formats = wayland.formats.as_deref().unwrap_or_default();
+    formats
+        .iter()
+        .filter(|(_, modifier)| *modifier == LINEAR)
+        .map(|(fourcc, _)| Fourcc(*fourcc).to_string())
+        .collect()
 }
 
 fn upload_wayland(machine: &Machine) -> Way {

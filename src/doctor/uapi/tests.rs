@@ -7,8 +7,9 @@ use std::mem::offset_of;
 use std::process::Command;
 
 /// Values of C expressions.
-fn in_c(expressions: &[String]) -> Vec<u64> {
-    let folder = std::env::temp_dir().join(format!("dmabufcpu-doctor-{}", std::process::id()));
+fn in_c(name: &str, expressions: &[String]) -> Vec<u64> {
+    let name = format!("dmabufcpu-doctor-{name}-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let (source, program) = (folder.join("numbers.c"), folder.join("numbers"));
     let prints: String = expressions
@@ -54,9 +55,10 @@ macro_rules! fields {
 }
 
 #[track_caller]
-fn compare(table: Vec<(String, u64)>) {
+fn compare(name: &str, table: Vec<(String, u64)>) {
     let (expressions, ours): (Vec<_>, Vec<_>) = table.into_iter().unzip();
-    for ((expression, kernel), ours) in expressions.iter().zip(in_c(&expressions)).zip(&ours) {
+    for ((expression, kernel), ours) in expressions.iter().zip(in_c(name, &expressions)).zip(&ours)
+    {
         assert_eq!(kernel, *ours, "{expression}: the headers, and ours");
     }
     assert!(!ours.is_empty());
@@ -125,7 +127,7 @@ fn drm_numbers_and_structures_are_those_of_the_headers() {
             "pixel_format" => pixel_format, "handles" => handles, "pitches" => pitches,
             "offsets" => offsets, "modifier" => modifier;
     }
-    compare(table);
+    compare("drm", table);
 }
 
 #[test]
@@ -188,5 +190,5 @@ fn v4l2_numbers_and_structures_are_those_of_the_headers() {
         "v4l2_plane", v4l2::Plane: "length" => length, "m" => m, "data_offset" => data_offset;
         "v4l2_exportbuffer", v4l2::ExportBuffer: "plane" => plane, "flags" => flags, "fd" => fd;
     }
-    compare(table);
+    compare("v4l2", table);
 }

@@ -5,7 +5,7 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::{matrix_x86, split_by_pairs, through};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs};
 use super::mix::{FloatTurn, Mix};
 use super::shared::{
     compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
@@ -47,6 +47,7 @@ primitives! { "avx2,fma";
     floats(v: f32) -> F = x86::_mm256_set1_ps(v);
     and(a: V, b: V) -> V = x86::_mm256_and_si256(a, b);
     or(a: V, b: V) -> V = x86::_mm256_or_si256(a, b);
+    and_not(not: V, v: V) -> V = x86::_mm256_andnot_si256(not, v);
     xor(a: V, b: V) -> V = x86::_mm256_xor_si256(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm256_blendv_epi8(no, yes, mask);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm256_adds_epu8(a, b);

@@ -5,7 +5,7 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::{matrix_x86, through};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86};
 use super::mix::{FloatTurn, Mix};
 use super::shared::{compiled_kernels, each_block, each_vector, kernels, primitives, tops};
 use super::words::{WordMix, Words};
@@ -45,6 +45,7 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma
     floats(v: f32) -> F = x86::_mm512_set1_ps(v);
     and(a: V, b: V) -> V = x86::_mm512_and_si512(a, b);
     or(a: V, b: V) -> V = x86::_mm512_or_si512(a, b);
+    and_not(not: V, v: V) -> V = x86::_mm512_andnot_si512(not, v);
     xor(a: V, b: V) -> V = x86::_mm512_xor_si512(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm512_ternarylogic_epi64::<0xca>(mask, yes, no);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm512_adds_epu8(a, b);
@@ -60,15 +61,12 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma
     shift_left_8(a: V) -> V = x86::_mm512_slli_epi16::<8>(a);
     shift_right_8(a: V) -> V = x86::_mm512_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm512_shuffle_epi8(a, by);
-    unpack_low_8(a: V, b: V) -> V = x86::_mm512_unpacklo_epi8(a, b);
-    unpack_high_8(a: V, b: V) -> V = x86::_mm512_unpackhi_epi8(a, b);
     unpack_low_16(a: V, b: V) -> V = x86::_mm512_unpacklo_epi16(a, b);
     unpack_high_16(a: V, b: V) -> V = x86::_mm512_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm512_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm512_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm512_packs_epi16(a, b);
     pack_signed_32(a: V, b: V) -> V = x86::_mm512_packs_epi32(a, b);
-    pack_unsigned_16(a: V, b: V) -> V = x86::_mm512_packus_epi16(a, b);
     to_floats(a: V) -> F = x86::_mm512_cvtepi32_ps(a);
     to_ints(a: F) -> V = x86::_mm512_cvtps_epi32(a);
     mul(a: F, b: F) -> F = x86::_mm512_mul_ps(a, b);
@@ -140,6 +138,8 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
 
 /// From pixels to luma and chroma, by dot products of four bytes.
 struct Split {
+    flip: V,
+    none: V,
     y: V,
     u: V,
     v: V,
@@ -149,7 +149,7 @@ impl Split {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn new(offsets: [usize; 3]) -> Self {
-        let by = |factors: [i16; 3]| {
+        let each = |factors: [i16; 3]| {
             let mut all = [0; 4];
             for (offset, factor) in offsets.into_iter().zip(factors) {
                 // With a sign or, for luma, without one.
@@ -158,9 +158,11 @@ impl Split {
             pattern(&std::array::from_fn(|i| all[i % 4]))
         };
         Self {
-            y: by([66, 129, 25]),
-            u: by([-38, -74, 112]),
-            v: by([112, -94, -18]),
+            flip: by(0x80, 0x80),
+            none: opaque(0),
+            y: each([66, 129, 25]),
+            u: each([-38, -74, 112]),
+            v: each([112, -94, -18]),
         }
     }
 
@@ -168,14 +170,12 @@ impl Split {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn yuv(&self, a: V, b: V) -> [V; 3] {
-        let around_0 = |v: V| xor(v, bytes_of(0x80));
+        let around_0 = |v: V| xor(v, self.flip);
+        let dot = |a: V, b: V| dot(self.none, a, b);
         [
-            pack_signed_32(
-                dot(zero(), self.y, around_0(a)),
-                dot(zero(), self.y, around_0(b)),
-            ),
-            pack_signed_32(dot(zero(), a, self.u), dot(zero(), b, self.u)),
-            pack_signed_32(dot(zero(), a, self.v), dot(zero(), b, self.v)),
+            pack_signed_32(dot(self.y, around_0(a)), dot(self.y, around_0(b))),
+            pack_signed_32(dot(a, self.u), dot(b, self.u)),
+            pack_signed_32(dot(a, self.v), dot(b, self.v)),
         ]
     }
 }

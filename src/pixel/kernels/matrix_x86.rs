@@ -7,146 +7,201 @@
 //!
 //! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
 //! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
-//! back), `Split` (from pixels to luma and chroma), and `turned`.
+//! back), and `Split` (from pixels to luma and chroma).
 
 /// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
 /// nothing is rounded in between.
 macro_rules! matrix_x86 {
     ($features:tt) => {
-        /// Luma (without its 126) and chroma of colours.
+        /// Constants that the compiler knows it takes to pieces: a shift and a selection become a
+        /// shuffle, which takes twice as long, and what finds no register is spread out anew for
+        /// each pixel, not read.
         #[inline]
         #[target_feature(enable = $features)]
-        fn to_yuv([r, g, b]: [V; 3]) -> [V; 3] {
-            let low = shift_right_8(g);
-            let (gb, gr) = (upper_of(b, low), upper_of(r, low));
-            let alone = |v: V, factor: u8| pairs_by(by(0, factor), v);
-            [
-                add_16(pairs_by(by(129, 25), gb), alone(r, 66)),
-                sub_16(alone(b, 112), pairs_by(by(74, 38), gr)),
-                sub_16(alone(r, 112), pairs_by(by(94, 18), gb)),
-            ]
+        fn opaque(word: i16) -> V {
+            words(std::hint::black_box(word))
         }
 
-        /// Colours from 149 times luma, and chroma: U in the lower byte, V in the upper one.
-        ///
-        /// Half of the sums that `to_rgb` has, less 2¹⁴: that fits into 16 bits with a sign, or is
-        /// cut off where the result is, too. Twice that, cut off again, has the result on top.
+        /// Factors for pairs of bytes.
         #[inline]
         #[target_feature(enable = $features)]
-        fn to_rgb(luma: V, uv: V) -> [V; 3] {
-            let from = |constant: i16| add_16(luma, words(constant));
-            // 409 V / 2, rounded down: rounded up where the factor is negative.
-            let v = mul_rounded_15(and(uv, words(-256)), words(-26176));
-            let r = sub_signed_16(from(330), v);
-            let g = sub_signed_16(from(329), pairs_by(by(50, 104), uv));
-            let u = pairs_by(by(129, 0), uv);
-            let b = add_signed_16(add_signed_16(from(277), u), u);
-            [
-                add_signed_16(r, r),
-                add_signed_16(g, g),
-                add_signed_16(b, b),
-            ]
+        fn by(low: i16, high: i16) -> V {
+            // With a sign or without one.
+            opaque(i16::from_le_bytes([low as u8, high as u8]))
         }
 
-        /// Factors for pairs of bytes that have a sign.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn by(low: u8, high: u8) -> V {
-            words(i16::from_le_bytes([low, high]))
+        /// The constants.
+        struct Factors {
+            upper: V,
+            rgb_to_y: [V; 2],
+            rgb_to_uv: [V; 3],
+            y_to_rgb: [V; 2],
+            y_offsets: [V; 3],
+            v_to_r: V,
+            uv_to_g: V,
+            u_to_b: V,
         }
 
-        /// The upper bytes of words; below them the lower bytes of others, whose upper ones are 0.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn upper_of(v: V, low: V) -> V {
-            or(and(v, words(-256)), low)
-        }
-
-        /// What a stage needs.
-        struct InStage {
-            luma: Lut,
-            chroma: InChroma,
-        }
-
-        enum InChroma {
-            Same,
-            Table(Lut),
-            Turn(Turning),
-        }
-
-        impl InStage {
-            /// Nothing where chroma is turned and no kernel of this set was proven for it.
+        impl Factors {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(stage: &Stage) -> Self {
+            fn new() -> Self {
                 Self {
-                    luma: Lut::new(&stage.luma_around_0),
-                    chroma: match &stage.chroma {
-                        StageChroma::Same => InChroma::Same,
-                        StageChroma::Table { around_0, .. } => InChroma::Table(Lut::new(around_0)),
-                        StageChroma::Mix(mix) => match &mix.turn {
-                            Some(turn) => InChroma::Turn(Turning::new(turn)),
-                            None => InChroma::Same,
-                        },
-                    },
+                    upper: opaque(-256),
+                    rgb_to_y: [by(129, 25), by(0, 66)],
+                    rgb_to_uv: [by(0, 112), by(74, 38), by(94, 18)],
+                    y_to_rgb: [by(0, 149), by(149, 0)],
+                    y_offsets: [opaque(330), opaque(329), opaque(277)],
+                    v_to_r: opaque(-26176),
+                    uv_to_g: by(50, 104),
+                    u_to_b: by(129, 0),
                 }
             }
 
-            /// Two vectors of each component.
+            /// The upper bytes of words; below them others, whose upper bytes are 0.
             #[inline]
             #[target_feature(enable = $features)]
-            fn work(&self, a: [V; 3], b: [V; 3]) -> [[V; 3]; 2] {
-                let luma = self.luma.get(upper_of(a[0], shift_right_8(b[0])));
-                let pair = |u: V, v: V| upper_of(v, shift_right_8(u));
-                let (uv_a, uv_b) = match &self.chroma {
-                    InChroma::Same => (pair(a[1], a[2]), pair(b[1], b[2])),
-                    InChroma::Table(lut) => (lut.get(pair(a[1], a[2])), lut.get(pair(b[1], b[2]))),
-                    InChroma::Turn(turn) => {
-                        let [[u, v], [s, t]] = turn.tops([a[1], a[2]], [b[1], b[2]]);
-                        (pair(u, v), pair(s, t))
-                    }
-                };
+            fn merge(&self, v: V, low: V) -> V {
+                or(and(v, self.upper), low)
+            }
+
+            /// The upper bytes of words, and below them those of others.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn pair(&self, low: V, high: V) -> V {
+                self.merge(high, shift_right_8(low))
+            }
+
+            /// Luma (without its 126) and chroma of colours.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn to_yuv(&self, [r, g, b]: [V; 3]) -> [V; 3] {
+                let low = shift_right_8(g);
+                let (gb, gr) = (self.merge(b, low), self.merge(r, low));
+                let [gb_to_y, r_to_y] = self.rgb_to_y;
+                let [alone, gr_to_u, gb_to_v] = self.rgb_to_uv;
                 [
-                    to_rgb(pairs_by(by(0, 149), luma), uv_a),
-                    to_rgb(pairs_by(by(149, 0), luma), uv_b),
+                    add_16(pairs_by(gb_to_y, gb), pairs_by(r_to_y, r)),
+                    sub_16(pairs_by(alone, b), pairs_by(gr_to_u, gr)),
+                    sub_16(pairs_by(alone, r), pairs_by(gb_to_v, gb)),
+                ]
+            }
+
+            /// Colours from 149 times luma, and chroma: U in the lower byte, V in the upper one.
+            ///
+            /// Half of the sums that `to_rgb` has, less 2¹⁴: that fits into 16 bits with a sign,
+            /// or is cut off where the result is, too. Twice that, cut off again, has the result
+            /// on top.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn to_rgb(&self, luma: V, uv: V) -> [V; 3] {
+                let [of_r, of_g, of_b] = self.y_offsets;
+                // 409 V / 2, rounded down: rounded up where the factor is negative.
+                let v = mul_rounded_15(and(uv, self.upper), self.v_to_r);
+                let r = sub_signed_16(add_16(luma, of_r), v);
+                let g = sub_signed_16(add_16(luma, of_g), pairs_by(self.uv_to_g, uv));
+                let u = pairs_by(self.u_to_b, uv);
+                let b = add_signed_16(add_signed_16(add_16(luma, of_b), u), u);
+                [
+                    add_signed_16(r, r),
+                    add_signed_16(g, g),
+                    add_signed_16(b, b),
                 ]
             }
         }
 
-        impl Turning {
-            /// Two vectors of words of each component.
+        /// Luma and chroma of a block. Luma: the upper bytes are the first half, the lower ones the
+        /// second. Chroma of each half: U in the lower bytes, V in the upper ones.
+        type Yuv = [V; 3];
+
+        impl Factors {
             #[inline]
             #[target_feature(enable = $features)]
-            fn tops(&self, a: [V; 2], b: [V; 2]) -> [[V; 2]; 2] {
-                let both = |i: usize| xor(upper_of(a[i], shift_right_8(b[i])), self.sign);
-                let (u, v) = self.planes(both(0), both(1));
+            fn block(&self, first: [V; 3], second: [V; 3]) -> Yuv {
+                [
+                    self.pair(second[0], first[0]),
+                    self.pair(first[1], first[2]),
+                    self.pair(second[1], second[2]),
+                ]
+            }
+
+            /// With new luma, two times three components.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn colours(&self, luma: &Lut, block: Yuv) -> [[V; 3]; 2] {
+                let luma = luma.get(block[0]);
+                let [upper, lower] = self.y_to_rgb;
+                [
+                    self.to_rgb(pairs_by(upper, luma), block[1]),
+                    self.to_rgb(pairs_by(lower, luma), block[2]),
+                ]
+            }
+        }
+
+        /// New chroma.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn change(chroma: &StageChroma, by: &Factors, blocks: &mut [Yuv]) {
+            match chroma {
+                StageChroma::Same => {}
+                StageChroma::Table { around_0, .. } => {
+                    let lut = Lut::new(around_0);
+                    for [_, a, b] in blocks {
+                        (*a, *b) = (lut.get(*a), lut.get(*b));
+                    }
+                }
+                StageChroma::Mix(mix) => {
+                    if let Some(turn) = &mix.turn {
+                        let turn = Turning::new(turn);
+                        for [_, a, b] in blocks {
+                            (*a, *b) = turn.words(by, *a, *b);
+                        }
+                    }
+                }
+            }
+        }
+
+        impl Turning {
+            /// Two vectors of words, U in the lower bytes and V in the upper ones, around 0.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn words(&self, by: &Factors, a: V, b: V) -> (V, V) {
+                let (u, v) = (
+                    by.merge(shift_left_8(a), and_not(by.upper, b)),
+                    by.pair(b, a),
+                );
+                let (u, v) = self.planes(xor(u, self.sign), xor(v, self.sign));
                 let (u, v) = (xor(u, self.sign), xor(v, self.sign));
-                [[u, v], [shift_left_8(u), shift_left_8(v)]]
+                (
+                    by.pair(u, v),
+                    by.merge(shift_left_8(v), and_not(by.upper, u)),
+                )
             }
         }
 
         /// From words of components to pixels.
-        struct Join {
-            /// Whether red comes before blue.
-            red_first: bool,
-            /// Whether the byte that is no component is the first one, not the last.
-            late: bool,
+        struct Join<'a> {
+            by: &'a Factors,
+            /// From blue, green, red and 0.
+            order: V,
             flip: V,
             rest: V,
         }
 
-        impl Join {
+        impl<'a> Join<'a> {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(op: &Matrix) -> Self {
+            fn new(op: &Matrix, by: &'a Factors) -> Self {
                 let [r, g, b] = op.offsets;
                 let rest = 6 - r - g - b;
+                let mut from = [3; 4];
+                (from[b], from[g], from[r]) = (0, 1, 2);
                 let each = |at_rest: u8, elsewhere: u8| -> [u8; 16] {
                     std::array::from_fn(|i| if i % 4 == rest { at_rest } else { elsewhere })
                 };
                 Self {
-                    red_first: r < b,
-                    late: rest == 0,
+                    by,
+                    order: pattern(&std::array::from_fn(|i| i as u8 / 4 * 4 + from[i % 4])),
                     flip: pattern(&each(0, if op.invert { 0x7f } else { 0x80 })),
                     rest: pattern(&each(0xff, 0)),
                 }
@@ -156,17 +211,19 @@ macro_rules! matrix_x86 {
             #[inline]
             #[target_feature(enable = $features)]
             fn pixels(&self, [r, g, b]: [V; 3]) -> [V; 2] {
-                let (first, last) = if self.red_first { (r, b) } else { (b, r) };
-                let (low, high) = if self.late {
-                    (and(first, words(-256)), upper_of(last, shift_right_8(g)))
-                } else {
-                    (upper_of(g, shift_right_8(first)), shift_right_8(last))
-                };
+                let (low, high) = (self.by.pair(b, g), shift_right_8(r));
                 [
-                    xor(unpack_low_16(low, high), self.flip),
-                    xor(unpack_high_16(low, high), self.flip),
+                    xor(shuffle(unpack_low_16(low, high), self.order), self.flip),
+                    xor(shuffle(unpack_high_16(low, high), self.order), self.flip),
                 ]
             }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_fours(block: &[u8; 4 * WIDTH]) -> [V; 4] {
+            let (v, _) = block.as_chunks::<WIDTH>();
+            [load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])]
         }
 
         #[target_feature(enable = $features)]
@@ -175,46 +232,78 @@ macro_rules! matrix_x86 {
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
-            let (split, join) = (Split::new(op.offsets), Join::new(op));
-            match &op.stages[..] {
-                [one] => {
-                    let one = InStage::new(one);
-                    through!(op, bytes, spans, split, join, |a, b| one.work(a, b));
+            let by = Factors::new();
+            let (split, join) = (Split::new(op.offsets), Join::new(op, &by));
+            let [before @ .., last] = &op.stages[..] else {
+                return;
+            };
+            let luma = Lut::new(&last.luma_around_0);
+            let between = |blocks: &mut [Yuv]| {
+                for stage in before {
+                    change(&stage.chroma, &by, blocks);
+                    let luma = Lut::new(&stage.luma_around_0);
+                    for block in &mut *blocks {
+                        let [a, b] = by.colours(&luma, *block);
+                        *block = by.block(by.to_yuv(a), by.to_yuv(b));
+                    }
                 }
-                [one, two] => {
-                    let (one, two) = (InStage::new(one), InStage::new(two));
-                    through!(op, bytes, spans, split, join, |a, b| {
-                        let [a, b] = one.work(a, b);
-                        two.work(to_yuv(a), to_yuv(b))
-                    });
-                }
-                _ => super::portable::matrix(op, bytes, spans),
+                change(&last.chroma, &by, blocks);
+            };
+            let from_pixels = |[a, b, c, d]: [V; 4]| by.block(split.yuv(a, b), split.yuv(c, d));
+            let to_pixels = |block: Yuv| {
+                let [a, b] = by.colours(&luma, block);
+                let ([a, b], [c, d]) = (join.pixels(a), join.pixels(b));
+                [a, b, c, d]
+            };
+            let mut some = [[zero(); 3]; BLOCKS];
+            if op.bytes == 3 {
+                each_group!(bytes, spans, 3 * WIDTH, |group| {
+                    for (block, yuv) in group.iter().zip(&mut some) {
+                        *yuv = from_pixels(load_threes(block));
+                    }
+                    between(&mut some[..group.len()]);
+                    for (block, yuv) in group.iter_mut().zip(&some) {
+                        store_threes(block, to_pixels(*yuv));
+                    }
+                });
+            } else {
+                each_group!(bytes, spans, 4 * WIDTH, |group| {
+                    for (block, yuv) in group.iter().zip(&mut some) {
+                        *yuv = from_pixels(load_fours(block));
+                    }
+                    between(&mut some[..group.len()]);
+                    for (block, yuv) in group.iter_mut().zip(&some) {
+                        let (new, old) = (to_pixels(*yuv), load_fours(block));
+                        let (v, _) = block.as_chunks_mut::<WIDTH>();
+                        for ((to, new), old) in v.iter_mut().zip(new).zip(old) {
+                            store(to, or(new, and(old, join.rest)));
+                        }
+                    }
+                });
             }
         }
     };
 }
 
-/// Pixels of three or four bytes through `work`, from luma and chroma to colours.
-macro_rules! through {
-    ($op:expr, $bytes:expr, $spans:expr, $split:expr, $join:expr, $work:expr) => {
-        if $op.bytes == 3 {
-            each_block!($bytes, $spans, 3 * WIDTH, |block| {
-                let [a, b, c, d] = load_threes(block);
-                let [left, right] = $work($split.yuv(a, b), $split.yuv(c, d));
-                let ([a, b], [c, d]) = ($join.pixels(left), $join.pixels(right));
-                store_threes(block, [a, b, c, d]);
-            });
-        } else {
-            each_block!($bytes, $spans, 4 * WIDTH, |block| {
-                let (v, _) = block.as_chunks_mut::<WIDTH>();
-                let [a, b, c, d] = [load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])];
-                let [left, right] = $work($split.yuv(a, b), $split.yuv(c, d));
-                let ([e, f], [g, h]) = ($join.pixels(left), $join.pixels(right));
-                store(&mut v[0], or(e, and(a, $join.rest)));
-                store(&mut v[1], or(f, and(b, $join.rest)));
-                store(&mut v[2], or(g, and(c, $join.rest)));
-                store(&mut v[3], or(h, and(d, $join.rest)));
-            });
+/// Blocks that go through one stage before they all go through the next. The steps of a block wait
+/// for each other; those of several do not, and a processor sees no further than some hundred.
+pub(super) const BLOCKS: usize = 8;
+
+/// The bytes of spans some blocks at a time, what is left over with zeros behind it.
+macro_rules! each_group {
+    ($bytes:expr, $spans:expr, $length:expr, |$group:ident| $work:block) => {
+        for span in $spans {
+            let (blocks, rest) = $bytes[span].as_chunks_mut::<{ $length }>();
+            for $group in blocks.chunks_mut(BLOCKS) {
+                $work
+            }
+            if !rest.is_empty() {
+                let mut last = [[0; $length]];
+                last[0][..rest.len()].copy_from_slice(rest);
+                let $group = &mut last;
+                $work
+                rest.copy_from_slice(&last[0][..rest.len()]);
+            }
         }
     };
 }
@@ -225,6 +314,11 @@ macro_rules! split_by_pairs {
         struct Split {
             /// Blue and green of four pixels, then red and what else there is.
             apart: V,
+            flip: V,
+            /// Factors, for luma without a sign, for chroma with one.
+            y: [V; 2],
+            u: [V; 2],
+            v: [V; 2],
         }
 
         impl Split {
@@ -233,9 +327,12 @@ macro_rules! split_by_pairs {
             fn new([r, g, b]: [usize; 3]) -> Self {
                 let order = [[b, g], [r, 6 - r - g - b]];
                 let from = |i: usize| (i / 2 % 4 * 4 + order[i / 8][i % 2]) as u8;
-                let apart: [u8; 16] = std::array::from_fn(from);
                 Self {
-                    apart: pattern(&apart),
+                    apart: pattern(&std::array::from_fn(from)),
+                    flip: by(0x80, 0x80),
+                    y: [by(25, 129), by(66, 0)],
+                    u: [by(112, -74), by(-38, 0)],
+                    v: [by(-18, -94), by(112, 0)],
                 }
             }
 
@@ -245,20 +342,16 @@ macro_rules! split_by_pairs {
             fn yuv(&self, a: V, b: V) -> [V; 3] {
                 let (a, b) = (shuffle(a, self.apart), shuffle(b, self.apart));
                 let (bg, rx) = (unpack_low_64(a, b), unpack_high_64(a, b));
-                let around_0 = |v: V| xor(v, words(i16::from_le_bytes([0x80, 0x80])));
-                let signed = |low: i8, high: i8| by(low.cast_unsigned(), high.cast_unsigned());
-                let sum = |bg: V, rx: V| add_16(bg, rx);
+                let around_0 = |v: V| xor(v, self.flip);
+                let ([a, b], [c, d], [e, f]) = (self.y, self.u, self.v);
                 [
-                    sum(
-                        pairs_by(by(25, 129), around_0(bg)),
-                        pairs_by(by(66, 0), around_0(rx)),
-                    ),
-                    sum(pairs_by(bg, signed(112, -74)), pairs_by(rx, signed(-38, 0))),
-                    sum(pairs_by(bg, signed(-18, -94)), pairs_by(rx, signed(112, 0))),
+                    add_16(pairs_by(a, around_0(bg)), pairs_by(b, around_0(rx))),
+                    add_16(pairs_by(bg, c), pairs_by(rx, d)),
+                    add_16(pairs_by(bg, e), pairs_by(rx, f)),
                 ]
             }
         }
     };
 }
 
-pub(super) use {matrix_x86, split_by_pairs, through};
+pub(super) use {each_group, matrix_x86, split_by_pairs};

@@ -16,7 +16,6 @@ use super::{Frames, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, How, OpenMemories};
 use crate::pixel::regions::Sprite;
-use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
 /// What was done on a frame.

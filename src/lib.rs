@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
 
+mod bus;
 pub mod dmabuf;
+pub mod doctor;
 pub mod filter;
 pub mod memory;
 pub mod pixel;

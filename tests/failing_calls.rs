@@ -126,7 +126,7 @@ fn copy_of_memory_that_cannot_be_accessed_is_none_and_leaves_nothing() {
         // Those of the memory, then those of its copy.
         (Call::SyncStart, 0),
         (Call::SyncStart, 1),
-        (Call::Allocate, 0),
+        (Call::MemfdCreate, 0),
     ] {
         let fault = inject(call, skip, 1, ENOMEM, true);
         assert!(raw::copy(&memory, 0, -1).is_none(), "{call:?} {skip}");

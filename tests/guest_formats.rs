@@ -157,12 +157,19 @@ fn padded_rows_are_filtered_in_place() {
     };
     // vivid offers v4l2src even sizes only; odd ones are in guest_exporters. GStreamer asks for
     // rows of a multiple of four bytes.
+    // v4l2src of 1.26 and 1.28 takes I420 frames with chroma rows of 166 bytes for larger than the
+    // camera's buffers are (gst_memory_resize refuses), and gives none, filter or not.
+    let width = if gst::version() >= (1, 26, 0, 0) {
+        326
+    } else {
+        330
+    };
     for case in [
         case("GREY", "GRAY8", (334, 242)),
         case("RGB3", "RGB", (334, 242)),
         case("BGR3", "BGR", (330, 250)),
         case("NV12", "NV12", (322, 242)),
-        case("YU12", "I420", (330, 242)),
+        case("YU12", "I420", (width, 242)),
     ] {
         let strides = check(&testbed, &case, 30);
         assert!(strides[0] > case.size.0 as usize, "no padding: {strides:?}");

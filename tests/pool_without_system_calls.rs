@@ -15,7 +15,7 @@ use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{How, Pool, Source};
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::{Frames, Order, Task, Worker};
+use gstdmabufcpu::video::{Frames, More, Order, Task, Worker};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
@@ -139,7 +139,7 @@ fn child(role: &str) {
     let mut worker = Worker::default();
     let mut filter = |buffer: &mut gst::Buffer| {
         let frame = buffer.get_mut().unwrap();
-        let done = worker.apply(frame, &frames, &mut task, &[], &how, 0);
+        let done = worker.apply(frame, &frames, &mut task, More::default(), &how, 0);
         done.unwrap();
     };
     let mut turn = |work: bool| {

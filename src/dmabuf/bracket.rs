@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The CPU-access bracket: START, access, END, as a guard.
 
+use super::access::Access;
 use super::counters::{Counters, add, add_time};
 use super::error::Error;
+use super::guard::Hold;
 use super::mapping::{Mapping, Protection};
 use super::window::Windows;
 use super::{DmaBuf, Result, fence, sys, uapi};
@@ -12,56 +14,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What the CPU does within a bracket: [`ReadOnly`], [`WriteOnly`] or [`ReadWrite`].
-pub trait Access: private::Sealed {
-    /// `DMA_BUF_SYNC_READ`, `DMA_BUF_SYNC_WRITE` or both.
-    const FLAGS: u64;
-    /// As in messages.
-    #[doc(hidden)]
-    const START: &'static str;
-    /// As in messages.
-    #[doc(hidden)]
-    const END: &'static str;
-}
-
-/// An [`Access`] whose windows can be written.
-pub trait Writable: Access {}
-
-/// The CPU reads.
-#[derive(Debug)]
-pub enum ReadOnly {}
-/// The CPU overwrites what it touches and relies on nothing that was there.
-#[derive(Debug)]
-pub enum WriteOnly {}
-/// The CPU reads and writes.
-#[derive(Debug)]
-pub enum ReadWrite {}
-
-impl Access for ReadOnly {
-    const FLAGS: u64 = uapi::SYNC_READ;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|READ)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|READ)";
-}
-impl Access for WriteOnly {
-    const FLAGS: u64 = uapi::SYNC_WRITE;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|WRITE)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|WRITE)";
-}
-impl Access for ReadWrite {
-    const FLAGS: u64 = uapi::SYNC_READ | uapi::SYNC_WRITE;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|READ|WRITE)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|READ|WRITE)";
-}
-impl Writable for WriteOnly {}
-impl Writable for ReadWrite {}
-
-mod private {
-    pub trait Sealed {}
-    impl Sealed for super::ReadOnly {}
-    impl Sealed for super::WriteOnly {}
-    impl Sealed for super::ReadWrite {}
-}
 
 /// How a bracket is opened.
 #[derive(Clone, Debug)]
@@ -99,6 +51,8 @@ pub struct Bracket<'b, A: Access> {
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
+    /// On the mapping whose windows were lent.
+    hold: Option<Hold>,
     access: PhantomData<A>,
 }
 
@@ -145,6 +99,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             counters,
             limit,
             open,
+            hold: None,
             access: PhantomData,
         })
     }
@@ -165,12 +120,32 @@ impl<'b, A: Access> Bracket<'b, A> {
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
             "it is for reading only"
         } else {
+            // Of the mapping before, if there was one, `check` was asked.
+            self.hold = mapping.hold();
             return Ok(mapping.windows());
         };
         Err(Error::WrongMapping {
             buffer: self.buffer.describe(),
             reason,
         })
+    }
+
+    /// Whether memory was taken away from under a mapping that will not live as long as the
+    /// bracket; for the one that is there at the end, [`end`](Self::end) tells.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn check(&self, mapping: &Mapping) -> Result<()> {
+        match mapping.has_lost_memory() {
+            true => Err(self.lost()),
+            false => Ok(()),
+        }
+    }
+
+    fn lost(&self) -> Error {
+        Error::Lost {
+            buffer: self.buffer.describe(),
+        }
     }
 
     /// The buffer, for mapping it within the bracket.
@@ -182,17 +157,23 @@ impl<'b, A: Access> Bracket<'b, A> {
     ///
     /// # Errors
     /// [`Error::Call`] with what the exporter returned: what the CPU wrote may not have reached
-    /// the memory.
+    /// the memory. [`Error::Lost`] when memory was taken away meanwhile.
     pub fn end(mut self) -> Result<()> {
         self.close()
     }
 
     fn close(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.open) {
-            return Ok(());
+        let is_lost = self.hold.take().is_some_and(Hold::release);
+        if std::mem::take(&mut self.open) {
+            let flags = uapi::SYNC_END | A::FLAGS;
+            // No fences are waited for here: an END that is lost costs more than a late one.
+            let limit = self.limit.map(|limit| limit.max(END_RETRIES));
+            sync(self.buffer, A::END, flags, limit, &self.counters)?;
         }
-        let flags = uapi::SYNC_END | A::FLAGS;
-        sync(self.buffer, A::END, flags, self.limit, &self.counters)
+        match is_lost {
+            true => Err(self.lost()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -202,6 +183,12 @@ impl<A: Access> Drop for Bracket<'_, A> {
         let _ = self.close();
     }
 }
+
+/// How long END is retried at least, however short the limit for fences.
+const END_RETRIES: Duration = Duration::from_secs(5);
+
+/// How often SYNC is tried at least: a limit of zero is for fences, not for signals.
+const TRIES: u64 = 100;
 
 /// One SYNC of a handle's buffer, timed.
 fn sync(
@@ -238,11 +225,13 @@ fn retry(
     begin: Instant,
     counters: &Counters,
 ) -> std::result::Result<(), Errno> {
+    let mut tries = 0_u64;
     loop {
         match sys::sync(fd, flags) {
             Err(errno @ (Errno::INTR | Errno::AGAIN)) => {
                 add(&counters.sync_retries, 1);
-                if limit.is_some_and(|limit| begin.elapsed() >= limit) {
+                tries += 1;
+                if tries >= TRIES && limit.is_some_and(|limit| begin.elapsed() >= limit) {
                     return Err(errno);
                 }
                 std::thread::yield_now();
@@ -256,7 +245,7 @@ fn retry(
 /// Memory that needs no bracket gives success.
 ///
 /// # Errors
-/// What the exporter returned, EINTR and EAGAIN only after a second of retries.
+/// What the exporter returned, EINTR and EAGAIN only after a second of retries, or five for END.
 pub(crate) fn sync_interruptible(
     fd: BorrowedFd<'_>,
     read: bool,
@@ -274,7 +263,11 @@ pub(crate) fn sync_interruptible(
     if write {
         flags |= uapi::SYNC_WRITE;
     }
-    let limit = Some(Duration::from_secs(1));
+    let limit = Some(if end {
+        END_RETRIES
+    } else {
+        Duration::from_secs(1)
+    });
     match retry(fd, flags, limit, Instant::now(), &Counters::default()) {
         Err(Errno::NOTTY) => Ok(()),
         answer => answer,
@@ -369,6 +362,7 @@ mod tests {
                 counters: Arc::clone(&options.counters),
                 limit: None,
                 open: true,
+                hold: None,
                 access: PhantomData,
             };
             how(bracket);

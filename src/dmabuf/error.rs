@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Which buffer a message speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// Exporter's name (`exp_name`), `memfd` or `file` for what is no dma-buf, empty if unknown.
+    /// Exporter's name (`exp_name`), `memfd`, `file` or `unknown file` for what is no dma-buf, empty
+    /// if unknown.
     pub exporter: String,
     /// Inode number, the buffer's identity; 0 if unknown.
     pub inode: u64,
@@ -31,7 +32,9 @@ impl fmt::Display for Buffer {
             ..
         } = self;
         match exporter.as_str() {
-            "memfd" | "file" => write!(f, "{exporter} {inode} ({size} bytes, not a dma-buf)"),
+            "memfd" | "file" | "unknown file" => {
+                write!(f, "{exporter} {inode} ({size} bytes, not a dma-buf)")
+            }
             _ => write!(f, "dma-buf {inode} (exporter {exporter}, {size} bytes)"),
         }
     }
@@ -93,6 +96,16 @@ pub enum Error {
         errno: Errno,
         /// How long it was retried.
         limit: Duration,
+    },
+    /// Memory was taken away while the CPU worked on it.
+    #[error(
+        "{buffer} lost memory while the CPU worked on it, so the frame is not whole: its file was \
+         made shorter, or its exporter refused a page; whoever passes memory files on should seal \
+         them first (F_SEAL_SHRINK)"
+    )]
+    Lost {
+        /// Of which buffer.
+        buffer: Box<Buffer>,
     },
     /// The memory is claimed to be larger than the buffer is.
     #[error("{needed} bytes are claimed to lie in {buffer}: it is too short for them")]

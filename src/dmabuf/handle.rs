@@ -2,11 +2,10 @@
 //! A dma-buf by its descriptor: size, identity, exporter's name.
 
 use super::error::{Buffer, Error};
-use super::{Counters, Result, fence, sys};
+use super::{Result, sys};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// What tells one dma-buf from another, however many descriptors it has.
 ///
@@ -39,7 +38,7 @@ impl DmaBuf {
     /// [`Error::Call`] when the descriptor cannot be examined.
     pub fn new(fd: OwnedFd) -> Result<Self> {
         let stat = sys::stat(fd.as_fd())
-            .map_err(|errno| unexamined("fstat and lseek", fd.as_fd(), errno))?;
+            .map_err(|errno| unexamined("fstat, fstatfs and lseek", fd.as_fd(), errno))?;
         Ok(Self {
             identity: Identity {
                 device: stat.device,
@@ -81,31 +80,25 @@ impl DmaBuf {
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);
-    /// `memfd` or `file` for what is no dma-buf; `unknown` without `/proc`.
+    /// `memfd` or `file` for what is no dma-buf; `unknown` and `unknown file` without `/proc`.
     pub fn exporter(&self) -> &str {
         self.exporter.get_or_init(|| {
             let fd = self.fd.as_raw_fd();
             if self.is_dma_buf {
-                std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
+                sys::read_text(&format!("/proc/self/fdinfo/{fd}"))
                     .ok()
                     .and_then(|text| exp_name(&text).map(str::to_owned))
                     .unwrap_or_else(|| "unknown".to_owned())
             } else {
-                let target = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-                let is_memfd =
-                    target.is_ok_and(|path| path.to_string_lossy().starts_with("/memfd:"));
-                if is_memfd { "memfd" } else { "file" }.to_owned()
+                let target = sys::link_target(&format!("/proc/self/fd/{fd}"));
+                match target {
+                    Ok(path) if path.to_string_lossy().starts_with("/memfd:") => "memfd",
+                    Ok(_) => "file",
+                    Err(_) => "unknown file",
+                }
+                .to_owned()
             }
         })
-    }
-
-    /// Waits until every device that uses the buffer now, reading or writing, is done with it.
-    /// Memory that is no dma-buf has no fences and costs nothing.
-    ///
-    /// # Errors
-    /// [`Error::FenceTimeout`] after `limit` (`None`: never); [`Error::Call`] when `poll` fails.
-    pub fn wait_until_unused(&self, limit: Option<Duration>, counters: &Counters) -> Result<()> {
-        fence::wait_for_all(self, limit, counters)
     }
 
     /// What messages call it.

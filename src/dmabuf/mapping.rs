@@ -8,6 +8,7 @@
 
 use super::counters::{Counters, add};
 use super::error::Error;
+use super::guard::{Guard, Hold};
 use super::window::{Windows, page_size};
 use super::{Access, DmaBuf, Identity, Result, sys};
 use rustix::fd::AsFd;
@@ -50,6 +51,8 @@ pub struct Mapping {
     first_page: usize,
     protection: Protection,
     identity: Identity,
+    /// None where nobody can take the memory away.
+    guard: Option<Guard>,
     counters: Arc<Counters>,
 }
 
@@ -117,12 +120,16 @@ impl Mapping {
         let address = sys::map(buffer.as_fd(), offset, length, writable)
             .map_err(|errno| buffer.call_failed(call, errno))?;
         add(&counters.maps, 1);
+        // A sealed file keeps its pages; an exporter's fault handler may refuse one.
+        let is_safe = !buffer.is_dma_buf() && sys::cannot_shrink(buffer.as_fd());
+        let guard = (!is_safe).then(|| Guard::new(address.as_ptr() as usize, length));
         Ok(Self {
             address,
             length,
             first_page,
             protection,
             identity: buffer.identity(),
+            guard,
             counters: Arc::clone(counters),
         })
     }
@@ -135,6 +142,17 @@ impl Mapping {
     /// What the mapping lets the CPU do.
     pub fn protection(&self) -> Protection {
         self.protection
+    }
+
+    /// Whether pages of it were taken away while the CPU worked on them: what the mapping shows in
+    /// their place is zeros, which nobody else sees. It is to be made anew.
+    pub fn has_lost_memory(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::has_struck)
+    }
+
+    /// Lets the guard take the mapping's faults until the result is released.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.guard.as_ref().map(Guard::hold)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -151,6 +169,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // The address may be somebody else's from then on.
+        self.guard = None;
         // SAFETY: address and length come from sys::map; windows borrow the Mapping, so none is
         // left.
         unsafe { sys::unmap(self.address, self.length) };

@@ -72,6 +72,7 @@
 //! (linaro-mm-sig, "\[RFCv1 2/4\] v4l:vb2: add support for shared buffer (dma_buf)"); what the
 //! kernel made of it is in `Documentation/driver-api/dma-buf.rst`.
 
+mod access;
 mod bracket;
 mod counters;
 mod error;
@@ -81,19 +82,34 @@ pub mod faults;
 #[cfg(not(any(test, feature = "fault-injection")))]
 mod faults;
 mod fence;
+mod guard;
 mod handle;
 mod mapping;
 mod sys;
 pub mod uapi;
 mod window;
 
+pub(crate) use access::Includes;
+pub use access::{Access, ReadOnly, ReadWrite, Writable, WriteOnly};
 pub(crate) use bracket::sync_interruptible;
-pub use bracket::{Access, Bracket, Options, ReadOnly, ReadWrite, Writable, WriteOnly};
+pub use bracket::{Bracket, Options};
 pub use counters::Counters;
 pub use error::{Buffer, Error};
+pub use guard::{
+    SIGBUS_VARIABLE, guard_against_lost_memory, guards_against_lost_memory, sigbus_handler_is_ours,
+};
 pub use handle::{DmaBuf, Identity};
 pub use mapping::{Mapping, Protection, honours_offsets};
 pub use window::{Window, Windows, page_size};
+
+/// A thread, through the seam for failing system calls.
+pub(crate) fn spawn(
+    thread: std::thread::Builder,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    faults::check(faults::Call::Spawn)?;
+    thread.spawn(work)
+}
 
 /// A result of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -7,14 +7,18 @@
 //! Lending one is arithmetic: it cannot fail and calls nothing.
 #![allow(unsafe_code)]
 
-use super::bracket::{Access, ReadWrite, Writable};
+use super::access::{Access, Includes, ReadWrite, Writable};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// Bytes in a page.
 pub fn page_size() -> usize {
-    rustix::param::page_size()
+    // Asked for whenever a window is lent, which is less work than a call of sysconf, which is
+    // what it may come to.
+    static PAGE_SIZE: OnceLock<usize> = OnceLock::new();
+    *PAGE_SIZE.get_or_init(rustix::param::page_size)
 }
 
 /// The pages of a buffer, of which one or two runs can be borrowed at a time.
@@ -130,10 +134,21 @@ impl<'m, A: Access> Windows<'m, A> {
         work(self.window(pages))
     }
 
+    /// The same pages, for an access that this one includes.
+    pub(crate) fn narrowed<B: Access>(&mut self) -> Windows<'_, B>
+    where
+        A: Includes<B>,
+    {
+        // SAFETY: the exclusive borrow of self lasts as long as the result, and what A allows
+        // includes what B does.
+        unsafe { Windows::new(self.address, self.length, self.first_page) }
+    }
+
     fn bytes(&self, pages: &Range<usize>) -> Range<usize> {
+        let size = page_size();
         let byte = |page: usize| {
             page.saturating_sub(self.first_page)
-                .saturating_mul(page_size())
+                .saturating_mul(size)
                 .min(self.length)
         };
         let start = byte(pages.start);
@@ -161,6 +176,47 @@ pub struct Window<'w, A: Access> {
 
 // SAFETY: it stands for an exclusive borrow of bytes, which may go to another thread.
 unsafe impl<A: Access> Send for Window<'_, A> {}
+
+impl<'w, A: Access> Window<'w, A> {
+    /// Where it begins.
+    pub(crate) fn address(&self) -> NonNull<u8> {
+        self.bytes.cast()
+    }
+
+    /// The same bytes for as long as self is borrowed.
+    pub(crate) fn reborrowed(&mut self) -> Window<'_, A> {
+        Window {
+            bytes: self.bytes,
+            memory: PhantomData,
+        }
+    }
+
+    /// For an access that this one includes.
+    pub(crate) fn narrowed<B: Access>(self) -> Window<'w, B>
+    where
+        A: Includes<B>,
+    {
+        Window {
+            bytes: self.bytes,
+            memory: PhantomData,
+        }
+    }
+
+    /// Its bytes before `middle`, those in it and those behind it; `middle` is clipped.
+    pub(crate) fn split(self, middle: Range<usize>) -> [Self; 3] {
+        let length = self.bytes.len();
+        let start = middle.start.min(length);
+        let end = middle.end.clamp(start, length);
+        [0..start, start..end, end..length].map(|piece| {
+            // SAFETY: the piece lies within the window's bytes.
+            let address = unsafe { self.bytes.cast::<u8>().add(piece.start) };
+            Window {
+                bytes: NonNull::slice_from_raw_parts(address, piece.len()),
+                memory: PhantomData,
+            }
+        })
+    }
+}
 
 impl<A: Access> Deref for Window<'_, A> {
     type Target = [u8];
@@ -242,6 +298,23 @@ mod tests {
             error.to_string().contains("page 0 in every window"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn pieces_of_a_window_are_its_bytes_once_each() {
+        let mut bytes: Vec<u8> = (0..200).collect();
+        let mut windows = Windows::of_bytes(&mut bytes);
+        for (middle, lengths) in [
+            (3..7, [3, 4, 193]),
+            (0..200, [0, 200, 0]),
+            (190..900, [190, 10, 0]),
+            (500..600, [200, 0, 0]),
+        ] {
+            let pieces = windows.window(0..1).split(middle.clone());
+            assert_eq!(pieces.each_ref().map(|piece| piece.len()), lengths);
+            let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+            assert!(joined.iter().copied().eq(0..200), "{middle:?}");
+        }
     }
 
     #[test]

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Negotiation, properties and the way of a frame through the element.
 
+use super::functions::{self, Functions, OfFrame};
 use super::overlays::{self, Overlays};
 use super::planned::Planned;
 use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
 use super::stats::{Stats, add};
+use crate::bus::{self, RefusedCaps};
 use crate::dmabuf::Options;
 use crate::memory::{self, AllocatorChoice, Chosen, How};
-use crate::video::{self, Copies, Frames, Gate, Terms, Worker};
+use crate::video::{
+    self, AnyFunction, Copies, Frames, FunctionFailure, Gate, More, Terms, Work, Worker,
+};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -49,6 +53,8 @@ pub struct DmaBufFilter {
     stats: Mutex<Arc<Stats>>,
     chosen: Chosen,
     gate: Arc<Gate>,
+    refused: RefusedCaps,
+    functions: Functions,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,6 +75,10 @@ impl ObjectImpl for DmaBufFilter {
         &PROPERTIES
     }
 
+    fn signals() -> &'static [glib::subclass::Signal] {
+        functions::signals()
+    }
+
     fn constructed(&self) {
         self.parent_constructed();
         self.obj().set_passthrough(true);
@@ -80,7 +90,7 @@ impl ObjectImpl for DmaBufFilter {
             "device" => return self.chosen.set_device(value.get().unwrap_or_default()),
             _ => {}
         }
-        let identity = {
+        {
             let mut guard = lock(&self.settings);
             let settings = Arc::make_mut(&mut guard);
             match (pspec.name(), regions::from_value(value)) {
@@ -95,20 +105,13 @@ impl ObjectImpl for DmaBufFilter {
                     }
                 }
             }
-            settings.change_nothing()
-        };
-        let element = self.obj();
-        if element.is_passthrough() != identity {
-            gst::debug!(CAT, imp = self, "pass-through: {identity}");
-            element.set_passthrough(identity);
         }
+        self.update_passthrough();
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => lock(&self.stats)
-                .to_structure(self.chosen.in_use())
-                .to_value(),
+            "stats" => self.stats().to_value(),
             "allocator" => self.chosen.allocator().to_value(),
             "device" => self.chosen.device().to_value(),
             name => lock(&self.settings).get(name).unwrap_or_else(|| {
@@ -163,11 +166,14 @@ impl BaseTransformImpl for DmaBufFilter {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stats) = Arc::default();
         self.chosen.reset();
+        self.refused.reset();
+        self.update_passthrough();
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stream) = None;
+        self.functions.stop();
         Ok(())
     }
 
@@ -175,9 +181,21 @@ impl BaseTransformImpl for DmaBufFilter {
         match event.type_() {
             gst::EventType::FlushStart => self.gate.set_closed(true),
             gst::EventType::FlushStop => self.gate.set_closed(false),
+            // Before it goes on: the pipeline's own EOS message comes after.
+            gst::EventType::Eos => bus::post_stats(self.obj().upcast_ref(), self.stats()),
             _ => {}
         }
         self.parent_sink_event(event)
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let answered = BaseTransformImplExt::parent_query(self, direction, query);
+        if direction == gst::PadDirection::Sink {
+            let element = self.obj();
+            let pad = element.sink_pad();
+            self.refused.look(*CAT, element.upcast_ref(), pad, query);
+        }
+        answered
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
@@ -287,11 +305,15 @@ impl BaseTransformImpl for DmaBufFilter {
         let Some(frame) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
+        // Handlers come and go without a word.
+        self.update_passthrough();
         // Overlays are drawn whatever the settings: nobody downstream was told of them.
         if self.obj().is_passthrough() && !overlays::has_overlays(&frame) {
             return Ok(GenerateOutputSuccess::Buffer(frame));
         }
-        self.frame(frame).map(GenerateOutputSuccess::Buffer)
+        let functions = self.functions.of_frame(&self.obj());
+        self.frame(frame, &functions)
+            .map(GenerateOutputSuccess::Buffer)
     }
 }
 
@@ -299,6 +321,26 @@ impl BaseTransformImpl for DmaBufFilter {
 const FRAMES_HELD: u32 = 1;
 
 impl DmaBufFilter {
+    fn stats(&self) -> gst::Structure {
+        lock(&self.stats).to_structure(self.chosen.in_use())
+    }
+
+    /// Sets a user's function, or takes it away.
+    pub(super) fn set_function(&self, function: Option<AnyFunction>) {
+        self.functions.set(function);
+        self.update_passthrough();
+    }
+
+    /// Frames pass untouched where there is nothing to be done.
+    fn update_passthrough(&self) {
+        let element = self.obj();
+        let identity = lock(&self.settings).change_nothing() && !self.functions.are_there(&element);
+        if element.is_passthrough() != identity {
+            gst::debug!(CAT, imp = self, "pass-through: {identity}");
+            element.set_passthrough(identity);
+        }
+    }
+
     /// Has an allocation query answered downstream; false where nobody does.
     fn ask_downstream(&self, query: &mut gst::query::Allocation) -> bool {
         let pad = self.obj().src_pad().clone();
@@ -326,7 +368,11 @@ impl DmaBufFilter {
     }
 
     /// The way of a frame that is to be filtered.
-    fn frame(&self, mut frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
+    fn frame(
+        &self,
+        mut frame: gst::Buffer,
+        functions: &OfFrame,
+    ) -> Result<gst::Buffer, gst::FlowError> {
         let settings = Arc::clone(&lock(&self.settings));
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
@@ -334,8 +380,12 @@ impl DmaBufFilter {
             return Err(gst::FlowError::NotNegotiated);
         };
         let task = stream.planned.task(&settings, &frame, &stream.frames);
-        if task.is_nothing() && !overlays::has_overlays(&frame) {
+        let only_reads = functions::only_read(functions);
+        if task.is_nothing() && !overlays::has_overlays(&frame) && only_reads {
             // Whoever else holds it: nothing is written.
+            if !functions.is_empty() {
+                self.look(&frame, stream, &settings, &stats, functions)?;
+            }
             add(&stats.frames_in_place, 1);
             return Ok(frame);
         }
@@ -363,7 +413,7 @@ impl DmaBufFilter {
                 }
             }
         }
-        self.filter(frame.make_mut(), stream, &settings, &stats)?;
+        self.filter(frame.make_mut(), stream, &settings, &stats, functions)?;
         match copied {
             None => add(&stats.frames_in_place, 1),
             Some(bytes) => {
@@ -381,38 +431,58 @@ impl DmaBufFilter {
         stream: &mut Stream,
         settings: &Arc<Settings>,
         stats: &Stats,
+        functions: &OfFrame,
     ) -> Result<(), gst::FlowError> {
         let task = stream.planned.task(settings, frame, &stream.frames);
-        let how = How {
-            map_mode: settings.map_mode(),
-            sync_scope: settings.sync_scope(),
-            options: Options {
-                fence_timeout: settings.fence_timeout(),
-                pages: None,
-                counters: Arc::clone(&stats.kernel),
-            },
-        };
+        let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
-        let window_pages = usize::try_from(settings.window_pages).unwrap_or(usize::MAX);
         let sprites = stream.overlays.sprites(frame);
+        let watchdog = (!functions.is_empty()).then(|| self.functions.watchdog(&self.obj()));
+        let mut calls = watchdog
+            .as_deref()
+            .map(|watchdog| functions::calls(functions, watchdog, stats));
+        let more = More {
+            sprites: &sprites,
+            calls: calls.as_mut(),
+        };
+        let frames = &stream.frames;
+        let window_pages = window_pages(settings);
         let work = stream
             .worker
-            .apply(frame, &stream.frames, task, &sprites, &how, window_pages);
-        let work = work.map_err(|error| {
-            gst::element_imp_error!(
-                self,
-                resource_error(&error),
-                ("{error}"),
-                [
-                    "caps {:?}, {} memories",
-                    stream.frames.info.to_caps(),
-                    frame.n_memory()
-                ]
-            );
-            gst::FlowError::Error
-        })?;
+            .apply(frame, frames, task, more, &how, window_pages);
+        let work = work.map_err(|error| self.post(&error, frames, frame))?;
         overlays::remove(frame);
-        stats.add_work(&work);
+        drop(sprites);
+        self.worked(&work, stream, stats);
+        Ok(())
+    }
+
+    /// Shows a frame, which others may hold, to functions that only read.
+    fn look(
+        &self,
+        frame: &gst::BufferRef,
+        stream: &mut Stream,
+        settings: &Settings,
+        stats: &Stats,
+        functions: &OfFrame,
+    ) -> Result<(), gst::FlowError> {
+        let how = how(settings, stats);
+        stream.worker.set_threads(settings.n_threads);
+        let watchdog = self.functions.watchdog(&self.obj());
+        let mut calls = functions::calls(functions, &watchdog, stats);
+        let frames = &stream.frames;
+        let window_pages = window_pages(settings);
+        let work = stream
+            .worker
+            .read(frame, frames, &mut calls, &how, window_pages);
+        let work = work.map_err(|error| self.post(&error, frames, frame))?;
+        self.worked(&work, stream, stats);
+        Ok(())
+    }
+
+    /// Counts what was done.
+    fn worked(&self, work: &Work, stream: &mut Stream, stats: &Stats) {
+        stats.add_work(work);
         if !stream.told_of_brackets && stats.kernel.unbracketed.load(Relaxed) > 0 {
             stream.told_of_brackets = true;
             gst::info!(
@@ -422,7 +492,31 @@ impl DmaBufFilter {
                  answers ENOTTY)"
             );
         }
-        Ok(())
+    }
+
+    /// Tells the application why a frame could not be worked on.
+    fn post(
+        &self,
+        error: &video::Error,
+        frames: &Frames,
+        frame: &gst::BufferRef,
+    ) -> gst::FlowError {
+        let debug = format!(
+            "caps {:?}, {} memories",
+            frames.info.to_caps(),
+            frame.n_memory()
+        );
+        match error {
+            // Of that, the watchdog has told already.
+            video::Error::Function(FunctionFailure::Late { .. }) => {}
+            video::Error::Function(_) => {
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"), ["{debug}"]);
+            }
+            _ => {
+                gst::element_imp_error!(self, resource_error(error), ("{error}"), ["{debug}"]);
+            }
+        }
+        gst::FlowError::Error
     }
 
     /// A frame of its own in place of one that may not be written, and its size in bytes.
@@ -455,9 +549,27 @@ impl DmaBufFilter {
                 imp = self,
                 "frames are copied before they are filtered, as {SHARED}"
             );
+            bus::warn_of_copies(element.upcast_ref(), SHARED);
         }
         Ok(copy)
     }
+}
+
+/// How the settings have memories opened.
+fn how(settings: &Settings, stats: &Stats) -> How {
+    How {
+        map_mode: settings.map_mode(),
+        sync_scope: settings.sync_scope(),
+        options: Options {
+            fence_timeout: settings.fence_timeout(),
+            pages: None,
+            counters: Arc::clone(&stats.kernel),
+        },
+    }
+}
+
+fn window_pages(settings: &Settings) -> usize {
+    usize::try_from(settings.window_pages).unwrap_or(usize::MAX)
 }
 
 /// Why a frame may not be written.

@@ -31,7 +31,10 @@ pub(super) struct State {
 impl State {
     /// Makes sure that the mapping is there, and for writing if need be.
     pub(super) fn map(&mut self, writing: bool, counters: &Arc<Counters>) -> dmabuf::Result<()> {
-        let enough = |mapping: &Mapping| !writing || mapping.protection() == Protection::ReadWrite;
+        let enough = |mapping: &Mapping| {
+            let allows = !writing || mapping.protection() == Protection::ReadWrite;
+            allows && !mapping.has_lost_memory()
+        };
         if !self.mapping.as_ref().is_some_and(enough) {
             self.mapping = Some(map_whole(&self.buffer, writing, counters)?);
         }

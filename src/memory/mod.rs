@@ -4,6 +4,7 @@
 
 mod allocator;
 mod choice;
+mod drm;
 mod ffi;
 mod kept;
 mod offer;
@@ -13,7 +14,8 @@ mod pool;
 pub(crate) use allocator::register as register_allocators;
 pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
 pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
-pub use offer::{copy_answer, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
+pub use drm::{DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, is_dma_drm, video_info};
+pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
 pub use open::{Error, How, MapMode, SyncScope, is_free};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;

@@ -77,16 +77,15 @@ pub fn copy_answer(from: &gst::query::Allocation, to: &mut gst::query::Allocatio
     for (allocator, params) in from.allocation_params() {
         to.add_allocation_param(allocator.as_ref(), params);
     }
-    if from
-        .find_allocation_meta::<gst_video::VideoMeta>()
-        .is_some()
-    {
-        to.add_allocation_meta::<gst_video::VideoMeta>(None);
-    }
-    if from
-        .find_allocation_meta::<gst_video::VideoCropMeta>()
-        .is_some()
-    {
-        to.add_allocation_meta::<gst_video::VideoCropMeta>(None);
+    copy_meta::<gst_video::VideoMeta>(from, to);
+    copy_meta::<gst_video::VideoCropMeta>(from, to);
+}
+
+/// Hands on that a meta is understood, with what is said of it: displays of GStreamer 1.26 tell
+/// in VIDEO_META's structure which strides they want.
+pub fn copy_meta<M: gst::MetaAPI>(from: &gst::query::Allocation, to: &mut gst::query::Allocation) {
+    let api = M::meta_api();
+    if let Some((_, wish)) = from.allocation_metas().find(|(found, _)| *found == api) {
+        to.add_allocation_meta::<M>(wish);
     }
 }

@@ -151,6 +151,21 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
+    /// All pages of all members, for an access that this one includes; `None` where mapping or
+    /// bracket are for each window.
+    pub(crate) fn narrowed<B: Access>(&mut self) -> Option<SmallVec<[Windows<'_, B>; 4]>>
+    where
+        A: dmabuf::Includes<B>,
+    {
+        let members = self.members.iter_mut();
+        members
+            .map(|member| match member {
+                Member::Ready(windows) => Some(windows.narrowed()),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Divides pages among threads: a part for each run of pages, given as (member, pages) and
     /// sorted; none where mapping or bracket are for each window, which threads would multiply.
     pub(crate) fn parts<'w>(
@@ -224,6 +239,8 @@ impl<A: Access> Member<'_, '_, A> {
             Member::Bracketed(bracket) => {
                 let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
                 work(&mut bracket.windows(&mut mapping)?)?;
+                // The bracket outlives the mapping: asked now.
+                bracket.check(&mapping)?;
             }
             Member::Neither(buffer) => {
                 let mut mapping = map_part::<A>(buffer, pages, options)?;

@@ -4,7 +4,7 @@
 use super::format::{Depth, Role, Shape, WideChroma};
 use super::kernels::{Bytes, Isa, Matrix, Mix, Stage, StageChroma, WordMix, Words};
 use super::tables::{self, Chroma, IDENTITY, Table, Turn};
-use super::{Adjust, Format, Range, wide};
+use super::{Adjust, Format, PairSpan, Range, wide};
 
 /// The work on one frame: which planes to touch and how.
 #[derive(Debug)]
@@ -62,17 +62,6 @@ pub struct PairOp {
 enum PairKind {
     Mix(Box<Mix>),
     WordMix(Box<WordMix>),
-}
-
-/// A piece of a row that two windows hold, for [`PairOp::apply`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PairSpan {
-    /// Where it begins in the first window.
-    pub first: usize,
-    /// Where it begins in the second.
-    pub second: usize,
-    /// Its length in either.
-    pub len: usize,
 }
 
 impl PlaneOp {
@@ -218,7 +207,10 @@ impl Builder<'_> {
                     });
                     steps.extend(self.bytes(0, &tables));
                 }
-                Err(turn) => steps.push(self.mix_step(0, &turn, &roles, Some(luma))),
+                Err(turn) => {
+                    let luma = (luma != IDENTITY).then_some(luma);
+                    steps.push(self.mix_step(0, &turn, &roles, luma));
+                }
             },
             Shape::Rgb { bytes, offsets } => steps.extend(self.rgb(bytes, offsets)),
             Shape::Rgb565 => {
@@ -316,21 +308,18 @@ impl Builder<'_> {
     }
 
     fn matrix(&self, bytes: usize, offsets: [usize; 3]) -> Matrix {
-        let balance = tables::balance_luma(self.adjust).map(|luma| Stage {
-            luma,
-            chroma: match tables::balance_chroma(self.adjust) {
+        let balance = tables::balance_luma(self.adjust).map(|luma| {
+            let chroma = match tables::balance_chroma(self.adjust) {
                 Chroma::Same => StageChroma::Same,
-                Chroma::Table(table) => StageChroma::Table(Box::new(table)),
+                Chroma::Table(table) => StageChroma::table(table),
                 Chroma::Mix(turn) => {
                     let roles = [Role::U, Role::V];
                     StageChroma::Mix(Box::new(Mix::new(self.isa, &turn, false, &roles, None)))
                 }
-            },
+            };
+            Stage::new(luma, chroma)
         });
-        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage {
-            luma,
-            chroma: StageChroma::Same,
-        });
+        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage::new(luma, StageChroma::Same));
         let stages: Vec<_> = balance.into_iter().chain(gamma).collect();
         Matrix {
             bytes,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Negotiation, properties and the way of a frame through the element.
 
+use crate::bus::{self, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::memory::{self, AllocatorChoice, Chosen};
-use crate::video::{self, Copies, Gate, Terms};
+use crate::video::{self, Copies, Gate, Kind, Terms};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -54,6 +55,7 @@ pub struct DmaBufUpload {
     gate: Arc<Gate>,
     stream: Mutex<Option<Stream>>,
     stats: Mutex<Arc<Stats>>,
+    refused: RefusedCaps,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,6 +89,12 @@ impl ObjectImpl for DmaBufUpload {
         &PROPERTIES
     }
 
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: LazyLock<[glib::subclass::Signal; 1]> =
+            LazyLock::new(|| [bus::post_stats_signal()]);
+        &*SIGNALS
+    }
+
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         match pspec.name() {
             "allocator" => self.chosen.set_allocator(value.get().unwrap_or_default()),
@@ -99,9 +107,7 @@ impl ObjectImpl for DmaBufUpload {
         match pspec.name() {
             "allocator" => self.chosen.allocator().to_value(),
             "device" => self.chosen.device().to_value(),
-            "stats" => lock(&self.stats)
-                .to_structure(self.chosen.in_use())
-                .to_value(),
+            "stats" => self.stats().to_value(),
             name => {
                 gst::error!(CAT, imp = self, "no property {name} to get");
                 pspec.default_value().clone()
@@ -155,6 +161,7 @@ impl BaseTransformImpl for DmaBufUpload {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stats) = Arc::default();
         self.chosen.reset();
+        self.refused.reset();
         Ok(())
     }
 
@@ -167,13 +174,25 @@ impl BaseTransformImpl for DmaBufUpload {
         match event.type_() {
             gst::EventType::FlushStart => self.gate.set_closed(true),
             gst::EventType::FlushStop => self.gate.set_closed(false),
+            // Before it goes on: the pipeline's own EOS message comes after.
+            gst::EventType::Eos => bus::post_stats(self.obj().upcast_ref(), self.stats()),
             _ => {}
         }
         self.parent_sink_event(event)
     }
 
-    /// Either kind of caps can become the other, dma-bufs first towards downstream; but dma-bufs
-    /// are promised for frames that are none yet only where some exporter can make them.
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let answered = BaseTransformImplExt::parent_query(self, direction, query);
+        if direction == gst::PadDirection::Sink {
+            let element = self.obj();
+            let pad = element.sink_pad();
+            self.refused.look(*CAT, element.upcast_ref(), pad, query);
+        }
+        answered
+    }
+
+    /// Any kind of caps can become any other, dma-bufs first towards downstream; but dma-bufs are
+    /// promised for frames that are none yet only where some exporter can make them.
     fn transform_caps(
         &self,
         direction: gst::PadDirection,
@@ -191,11 +210,14 @@ impl BaseTransformImpl for DmaBufUpload {
                 gst::PadDirection::Sink => (is_dma_buf || can_make, true),
                 _ => (true, !is_dma_buf || can_make),
             };
-            if as_dma_buf {
-                other.merge(video::with_dma_bufs(&one, true));
-            }
-            if as_plain {
-                other.merge(video::with_dma_bufs(&one, false));
+            for (wanted, kind) in [
+                (as_dma_buf, Kind::DmaBuf),
+                (as_dma_buf, Kind::DmaDrm),
+                (as_plain, Kind::Plain),
+            ] {
+                if wanted && let Some(converted) = video::as_kind(&one, kind) {
+                    other.merge(converted);
+                }
             }
         }
         Some(match filter {
@@ -205,7 +227,7 @@ impl BaseTransformImpl for DmaBufUpload {
     }
 
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let info = gst_video::VideoInfo::from_caps(incaps)
+        let info = memory::video_info(incaps)
             .map_err(|error| gst::loggable_error!(CAT, "{incaps}: {error}"))?;
         *lock(&self.stream) = Some(Stream {
             info,
@@ -218,9 +240,7 @@ impl BaseTransformImpl for DmaBufUpload {
     }
 
     fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
-        gst_video::VideoInfo::from_caps(caps)
-            .ok()
-            .map(|info| info.size())
+        memory::video_info(caps).ok().map(|info| info.size())
     }
 
     /// Upstream is to write where the frames go: into downstream's pool if that is one of
@@ -243,12 +263,8 @@ impl BaseTransformImpl for DmaBufUpload {
             self.chosen.allocator(),
             AllocatorChoice::Auto | AllocatorChoice::None
         );
-        if answered
-            && downstream
-                .find_allocation_meta::<gst_video::VideoMeta>()
-                .is_some()
-        {
-            query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        if answered {
+            memory::copy_meta::<gst_video::VideoMeta>(&downstream, query);
         }
         for (pool, size, least, most) in downstream.allocation_pools() {
             let pool = pool.filter(|pool| !forced && memory::gives_dma_bufs(pool));
@@ -273,6 +289,10 @@ impl BaseTransformImpl for DmaBufUpload {
 }
 
 impl DmaBufUpload {
+    fn stats(&self) -> gst::Structure {
+        lock(&self.stats).to_structure(self.chosen.in_use())
+    }
+
     fn frame(&self, frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
@@ -299,11 +319,9 @@ impl DmaBufUpload {
         stats.frames_copied.fetch_add(1, Relaxed);
         stats.bytes_copied.fetch_add(bytes, Relaxed);
         if !std::mem::replace(&mut stream.told_of_copies, true) {
-            gst::info!(
-                CAT,
-                imp = self,
-                "frames are copied into dma-bufs, as upstream did not take the pool it was offered"
-            );
+            let why = "upstream did not take the pool that it was offered";
+            gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
+            bus::tell_of_copies(element.upcast_ref(), why);
         }
         Ok(copy)
     }

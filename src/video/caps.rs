@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Caps: which frames there are, and what of them the pixel code wants to know.
 
+use crate::memory::{self, DMA_DRM, DrmFormat};
 use crate::pixel::{self, regions::ColorMatrix};
+use gst::glib;
 use gst_video::{
     CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, VideoColorRange, VideoFlags, VideoFormat,
     VideoFormatFlags, VideoFormatInfo, VideoInfo,
@@ -60,12 +62,12 @@ impl Frames {
     /// What fixed caps stand for.
     ///
     /// # Errors
-    /// When the caps are not raw video of a format in [`FORMATS`].
-    pub fn from_caps(caps: &gst::CapsRef) -> Result<Self, gst::glib::BoolError> {
-        let info = VideoInfo::from_caps(caps)?;
+    /// When the caps are not raw video of a format in [`FORMATS`], or not linear.
+    pub fn from_caps(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        let info = memory::video_info(caps)?;
         let known = FORMATS.iter().find(|(format, _)| *format == info.format());
         let Some((_, format)) = known else {
-            return Err(gst::glib::bool_error!(
+            return Err(glib::bool_error!(
                 "format {} is not one of those that can be filtered",
                 info.format()
             ));
@@ -92,13 +94,13 @@ impl Frames {
 /// What a filter's pad takes and gives: the formats in dma-bufs and in other memory. dma-bufs
 /// flow under plain caps, too (v4l2src and kmssink before 1.26 know no others).
 pub fn template_caps() -> gst::Caps {
-    both_kinds(|| FORMATS.iter().map(|(format, _)| *format))
+    all_kinds(|| FORMATS.iter().map(|(format, _)| *format))
 }
 
 /// What can be copied: every raw format whose rows are rows of pixels.
 pub fn copy_template_caps() -> gst::Caps {
     let refused = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED;
-    both_kinds(|| {
+    all_kinds(|| {
         VideoFormat::iter_raw().filter(move |format| {
             !VideoFormatInfo::from_format(*format)
                 .flags()
@@ -107,13 +109,20 @@ pub fn copy_template_caps() -> gst::Caps {
     })
 }
 
-fn both_kinds<I: IntoIterator<Item = VideoFormat>>(formats: impl Fn() -> I) -> gst::Caps {
+/// Caps of every kind. Where somebody takes the first that fits, that is `memory:DMABuf` with a
+/// format, which applications of any GStreamer can read; v4l2src of 1.26 offers none of those, and
+/// gets `DMA_DRM`, as it would without us.
+fn all_kinds<I: IntoIterator<Item = VideoFormat>>(formats: impl Fn() -> I) -> gst::Caps {
     let plain = gst_video::VideoCapsBuilder::new()
         .format_list(formats())
         .build();
-    let mut caps = with_dma_bufs(&plain, true);
-    caps.merge(plain);
-    caps
+    [Kind::DmaBuf, Kind::DmaDrm, Kind::Plain]
+        .into_iter()
+        .filter_map(|kind| as_kind(&plain, kind))
+        .fold(gst::Caps::new_empty(), |mut caps, kind| {
+            caps.merge(kind);
+            caps
+        })
 }
 
 /// Pads `sink` and `src` that are always there, with the same caps.
@@ -178,14 +187,131 @@ pub fn is_dma_buf_caps(caps: &gst::CapsRef) -> bool {
         .is_some_and(|features| features.contains(gst_allocators::CAPS_FEATURE_MEMORY_DMABUF))
 }
 
-/// The same caps with dma-bufs promised, or not.
-pub fn with_dma_bufs(caps: &gst::CapsRef, dma_bufs: bool) -> gst::Caps {
-    let mut caps = caps.to_owned();
-    let features = if dma_bufs {
-        gst::CapsFeatures::new([gst_allocators::CAPS_FEATURE_MEMORY_DMABUF])
-    } else {
-        gst::CapsFeatures::new_empty()
+/// How caps describe frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No feature: any memory.
+    Plain,
+    /// `memory:DMABuf` and a format.
+    DmaBuf,
+    /// `memory:DMABuf`, format `DMA_DRM` and a `drm-format`.
+    DmaDrm,
+}
+
+impl Kind {
+    /// That of the first structure.
+    pub fn of(caps: &gst::CapsRef) -> Self {
+        if memory::is_dma_drm(caps) {
+            Self::DmaDrm
+        } else if is_dma_buf_caps(caps) {
+            Self::DmaBuf
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// Caps of one structure in another kind, with all formats that there are in both; `None` where
+/// there are none.
+pub fn as_kind(caps: &gst::CapsRef, kind: Kind) -> Option<gst::Caps> {
+    let mut converted = caps.to_owned();
+    let caps_mut = converted.make_mut();
+    let from = Kind::of(caps_mut);
+    if from != kind {
+        let structure = caps_mut.structure_mut(0)?;
+        let field = match from {
+            Kind::DmaDrm => "drm-format",
+            _ => "format",
+        };
+        let formats = strings(structure, field);
+        structure.remove_fields(["format", "drm-format"]);
+        let formats = formats.map(|formats| {
+            let converted = formats.iter().filter_map(|name| rename(name, from, kind));
+            let mut unique: Vec<String> = Vec::new();
+            for name in converted {
+                if !unique.contains(&name) {
+                    unique.push(name);
+                }
+            }
+            unique
+        });
+        if kind == Kind::DmaDrm {
+            structure.set("format", DMA_DRM);
+        }
+        let field = match kind {
+            Kind::DmaDrm => "drm-format",
+            _ => "format",
+        };
+        match formats.as_deref() {
+            // Any format.
+            None => {}
+            Some([]) => return None,
+            Some([one]) => structure.set(field, one),
+            Some(more) => structure.set(field, gst::List::new(more)),
+        }
+    }
+    let features = match kind {
+        Kind::Plain => gst::CapsFeatures::new_empty(),
+        _ => gst::CapsFeatures::new([gst_allocators::CAPS_FEATURE_MEMORY_DMABUF]),
     };
-    caps.make_mut().set_features_simple(Some(features));
-    caps
+    caps_mut.set_features_simple(Some(features));
+    Some(converted)
+}
+
+/// A format's name in another kind of caps.
+fn rename(name: &str, from: Kind, to: Kind) -> Option<String> {
+    match (from, to) {
+        (Kind::DmaDrm, Kind::DmaDrm) => Some(name.to_owned()),
+        (Kind::DmaDrm, _) => {
+            let format = name.parse::<DrmFormat>().and_then(|drm| drm.format());
+            format.ok().map(|format| format.to_str().to_string())
+        }
+        (_, Kind::DmaDrm) => {
+            let format = VideoFormat::from_string(name);
+            DrmFormat::of(format).map(|format| format.to_string())
+        }
+        // What a list of formats says of DMA_DRM is of another kind.
+        _ => (name != DMA_DRM).then(|| name.to_owned()),
+    }
+}
+
+/// The strings that a field allows; `None` where it is not there.
+fn strings(structure: &gst::StructureRef, field: &str) -> Option<Vec<String>> {
+    let value = structure.value(field).ok()?;
+    if let Ok(list) = value.get::<gst::List>() {
+        let strings = list.iter().filter_map(|value| value.get().ok());
+        return Some(strings.collect());
+    }
+    Some(value.get().into_iter().collect())
+}
+
+/// Why caps cannot be taken where `allowed` is all that is taken, if a `drm-format` is the reason:
+/// in words for who wrote the pipeline.
+pub fn why_refused(caps: &gst::CapsRef, allowed: &gst::CapsRef) -> Option<memory::DrmError> {
+    if caps.is_any() || caps.can_intersect(allowed) {
+        return None;
+    }
+    let mut reason = None;
+    for (structure, features) in caps.iter_with_features() {
+        let is_dma_drm = structure.get::<&str>("format") == Ok(DMA_DRM)
+            && features.contains(gst_allocators::CAPS_FEATURE_MEMORY_DMABUF);
+        if !is_dma_drm {
+            continue;
+        }
+        for name in strings(structure, "drm-format").unwrap_or_default() {
+            let format = name.parse::<DrmFormat>().and_then(|drm| drm.format());
+            let found = match format {
+                Err(error) => error,
+                // Known, but not to this element.
+                Ok(_) => memory::DrmError::Unknown { fourcc: name },
+            };
+            // The first, but tiles before all: they are what users meet.
+            let is_layout = matches!(found, memory::DrmError::NotLinear { .. });
+            if is_layout {
+                return Some(found);
+            }
+            reason = reason.or(Some(found));
+        }
+    }
+    reason
 }

@@ -6,6 +6,7 @@
 //! late finds less to do, and who does not wake up before all is dealt out is not waited for.
 #![allow(unsafe_code)] // what is borrowed for a call is worked on by threads that outlive it
 
+use crate::dmabuf;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -86,7 +87,7 @@ impl Crew {
         let threads = (1..=helpers).map_while(|number| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
-            thread.spawn(move || shared.park()).ok()
+            dmabuf::spawn(thread, move || shared.park()).ok()
         });
         let threads = threads.collect();
         Self { shared, threads }

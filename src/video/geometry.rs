@@ -5,7 +5,9 @@
 //! height is checked against the memory that it is claimed to be in before a byte is touched;
 //! behind this module nothing needs checking.
 
+use crate::memory;
 use crate::pixel::PlaneLayout;
+use gst::glib::translate::IntoGlib;
 use gst_video::{VideoFormatFlags, VideoInfo, VideoMeta};
 use smallvec::SmallVec;
 
@@ -214,7 +216,9 @@ pub fn planes(
     let (width, height) = (info.width(), info.height());
     match buffer.meta::<VideoMeta>() {
         Some(meta) => {
-            if meta.format() != info.format() {
+            // Under caps of format DMA_DRM a meta may say the same, or the format that it stands for.
+            let is_drm = meta.format().into_glib() == memory::DMA_DRM_FORMAT;
+            if meta.format() != info.format() && !is_drm {
                 return Err(GeometryError::Format {
                     meta: meta.format().to_string(),
                     caps: info.format().to_string(),

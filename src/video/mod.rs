@@ -1,25 +1,87 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Video frames: from caps to pixel formats, from metas to planes that are proven to lie within
 //! their memory, from planes to page windows and the row pieces in them.
+//!
+//! Frames from anywhere can be worked on without the elements: [`read`], [`update`] and
+//! [`overwrite`] open one for the CPU, and lend its rows. These do not outlive the bracket,
+//!
+//! ```compile_fail,E0521
+//! # use gstdmabufcpu::{memory::How, video};
+//! # fn late(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
+//! let mut kept = Vec::new();
+//! let _ = video::read(buffer, info, &How::default(), |frame| kept.push(frame.rows(0, 0..1)));
+//! # }
+//! ```
+//!
+//! are lent two at a time only as a [`pair`](OpenFrame::pair),
+//!
+//! ```compile_fail,E0499
+//! # use gstdmabufcpu::{memory::How, video};
+//! # fn two(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
+//! let _ = video::read(buffer, info, &How::default(), |frame| {
+//!     let first = frame.rows(0, 0..1).unwrap();
+//!     let second = frame.rows(0, 1..2).unwrap();
+//!     println!("{} {}", first.row(0)[0], second.row(0)[0]);
+//! });
+//! # }
+//! ```
+//!
+//! are written only where the bracket is for that,
+//!
+//! ```compile_fail,E0599
+//! # use gstdmabufcpu::{memory::How, video};
+//! # fn write(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
+//! let _ = video::read(buffer, info, &How::default(), |frame| {
+//!     frame.rows(0, 0..1).unwrap().row_mut(0).fill(0);
+//! });
+//! # }
+//! ```
+//!
+//! and a frame is not opened to be changed twice at once:
+//!
+//! ```compile_fail,E0501
+//! # use gstdmabufcpu::{memory::How, video};
+//! # fn nested(buffer: &mut gst::BufferRef, info: &gst_video::VideoInfo) {
+//! let how = How::default();
+//! let _ = video::update(buffer, info, &how, |_| video::update(buffer, info, &how, |_| ()));
+//! # }
+//! ```
 
 mod apply;
+mod call;
 mod caps;
 mod copies;
 mod copy;
 mod crew;
+mod error;
+mod function;
 mod geometry;
+mod lend;
+mod open;
 mod pages;
 mod rows;
 mod task;
 mod threads;
 mod walk;
+mod watchdog;
+mod window;
 
-pub use apply::{Error, Work, Worker};
+pub use apply::{More, Work, Worker};
+pub use call::Calls;
 pub use caps::{
-    FORMATS, Frames, copy_template_caps, filter_pad_templates, is_dma_buf_caps, pad_templates,
-    template_caps, with_and_without_overlays, with_dma_bufs, without_overlays,
+    FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
+    pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
 };
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;
+pub use error::Error;
+pub(crate) use function::Closure;
+pub use function::{
+    AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,
+    WindowAccess, WindowFunction, late,
+};
 pub use geometry::{GeometryError, Plane, Shape, planes, shapes, shapes_to_copy};
+pub use open::{OpenFrame, overwrite, read, update};
 pub use task::{Effect, Order, Task, Where};
+pub use watchdog::Watchdog;
+pub use window::{FrameInfo, FrameWindow, PlaneInfo, Rows, WindowError};

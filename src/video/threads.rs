@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame's work, shared by threads.
 
-use super::apply::{Job, Lender, walk_step};
 use super::crew::Crew;
+use super::lend::{Job, Lender, walk_step};
 use super::pages::Pages;
-use super::walk::{Cut, Deal, Lend, Placed, Run};
-use crate::dmabuf::{ReadWrite, Windows};
+use super::walk::{Cut, Deal, Lend, Placed, Run, Share};
+use crate::dmabuf::{Access, ReadWrite, Window, Windows};
 use crate::memory::{self, OpenMemories};
 use crate::pixel::Step;
 use smallvec::SmallVec;
@@ -68,34 +68,58 @@ impl Threads {
         pages: &mut Pages,
         cut: Cut,
     ) -> Result<Option<u64>, memory::Error> {
+        let placed = jobs.iter().map(|job| &job.placed[..]);
+        let work = |share: &Share, part: &mut Part<'_, ReadWrite>| {
+            let job = &jobs[share.job];
+            let placed = rows_of(&job.placed, &share.rows);
+            let Ok(()) = walk_step(part, &steps[job.step], &placed, cut);
+        };
+        let Some(windows) = self.deal(open, placed, &|_| 1, cut, &work) else {
+            return Ok(None);
+        };
+        let mut lender = Lender::new(open, pages);
+        for share in self.rest() {
+            let job = &jobs[share.job];
+            let placed = rows_of(&job.placed, &share.rows);
+            walk_step(&mut lender, &steps[job.step], &placed, cut)?;
+        }
+        Ok(Some(windows + lender.windows))
+    }
+
+    /// Has jobs, each of one plane or two, done in shares by all threads, if they can be shared
+    /// and that is worth it: the number of windows then, and there is a [`rest`](Self::rest) for
+    /// the caller. Shares begin and end at multiples of so many rows as `step` says of the job.
+    pub(super) fn deal<'p, A: Access>(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, A>,
+        jobs: impl Iterator<Item = &'p [Placed]> + Clone,
+        step: &dyn Fn(usize) -> usize,
+        cut: Cut,
+        work: &(dyn Fn(&Share, &mut Part<'_, A>) + Sync),
+    ) -> Option<u64> {
         // Many small parts are done before the helpers are awake.
-        if jobs.len() > JOBS {
-            return Ok(None);
+        if jobs.clone().count() > JOBS {
+            return None;
         }
-        let planes = jobs.iter().flat_map(|job| &job.placed);
-        let bytes: usize = planes.map(|placed| placed.plane.extent()).sum();
-        if self.crew.helpers() == 0 || (self.asked == 0 && bytes < WORTH_IT) {
-            return Ok(None);
-        }
+        let bytes: usize = jobs.clone().flatten().map(|p| p.plane.extent()).sum();
         let helpers = self.crew.helpers();
+        if helpers == 0 || (self.asked == 0 && bytes < WORTH_IT) {
+            return None;
+        }
         let share = match self.asked {
             0 => SHARE.max(bytes / SHARES),
             // Told to, we also divide small frames.
             _ => SHARE.min(bytes / (helpers + 1)).max(bytes / SHARES),
         };
-        let placed = jobs.iter().map(|job| &job.placed[..]);
-        self.deal.cut(placed, cut.page, share.max(cut.page));
+        self.deal.cut(jobs, cut.page, share.max(cut.page), step);
         let Deal {
             shares,
-            rest,
             runs,
             owners,
             ..
         } = &self.deal;
-        let Some(parts) = open.parts(runs).filter(|_| shares.len() > 1) else {
-            return Ok(None);
-        };
-        let mut lenders: SmallVec<[Mutex<Part<'_>>; SHARES + JOBS]> = SmallVec::new();
+        let parts = open.parts(runs).filter(|_| shares.len() > 1)?;
+        let mut lenders: SmallVec<[Mutex<Part<'_, A>>; SHARES + JOBS]> = SmallVec::new();
         lenders.resize_with(shares.len(), Mutex::default);
         for ((part, (member, _)), owner) in parts.zip(runs).zip(owners) {
             let lender = lenders[*owner].get_mut();
@@ -113,23 +137,19 @@ impl Threads {
                 let mut lender = lenders[number]
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                let job = &jobs[share.job];
-                let placed = rows_of(&job.placed, &share.rows);
-                let Ok(()) = walk_step(&mut *lender, &steps[job.step], &placed, cut);
+                work(share, &mut lender);
             }
         });
         let lent = lenders.into_iter().map(|lender| {
             let lender = lender.into_inner();
             lender.unwrap_or_else(PoisonError::into_inner).lent
         });
-        let windows: u64 = lent.sum();
-        let mut lender = Lender::new(open, pages);
-        for share in rest {
-            let job = &jobs[share.job];
-            let placed = rows_of(&job.placed, &share.rows);
-            walk_step(&mut lender, &steps[job.step], &placed, cut)?;
-        }
-        Ok(Some(windows + lender.windows))
+        Some(lent.sum())
+    }
+
+    /// What could not be shared of what was last dealt out: to be done by one thread.
+    pub(super) fn rest(&self) -> &[Share] {
+        &self.deal.rest
     }
 }
 
@@ -141,16 +161,31 @@ fn rows_of(planes: &[Placed], rows: &Range<usize>) -> SmallVec<[Placed; 2]> {
 }
 
 /// The pages of one share.
-#[derive(Default)]
-struct Part<'w> {
-    windows: SmallVec<[(usize, Windows<'w, ReadWrite>); 2]>,
+pub(super) struct Part<'w, A: Access> {
+    windows: SmallVec<[(usize, Windows<'w, A>); 2]>,
     lent: u64,
 }
 
-impl Part<'_> {
+impl<A: Access> Default for Part<'_, A> {
+    fn default() -> Self {
+        Self {
+            windows: SmallVec::new(),
+            lent: 0,
+        }
+    }
+}
+
+impl<A: Access> Part<'_, A> {
+    /// Lends a run of its pages.
+    pub(super) fn lend(&mut self, run: &Run) -> Window<'_, A> {
+        self.lent += 1;
+        let index = self.find(run);
+        self.windows[index].1.window(run.1.clone())
+    }
+
     /// Which of its runs of pages holds `run`.
     fn find(&self, run: &Run) -> usize {
-        let holds = |(member, windows): &(usize, Windows<'_, ReadWrite>)| {
+        let holds = |(member, windows): &(usize, Windows<'_, A>)| {
             let pages = windows.pages();
             *member == run.0 && pages.start <= run.1.start && run.1.end <= pages.end
         };
@@ -161,7 +196,7 @@ impl Part<'_> {
     }
 }
 
-impl Lend for Part<'_> {
+impl Lend for Part<'_, ReadWrite> {
     type Error = Infallible;
 
     fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), Infallible> {

@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// A python3 of the user's own need not have the system's packages.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// A folder with the plugin under test and what was built, gone with this.
 pub(crate) struct Programs(PathBuf);
 
@@ -28,6 +31,18 @@ fn source(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// One of the project's examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+/// A test's own program.
+pub(crate) fn program(name: &str) -> PathBuf {
+    source(name)
+}
+
 impl Programs {
     pub(crate) fn new(name: &str) -> Self {
         let name = format!("dmabufcpu-{name}-{}", std::process::id());
@@ -39,8 +54,26 @@ impl Programs {
         programs
     }
 
-    /// A C program, built; why not, where there is no compiler or no headers.
+    /// A C program of `tests/programs`, built; why not, where there is no compiler or no headers.
     pub(crate) fn c(&self, name: &str) -> Result<Command, String> {
+        // Where the machine's files are not this one's (`run-tests --gstreamer`).
+        if let Some(built) = std::env::var_os("DMABUFCPU_BUILT_PROGRAMS") {
+            return Ok(self.with_plugin(Command::new(Path::new(&built).join(name))));
+        }
+        self.compiled("cc", &["-O1"], &source(&format!("{name}.c")))
+    }
+
+    /// The same, as a strict compiler of C has it, with the project's header at hand.
+    pub(crate) fn strict_c(&self, source: &Path) -> Result<Command, String> {
+        self.compiled("cc", &["-std=c99", "-pedantic"], source)
+    }
+
+    /// The same as C++.
+    pub(crate) fn cpp(&self, source: &Path) -> Result<Command, String> {
+        self.compiled("c++", &["-xc++", "-std=c++11", "-pedantic"], source)
+    }
+
+    fn compiled(&self, compiler: &str, options: &[&str], source: &Path) -> Result<Command, String> {
         let flags = Command::new("pkg-config")
             .args(["--cflags", "--libs"])
             .args([
@@ -48,24 +81,51 @@ impl Programs {
                 "gstreamer-allocators-1.0",
                 "gstreamer-app-1.0",
                 "gstreamer-controller-1.0",
+                "gstreamer-video-1.0",
             ])
             .output()
             .map_err(|error| format!("pkg-config: {error}"))?;
         if !flags.status.success() {
             return Err("no headers of GStreamer".to_owned());
         }
-        let program = self.0.join(name);
+        let name = source.file_stem().unwrap().to_string_lossy();
+        let program = self.0.join(format!("{name}-{compiler}"));
         let flags = String::from_utf8(flags.stdout).unwrap();
-        let compiler = Command::new("cc")
-            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+        let compiler = Command::new(compiler)
+            .args(options)
+            .args(["-Wall", "-Wextra", "-Werror", "-I"])
+            .arg(include)
+            .arg("-o")
             .arg(&program)
-            .arg(source(&format!("{name}.c")))
-            .args(flags.split_whitespace())
+            .arg(source)
+            // Those of others are not ours to make strict. For C++, what follows is no source.
+            .args(["-xnone"])
+            .args(flags.replace("-I", "-isystem ").split_whitespace())
             .output()
-            .map_err(|error| format!("cc: {error}"))?;
+            .map_err(|error| format!("{compiler}: {error}"))?;
         let errors = String::from_utf8_lossy(&compiler.stderr);
         assert!(compiler.status.success(), "{errors}");
         Ok(self.with_plugin(Command::new(program)))
+    }
+
+    /// A Python program with numpy; why not, where there is none.
+    pub(crate) fn numpy(&self, program: &Path) -> Result<Command, String> {
+        let imports = "import numpy, gi; gi.require_version('Gst', '1.0'); \
+                       gi.require_version('GstVideo', '1.0'); \
+                       from gi.repository import Gst, GstVideo";
+        let imported = Command::new(PYTHON)
+            .args(["-c", imports])
+            .stderr(Stdio::null())
+            .status();
+        if !imported.is_ok_and(|status| status.success()) {
+            return Err(format!(
+                "{PYTHON} has no numpy, or no GObject introspection of GStreamer"
+            ));
+        }
+        let mut command = Command::new(PYTHON);
+        command.arg(program);
+        Ok(self.with_plugin(command))
     }
 
     /// The Python program; why not, where there is no introspection.
@@ -74,8 +134,7 @@ impl Programs {
                        gi.require_version('GstApp', '1.0'); \
                        gi.require_version('GstAllocators', '1.0'); \
                        from gi.repository import Gst, GstApp, GstAllocators";
-        // A python3 of the user's own need not have the system's packages.
-        let python = "/usr/bin/python3";
+        let python = PYTHON;
         let imported = Command::new(python)
             .args(["-c", imports])
             .stderr(Stdio::null())
@@ -88,6 +147,13 @@ impl Programs {
         let mut command = Command::new(python);
         command.arg(source("allocate_and_push.py"));
         Ok(self.with_plugin(command))
+    }
+
+    /// The same program once more.
+    pub(crate) fn again(&self, built: &Command) -> Command {
+        let mut command = Command::new(built.get_program());
+        command.args(built.get_args());
+        self.with_plugin(command)
     }
 
     fn with_plugin(&self, mut command: Command) -> Command {

@@ -80,3 +80,33 @@ pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
     // SAFETY: a new memory, which nobody else has, or NULL.
     unsafe { from_glib_full(copy) }
 }
+
+/// The bytes that a handler of `window` was given.
+pub(crate) fn bytes_at<'b>(address: u64, size: u64) -> &'b mut [u8] {
+    let address = std::ptr::with_exposed_provenance_mut(address as usize);
+    // SAFETY: the element lends them until the handler returns, as the tests use them.
+    unsafe { std::slice::from_raw_parts_mut(address, size as usize) }
+}
+
+/// Writes a whole buffer's bytes through a mapping of the test's own.
+pub(crate) fn write(fd: OwnedFd, bytes: &[u8]) {
+    mapped(fd, bytes.len(), |memory| memory.copy_from_slice(bytes));
+}
+
+/// Reads a buffer's bytes through a mapping of the test's own.
+pub(crate) fn read(fd: OwnedFd, size: usize) -> Vec<u8> {
+    mapped(fd, size, |memory| memory.to_vec())
+}
+
+fn mapped<R>(fd: OwnedFd, size: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+    let anywhere = std::ptr::null_mut();
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping, where nothing was.
+    let memory = unsafe { mmap(anywhere, size, access, MapFlags::SHARED, &fd, 0) }.unwrap();
+    // SAFETY: so many bytes are mapped, and nobody works on them while the test looks.
+    let result = work(unsafe { std::slice::from_raw_parts_mut(memory.cast(), size) });
+    // SAFETY: it is the mapping above, whose slice is gone.
+    unsafe { munmap(memory, size) }.unwrap();
+    result
+}

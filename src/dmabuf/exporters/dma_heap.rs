@@ -42,21 +42,7 @@ impl DmaHeap {
 
     /// The heaps that this machine has, in the order in which they are tried.
     pub fn list() -> Vec<String> {
-        let mut heaps: Vec<String> = std::fs::read_dir(FOLDER)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
-        heaps.sort_by_key(|heap| {
-            let contiguous = CONTIGUOUS.iter().position(|known| known == heap);
-            let order = match contiguous {
-                Some(position) => position,
-                None if heap == "system" => CONTIGUOUS.len(),
-                None => CONTIGUOUS.len() + 1,
-            };
-            (order, heap.clone())
-        });
-        heaps
+        heaps().unwrap_or_default()
     }
 
     fn node(&self) -> Result<&(PathBuf, OwnedFd)> {
@@ -65,15 +51,30 @@ impl DmaHeap {
                 return open(path);
             }
             let mut first_failure = None;
-            for heap in Self::list() {
-                match open(&Path::new(FOLDER).join(heap)) {
+            let folder = Path::new(FOLDER);
+            for heap in heaps().map_err(|errno| not_open(folder, errno))? {
+                match open(&folder.join(heap)) {
                     Ok(node) => return Ok(node),
                     Err(error) => first_failure = first_failure.or(Some(error)),
                 }
             }
-            Err(first_failure.unwrap_or_else(|| not_open(Path::new(FOLDER), Errno::NOENT)))
+            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
         })
     }
+}
+
+fn heaps() -> std::result::Result<Vec<String>, Errno> {
+    let mut heaps = sys::names_in(FOLDER)?;
+    heaps.sort_by_key(|heap| {
+        let contiguous = CONTIGUOUS.iter().position(|known| known == heap);
+        let order = match contiguous {
+            Some(position) => position,
+            None if heap == "system" => CONTIGUOUS.len(),
+            None => CONTIGUOUS.len() + 1,
+        };
+        (order, heap.clone())
+    });
+    Ok(heaps)
 }
 
 fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {

@@ -8,6 +8,7 @@ use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const FOLDER: &str = "/dev/dri";
 
@@ -18,8 +19,35 @@ const PLAIN_ROW: usize = 4096;
 #[derive(Debug)]
 pub struct DrmDumb {
     wanted: Option<PathBuf>,
-    card: OnceCell<(PathBuf, OwnedFd)>,
+    card: OnceCell<Card>,
 }
+
+/// An open card.
+#[derive(Debug)]
+struct Card {
+    path: PathBuf,
+    fd: OwnedFd,
+    /// Handles that the driver did not let go of; each keeps a buffer's memory until it does, or
+    /// the card is closed.
+    handles: Mutex<Vec<u32>>,
+}
+
+impl Card {
+    /// Lets go of a handle, and of those that the driver did not let go of before.
+    fn destroy(&self, handle: u32) {
+        // What the mutex guards is whole at every moment.
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.push(handle);
+        handles.retain(|handle| sys::destroy_dumb(self.fd.as_fd(), *handle).is_err());
+        // Some it never will (the card was unplugged): these are not worth a call each time.
+        if handles.len() > MOST_HANDLES {
+            handles.remove(0);
+        }
+    }
+}
+
+/// Handles that are tried again.
+const MOST_HANDLES: usize = 16;
 
 impl DrmDumb {
     /// A card by its path (`/dev/dri/card0`) or node's name; without one, the first that makes
@@ -33,42 +61,47 @@ impl DrmDumb {
 
     /// The cards that this machine has.
     pub fn list() -> Vec<String> {
-        let mut cards: Vec<String> = std::fs::read_dir(FOLDER)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|node| node.starts_with("card"))
-            .collect();
-        cards.sort();
-        cards
+        cards().unwrap_or_default()
     }
 
-    fn card(&self) -> Result<&(PathBuf, OwnedFd)> {
+    fn card(&self) -> Result<&Card> {
         self.card.get_or_try_init(|| {
             if let Some(path) = &self.wanted {
                 return open(path);
             }
             let mut first_failure = None;
-            for card in Self::list() {
+            let folder = Path::new(FOLDER);
+            for card in cards().map_err(|errno| not_open(folder, errno))? {
                 // Not every card has dumb buffers: try one.
-                let tried = open(&Path::new(FOLDER).join(card))
+                let tried = open(&folder.join(card))
                     .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
                 match tried {
                     Ok(node) => return Ok(node),
                     Err(error) => first_failure = first_failure.or(Some(error)),
                 }
             }
-            Err(first_failure.unwrap_or_else(|| not_open(Path::new(FOLDER), Errno::NOENT)))
+            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
         })
     }
 }
 
-fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {
+fn cards() -> std::result::Result<Vec<String>, Errno> {
+    let mut cards = sys::names_in(FOLDER)?;
+    cards.retain(|node| node.starts_with("card"));
+    cards.sort();
+    Ok(cards)
+}
+
+fn open(path: &Path) -> Result<Card> {
     let card = sys::open_device(path).map_err(|errno| not_open(path, errno))?;
     // Whoever opens a card first becomes its master. Kept, it would lock the display's owner
     // (kmssink in this very process, perhaps) out; dumb buffers need no master.
     let _ = sys::drop_master(card.as_fd());
-    Ok((path.to_owned(), card))
+    Ok(Card {
+        path: path.to_owned(),
+        fd: card,
+        handles: Mutex::default(),
+    })
 }
 
 fn not_open(path: &Path, errno: Errno) -> Error {
@@ -93,15 +126,11 @@ fn not_open(path: &Path, errno: Errno) -> Error {
 }
 
 /// A dumb buffer of `rows` rows of `row` bytes, as descriptor, pitch and size.
-fn allocate(
-    (path, card): &(PathBuf, OwnedFd),
-    row: usize,
-    rows: usize,
-) -> Result<(OwnedFd, usize, usize)> {
+fn allocate(card: &Card, row: usize, rows: usize) -> Result<(OwnedFd, usize, usize)> {
     let failed = |errno| {
         Error::Device {
         asked: format!("allocating {rows} rows of {row} bytes from"),
-        device: path.display().to_string(),
+        device: card.path.display().to_string(),
         errno,
         advice: match errno {
             Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => {
@@ -124,10 +153,10 @@ fn allocate(
         bpp: 8,
         ..Default::default()
     };
-    sys::create_dumb(card.as_fd(), &mut dumb).map_err(failed)?;
-    let exported = sys::prime_export(card.as_fd(), dumb.handle);
+    sys::create_dumb(card.fd.as_fd(), &mut dumb).map_err(failed)?;
+    let exported = sys::prime_export(card.fd.as_fd(), dumb.handle);
     // The dma-buf keeps the memory; the handle would keep it for as long as the card is open.
-    let _ = sys::destroy_dumb(card.as_fd(), dumb.handle);
+    card.destroy(dumb.handle);
     let fd = exported.map_err(failed)?;
     let size = usize::try_from(dumb.size).map_err(|_| failed(Errno::OVERFLOW))?;
     Ok((fd, dumb.pitch as usize, size))
@@ -140,7 +169,8 @@ impl Exporter for DrmDumb {
 
     fn describe(&self) -> String {
         let path = match (self.card.get(), &self.wanted) {
-            (Some((path, _)), _) | (None, Some(path)) => path.as_path(),
+            (Some(card), _) => card.path.as_path(),
+            (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(FOLDER),
         };
         format!("drm-dumb {}", path.display())

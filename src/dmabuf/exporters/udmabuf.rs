@@ -27,7 +27,7 @@ impl Udmabuf {
     /// The largest buffer in bytes that the module allows, if it says (`size_limit_mb`, 64 MiB
     /// unless set).
     pub fn size_limit() -> Option<usize> {
-        let text = std::fs::read_to_string(SIZE_LIMIT).ok()?;
+        let text = sys::read_text(SIZE_LIMIT).ok()?;
         text.trim().parse::<usize>().ok()?.checked_mul(1 << 20)
     }
 

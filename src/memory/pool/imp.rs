@@ -5,7 +5,7 @@ use super::layout::{Layout, Layouts};
 use crate::dmabuf::exporters::Request;
 use crate::dmabuf::{self, Counters};
 use crate::memory::allocator::CAT;
-use crate::memory::{Source, kept};
+use crate::memory::{Source, kept, video_info};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -106,7 +106,7 @@ impl Pool {
         let Some((Some(caps), size, least, most)) = config.params() else {
             return Err(glib::bool_error!("no caps"));
         };
-        let info = VideoInfo::from_caps(&caps)?;
+        let info = video_info(&caps)?;
         let with_meta = config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
         let aligned = config.has_option(gst_video::BUFFER_POOL_OPTION_VIDEO_ALIGNMENT);
         let mut alignment = config

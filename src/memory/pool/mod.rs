@@ -42,7 +42,7 @@ impl Pool {
         least: u32,
         with_meta: bool,
     ) -> Result<Self, glib::BoolError> {
-        let info = gst_video::VideoInfo::from_caps(caps)?;
+        let info = super::video_info(caps)?;
         let size = u32::try_from(info.size())
             .map_err(|_| glib::bool_error!("frames of {caps} are too large"))?;
         let pool = Self::new(source, owner);

@@ -4,14 +4,13 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::matrix_x86;
-use super::mix::{FloatTurn, Mix};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
+use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
-    primitives, tops,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives, tops,
 };
-use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -54,12 +53,16 @@ primitives! { "avx2,fma";
     sub_unsigned_8(a: V, b: V) -> V = x86::_mm256_subs_epu8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm256_add_epi16(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm256_maddubs_epi16(a, b);
-    shift_right_8(a: V) -> V = x86::_mm256_srai_epi16::<8>(a);
+    sub_16(a: V, b: V) -> V = x86::_mm256_sub_epi16(a, b);
+    add_signed_16(a: V, b: V) -> V = x86::_mm256_adds_epi16(a, b);
+    sub_signed_16(a: V, b: V) -> V = x86::_mm256_subs_epi16(a, b);
+    mul_rounded_15(a: V, b: V) -> V = x86::_mm256_mulhrs_epi16(a, b);
+    shift_right_8(a: V) -> V = x86::_mm256_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm256_shuffle_epi8(a, by);
     unpack_low_8(a: V, b: V) -> V = x86::_mm256_unpacklo_epi8(a, b);
     unpack_high_8(a: V, b: V) -> V = x86::_mm256_unpackhi_epi8(a, b);
-    unpack_low_32(a: V, b: V) -> V = x86::_mm256_unpacklo_epi32(a, b);
-    unpack_high_32(a: V, b: V) -> V = x86::_mm256_unpackhi_epi32(a, b);
+    unpack_low_16(a: V, b: V) -> V = x86::_mm256_unpacklo_epi16(a, b);
+    unpack_high_16(a: V, b: V) -> V = x86::_mm256_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm256_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm256_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm256_packs_epi16(a, b);
@@ -75,8 +78,16 @@ partial_vectors!("avx2,fma");
 kernels!("avx2,fma");
 lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
-matrix_kernels!("avx2,fma");
+split_by_pairs!("avx2,fma");
 compiled_kernels!("avx2,fma");
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+    if let AnyTurn::Float(turn) = turn {
+        turn_pairs_of!(blocks, Turning::new(turn));
+    }
+}
 
 /// A table in sixteen sub-tables of sixteen entries, each in both halves of a vector.
 struct Lut([V; 16]);

@@ -4,11 +4,14 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::matrix_x86;
-use super::mix::{FloatTurn, Mix};
-use super::shared::{compiled_kernels, each_block, each_vector, kernels, primitives, tops};
-use super::shared_matrix::matrix_kernels;
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, turn_pairs_of};
+use super::mix::{AnyTurn, FloatTurn, Mix};
+use super::shared::{
+    compiled_kernels, each_two, each_two_vectors, each_vector, kernels, primitives, tops,
+};
+use super::shared_whole::whole_kernels;
+use super::whole::{Sum, WholeTurn, parts};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -18,10 +21,12 @@ use std::ops::Range;
 
 type V = x86::__m512i;
 type F = x86::__m512;
+/// How far words are shifted.
+type Count = V;
 
 const WIDTH: usize = 64;
 
-primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma";
+primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma";
     // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
     load(from: &[u8; WIDTH]) -> V = unsafe { x86::_mm512_loadu_si512(from.as_ptr().cast::<V>()) };
     // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
@@ -43,24 +48,42 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma";
     zero() -> V = x86::_mm512_setzero_si512();
     bytes_of(v: u8) -> V = x86::_mm512_set1_epi8(v.cast_signed());
     words(v: i16) -> V = x86::_mm512_set1_epi16(v);
+    two_words(low: i16, high: i16) -> V =
+        ints(i32::from(high) << 16 | i32::from(low.cast_unsigned()));
+    ints(v: i32) -> V = x86::_mm512_set1_epi32(v);
+    count(v: u32) -> Count = words(v as i16);
     floats(v: f32) -> F = x86::_mm512_set1_ps(v);
+    and(a: V, b: V) -> V = x86::_mm512_and_si512(a, b);
+    or(a: V, b: V) -> V = x86::_mm512_or_si512(a, b);
     xor(a: V, b: V) -> V = x86::_mm512_xor_si512(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm512_ternarylogic_epi64::<0xca>(mask, yes, no);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm512_adds_epu8(a, b);
     sub_unsigned_8(a: V, b: V) -> V = x86::_mm512_subs_epu8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm512_add_epi16(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm512_maddubs_epi16(a, b);
-    shift_right_8(a: V) -> V = x86::_mm512_srai_epi16::<8>(a);
+    sub_16(a: V, b: V) -> V = x86::_mm512_sub_epi16(a, b);
+    add_signed_16(a: V, b: V) -> V = x86::_mm512_adds_epi16(a, b);
+    sub_signed_16(a: V, b: V) -> V = x86::_mm512_subs_epi16(a, b);
+    mul_rounded_15(a: V, b: V) -> V = x86::_mm512_mulhrs_epi16(a, b);
+    // To each sum four products: a byte without a sign by one with a sign.
+    dot(sum: V, a: V, b: V) -> V = x86::_mm512_dpbusd_epi32(sum, a, b);
+    // To each sum two products of words.
+    dot_words(sum: V, a: V, b: V) -> V = x86::_mm512_dpwssd_epi32(sum, a, b);
+    word_pairs_by(a: V, b: V) -> V = x86::_mm512_madd_epi16(a, b);
+    add_32(a: V, b: V) -> V = x86::_mm512_add_epi32(a, b);
+    shift_right(a: V, by: Count) -> V = x86::_mm512_srav_epi16(a, by);
+    upper_words(a: V, b: V, down: V) -> V =
+        x86::_mm512_mask_shuffle_epi8(b, 0x3333_3333_3333_3333, a, down);
+    shift_right_8(a: V) -> V = x86::_mm512_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm512_shuffle_epi8(a, by);
     unpack_low_8(a: V, b: V) -> V = x86::_mm512_unpacklo_epi8(a, b);
     unpack_high_8(a: V, b: V) -> V = x86::_mm512_unpackhi_epi8(a, b);
-    unpack_low_32(a: V, b: V) -> V = x86::_mm512_unpacklo_epi32(a, b);
-    unpack_high_32(a: V, b: V) -> V = x86::_mm512_unpackhi_epi32(a, b);
+    unpack_low_16(a: V, b: V) -> V = x86::_mm512_unpacklo_epi16(a, b);
+    unpack_high_16(a: V, b: V) -> V = x86::_mm512_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm512_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm512_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm512_packs_epi16(a, b);
     pack_signed_32(a: V, b: V) -> V = x86::_mm512_packs_epi32(a, b);
-    pack_unsigned_16(a: V, b: V) -> V = x86::_mm512_packus_epi16(a, b);
     to_floats(a: V) -> F = x86::_mm512_cvtepi32_ps(a);
     to_ints(a: F) -> V = x86::_mm512_cvtps_epi32(a);
     mul(a: F, b: F) -> F = x86::_mm512_mul_ps(a, b);
@@ -75,10 +98,10 @@ fn mask_of(length: usize) -> u64 {
     }
 }
 
-kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-matrix_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
-compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma");
+kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+whole_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 
 /// A table in four registers.
 #[derive(Clone, Copy)]
@@ -86,7 +109,7 @@ struct Lut([V; 4]);
 
 impl Lut {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn new(table: &Table) -> Self {
         let (quarters, _) = table.as_chunks::<WIDTH>();
         Self([
@@ -98,7 +121,7 @@ impl Lut {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
     fn get(&self, v: V) -> V {
         let [a, b, c, d] = self.0;
         let low = x86::_mm512_permutex2var_epi8(a, v, b);
@@ -107,7 +130,7 @@ impl Lut {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
     match &op.tables[..] {
         [table] if op.is_plain() => {
@@ -128,6 +151,111 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
             });
         }
         _ => super::portable::lookup(op, bytes, spans),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+    match turn {
+        AnyTurn::Whole(turn) => turn_pairs_of!(blocks, PairSums::new(turn)),
+        AnyTurn::Float(turn) => turn_pairs_of!(blocks, Turning::new(turn)),
+    }
+}
+
+/// Sums by dot products of four bytes, of which two count, and of two words.
+struct Weights {
+    /// The pair as words, 256 times as high.
+    wide: V,
+    /// For each sum: what it begins with, factors for bytes and for words.
+    of: [[V; 3]; 2],
+}
+
+impl Weights {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn new(turn: &WholeTurn, [a, b]: [usize; 2]) -> Self {
+        let wide: [u8; 16] = std::array::from_fn(|i| match i % 4 {
+            1 => (i - 1 + a) as u8,
+            3 => (i - 3 + b) as u8,
+            _ => 0x80,
+        });
+        let weights = |sum: &Sum| {
+            let [(h, l), (i, m)] = sum.factors.map(parts);
+            // Bytes are 128 too high.
+            let start = sum.start - 128 * (i32::from(l) + i32::from(m));
+            let mut bytes = [0; 4];
+            (bytes[a], bytes[b]) = (l.cast_unsigned(), m.cast_unsigned());
+            [
+                ints(start),
+                ints(i32::from_le_bytes(bytes)),
+                two_words(h, i),
+            ]
+        };
+        Self {
+            wide: pattern(&wide),
+            of: [weights(&turn.sums[0]), weights(&turn.sums[1])],
+        }
+    }
+
+    /// Both sums of the pair in each lane; `around_0` is the same less 128.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn sums(&self, v: V, around_0: V) -> [V; 2] {
+        let wide = shuffle(around_0, self.wide);
+        let [[start, low, high], [other_start, other_low, other_high]] = self.of;
+        [
+            dot_words(dot(start, v, low), wide, high),
+            // The dot products share one unit; what is left for it goes elsewhere.
+            add_32(
+                dot(other_start, v, other_low),
+                word_pairs_by(wide, other_high),
+            ),
+        ]
+    }
+}
+
+/// From pixels to luma and chroma, by dot products of four bytes.
+struct Split {
+    flip: V,
+    none: V,
+    y: V,
+    u: V,
+    v: V,
+}
+
+impl Split {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn new(offsets: [usize; 3]) -> Self {
+        let each = |factors: [i16; 3]| {
+            let mut all = [0; 4];
+            for (offset, factor) in offsets.into_iter().zip(factors) {
+                // With a sign or, for luma, without one.
+                all[offset] = factor as u8;
+            }
+            pattern(&std::array::from_fn(|i| all[i % 4]))
+        };
+        Self {
+            flip: by(0x80, 0x80),
+            none: opaque(0),
+            y: each([66, 129, 25]),
+            u: each([-38, -74, 112]),
+            v: each([112, -94, -18]),
+        }
+    }
+
+    /// Luma (without its 126) and chroma of two vectors of pixels.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn yuv(&self, a: V, b: V) -> [V; 3] {
+        let around_0 = |v: V| xor(v, self.flip);
+        let dot = |a: V, b: V| dot(self.none, a, b);
+        [
+            pack_signed_32(dot(self.y, around_0(a)), dot(self.y, around_0(b))),
+            pack_signed_32(dot(a, self.u), dot(b, self.u)),
+            pack_signed_32(dot(a, self.v), dot(b, self.v)),
+        ]
     }
 }
 
@@ -164,7 +292,7 @@ const fn close_threes(vector: usize) -> [u8; WIDTH] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
     const FROM: [[u8; WIDTH]; 4] = [
         spread_threes(0),
@@ -183,7 +311,7 @@ fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 fn store_threes(block: &mut [u8; 3 * WIDTH], [a, b, c, d]: [V; 4]) {
     const FROM: [[u8; WIDTH]; 3] = [close_threes(0), close_threes(1), close_threes(2)];
     let (v, _) = block.as_chunks_mut::<WIDTH>();

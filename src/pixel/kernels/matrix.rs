@@ -3,8 +3,8 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::{Isa, Mix, dispatch_wide, portable};
-use crate::pixel::tables::Table;
+use super::{Isa, Mix, dispatch, portable};
+use crate::pixel::tables::{IDENTITY, Table};
 use std::ops::Range;
 
 /// RGB pixels through luma and chroma and back, once for each stage.
@@ -20,15 +20,40 @@ pub(in crate::pixel) struct Matrix {
 
 #[derive(Debug)]
 pub(in crate::pixel) struct Stage {
-    pub(in crate::pixel) luma: Table,
-    pub(in crate::pixel) chroma: StageChroma,
+    pub(super) luma: Table,
+    /// The same, from 126 less to 128 less, both with a sign.
+    pub(super) luma_around_0: Table,
+    pub(super) chroma: StageChroma,
 }
 
 #[derive(Debug)]
 pub(in crate::pixel) enum StageChroma {
     Same,
-    Table(Box<Table>),
+    Table {
+        table: Box<Table>,
+        /// The same, less 128 before and behind it.
+        around_0: Box<Table>,
+    },
     Mix(Box<Mix>),
+}
+
+impl Stage {
+    pub(in crate::pixel) fn new(luma: Table, chroma: StageChroma) -> Self {
+        Self {
+            luma,
+            luma_around_0: IDENTITY.map(|i| luma[usize::from(i.wrapping_add(126))] ^ 0x80),
+            chroma,
+        }
+    }
+}
+
+impl StageChroma {
+    pub(in crate::pixel) fn table(table: Table) -> Self {
+        Self::Table {
+            around_0: Box::new(IDENTITY.map(|i| table[usize::from(i ^ 0x80)] ^ 0x80)),
+            table: Box::new(table),
+        }
+    }
 }
 
 impl Matrix {
@@ -38,15 +63,16 @@ impl Matrix {
         bytes: &mut [u8],
         spans: impl Iterator<Item = Range<usize>>,
     ) {
+        // On x86 the kernels look up what they cannot sum up.
         let unproven = |stage: &Stage| match &stage.chroma {
+            _ if cfg!(target_arch = "x86_64") => false,
             StageChroma::Mix(mix) => mix.turn.is_none(),
-            StageChroma::Same | StageChroma::Table(_) => false,
+            StageChroma::Same | StageChroma::Table { .. } => false,
         };
         if self.stages.iter().any(unproven) {
             portable::matrix(self, bytes, spans);
         } else {
-            dispatch_wide!(isa, matrix(self, bytes, spans),
-                else portable::matrix(self, bytes, spans));
+            dispatch!(isa, matrix(self, bytes, spans));
         }
     }
 
@@ -57,7 +83,7 @@ impl Matrix {
             let y = stage.luma[usize::from(y)];
             let [u, v] = match &stage.chroma {
                 StageChroma::Same => [u, v],
-                StageChroma::Table(table) => [table[usize::from(u)], table[usize::from(v)]],
+                StageChroma::Table { table, .. } => [table[usize::from(u)], table[usize::from(v)]],
                 StageChroma::Mix(mix) => mix.pair(u, v),
             };
             rgb = to_rgb([y, u, v]);

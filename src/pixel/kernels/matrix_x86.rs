@@ -1,163 +1,362 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What `shared_matrix` needs, in vectors of 32 and of 64 bytes, written once.
+//! RGB in vectors of 16, 32 and 64 bytes, written once.
 //!
-//! A module that invokes [`matrix_x86`] has what `shared` needs, and `load_threes` and
-//! `store_threes`: pixels of three bytes spread to four, and back.
+//! A component is the upper byte of a word of 16 bits, around 0 (128 taken off); what lies below
+//! it is of no account. So nothing need be shifted or packed between one stage and the next: a
+//! multiplication by pairs of bytes takes no notice of the lower one.
+//!
+//! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
+//! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
+//! back), `Split` (from pixels to luma and chroma), and `turn_blocks` (chroma).
 
-/// Everything fits into 16 bits with a sign once whole multiples of 256 are taken out of the
-/// coefficients, and the sums are exact.
+/// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
+/// nothing is rounded in between.
 macro_rules! matrix_x86 {
     ($features:tt) => {
-        /// Pairs of multipliers for pairs of bytes.
+        /// Constants that the compiler knows it takes to pieces: a shift and a selection become a
+        /// shuffle, which takes twice as long, and what finds no register is spread out anew for
+        /// each pixel, not read.
         #[inline]
         #[target_feature(enable = $features)]
-        fn by(low: i8, high: i8) -> V {
-            words(i16::from_le_bytes([
-                low.to_le_bytes()[0],
-                high.to_le_bytes()[0],
-            ]))
+        fn opaque(word: i16) -> V {
+            words(std::hint::black_box(word))
         }
 
-        /// Luma and chroma of half a vector of colours: words.
+        /// Factors for pairs of bytes.
         #[inline]
         #[target_feature(enable = $features)]
-        fn half_to_yuv(rg: V, bg: V) -> [V; 3] {
-            let sum = |rg_by: V, bg_by: V| {
-                shift_right_8(add_16(pairs_by(rg, rg_by), pairs_by(bg, bg_by)))
-            };
-            let green = pairs_by(bg, by(0, 1));
-            let y = sum(by(66, -127), by(25, 0));
-            let u = sum(by(-38, -74), by(112, 0));
-            let v = sum(by(112, -94), by(-18, 0));
-            [
-                add_16(add_16(y, green), words(16)),
-                add_16(u, words(128)),
-                add_16(v, words(128)),
-            ]
+        fn by(low: i16, high: i16) -> V {
+            // With a sign or without one.
+            opaque(i16::from_le_bytes([low as u8, high as u8]))
         }
 
-        /// Red, green and blue of half a vector: words, not yet cut off.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn half_to_rgb(yv: V, yu: V) -> [V; 3] {
-            let r = shift_right_8(add_16(pairs_by(yv, by(42, -103)), words(20)));
-            let r = add_16(r, add_16(pairs_by(yv, by(1, 2)), words(-223)));
-            let g = add_16(pairs_by(yu, by(42, -100)), pairs_by(yv, by(0, 48)));
-            let g = shift_right_8(add_16(g, words(147)));
-            let g = add_16(g, add_16(pairs_by(yv, by(1, -1)), words(135)));
-            let b = shift_right_8(add_16(pairs_by(yu, by(42, 4)), words(42)));
-            let b = add_16(b, add_16(pairs_by(yu, by(1, 2)), words(-277)));
-            [r, g, b]
+        /// The constants.
+        struct Factors {
+            upper: V,
+            rgb_to_y: [V; 2],
+            rgb_to_uv: [V; 3],
+            y_to_rgb: [V; 2],
+            y_offsets: [V; 3],
+            v_to_r: V,
+            uv_to_g: V,
+            u_to_b: V,
         }
 
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn to_yuv([r, g, b]: [V; 3]) -> [V; 3] {
-            let low = half_to_yuv(unpack_low_8(r, g), unpack_low_8(b, g));
-            let high = half_to_yuv(unpack_high_8(r, g), unpack_high_8(b, g));
-            both_halves(low, high)
-        }
-
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn to_rgb([y, u, v]: [V; 3]) -> [V; 3] {
-            let low = half_to_rgb(unpack_low_8(y, v), unpack_low_8(y, u));
-            let high = half_to_rgb(unpack_high_8(y, v), unpack_high_8(y, u));
-            both_halves(low, high)
-        }
-
-        /// Words to bytes, cut off at both ends.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn both_halves(low: [V; 3], high: [V; 3]) -> [V; 3] {
-            [
-                pack_unsigned_16(low[0], high[0]),
-                pack_unsigned_16(low[1], high[1]),
-                pack_unsigned_16(low[2], high[2]),
-            ]
-        }
-
-        /// Squares of 4 by 4 lanes of 32 bits, mirrored; undoes itself.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn mirror([a, b, c, d]: [V; 4]) -> [V; 4] {
-            let (e, f) = (unpack_low_32(a, b), unpack_low_32(c, d));
-            let (g, h) = (unpack_high_32(a, b), unpack_high_32(c, d));
-            [
-                unpack_low_64(e, f),
-                unpack_high_64(e, f),
-                unpack_low_64(g, h),
-                unpack_high_64(g, h),
-            ]
-        }
-
-        /// The places of the components in a pixel of four bytes, as shuffles.
-        struct Order {
-            apart: V,
-            together: V,
-        }
-
-        impl Order {
+        impl Factors {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new([r, g, b]: [usize; 3]) -> Self {
-                // The fourth byte is where no component is.
-                let offsets = [r, g, b, 6 - r - g - b];
-                let apart: [u8; 16] = std::array::from_fn(|i| (i % 4 * 4 + offsets[i / 4]) as u8);
-                let mut together = [0; 16];
-                for (to, from) in apart.iter().enumerate() {
-                    together[usize::from(*from)] = to as u8;
-                }
+            fn new() -> Self {
                 Self {
-                    apart: pattern(&apart),
-                    together: pattern(&together),
+                    upper: opaque(-256),
+                    rgb_to_y: [by(129, 25), by(0, 66)],
+                    rgb_to_uv: [by(0, 112), by(74, 38), by(94, 18)],
+                    y_to_rgb: [by(0, 149), by(149, 0)],
+                    y_offsets: [opaque(330), opaque(329), opaque(277)],
+                    v_to_r: opaque(-26176),
+                    uv_to_g: by(50, 104),
+                    u_to_b: by(129, 0),
                 }
             }
 
+            /// The upper bytes of words; below them others, whose upper bytes are 0.
             #[inline]
             #[target_feature(enable = $features)]
-            fn apart(&self, [a, b, c, d]: [V; 4]) -> [V; 4] {
-                let apart = |v| shuffle(v, self.apart);
-                mirror([apart(a), apart(b), apart(c), apart(d)])
+            fn merge(&self, v: V, low: V) -> V {
+                or(and(v, self.upper), low)
             }
 
+            /// The upper bytes of words, and below them those of others.
             #[inline]
             #[target_feature(enable = $features)]
-            fn together(&self, from: [V; 4]) -> [V; 4] {
-                let [a, b, c, d] = mirror(from);
-                let together = |v| shuffle(v, self.together);
-                [together(a), together(b), together(c), together(d)]
+            fn pair(&self, low: V, high: V) -> V {
+                self.merge(high, shift_right_8(low))
             }
 
+            /// Luma (without its 126) and chroma of colours.
             #[inline]
             #[target_feature(enable = $features)]
-            fn load_threes(&self, block: &[u8; 3 * WIDTH]) -> [V; 4] {
-                self.apart(load_threes(block))
+            fn to_yuv(&self, [r, g, b]: [V; 3]) -> [V; 3] {
+                let low = shift_right_8(g);
+                let (gb, gr) = (self.merge(b, low), self.merge(r, low));
+                let [gb_to_y, r_to_y] = self.rgb_to_y;
+                let [alone, gr_to_u, gb_to_v] = self.rgb_to_uv;
+                [
+                    add_16(pairs_by(gb_to_y, gb), pairs_by(r_to_y, r)),
+                    sub_16(pairs_by(alone, b), pairs_by(gr_to_u, gr)),
+                    sub_16(pairs_by(alone, r), pairs_by(gb_to_v, gb)),
+                ]
             }
 
+            /// Colours from 149 times luma, and chroma: U in the lower byte, V in the upper one.
+            ///
+            /// Half of the sums that `to_rgb` has, less 2¹⁴: that fits into 16 bits with a sign,
+            /// or is cut off where the result is, too. Twice that, cut off again, has the result
+            /// on top.
             #[inline]
             #[target_feature(enable = $features)]
-            fn store_threes(&self, block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
-                store_threes(block, self.together(from));
+            fn to_rgb(&self, luma: V, uv: V) -> [V; 3] {
+                let [of_r, of_g, of_b] = self.y_offsets;
+                // 409 V / 2, rounded down: rounded up where the factor is negative.
+                let v = mul_rounded_15(and(uv, self.upper), self.v_to_r);
+                let r = sub_signed_16(add_16(luma, of_r), v);
+                let g = sub_signed_16(add_16(luma, of_g), pairs_by(self.uv_to_g, uv));
+                let u = pairs_by(self.u_to_b, uv);
+                let b = add_signed_16(add_signed_16(add_16(luma, of_b), u), u);
+                [
+                    add_signed_16(r, r),
+                    add_signed_16(g, g),
+                    add_signed_16(b, b),
+                ]
+            }
+        }
+
+        /// Luma and chroma of a block. Luma: the upper bytes are the first half, the lower ones the
+        /// second. Chroma of each half: U in the lower bytes, V in the upper ones.
+        type Yuv = [V; 3];
+
+        impl Factors {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn block(&self, first: [V; 3], second: [V; 3]) -> Yuv {
+                [
+                    self.pair(second[0], first[0]),
+                    self.pair(first[1], first[2]),
+                    self.pair(second[1], second[2]),
+                ]
             }
 
+            /// With new luma, two times three components.
             #[inline]
             #[target_feature(enable = $features)]
-            fn load_fours(&self, block: &[u8; 4 * WIDTH]) -> [V; 4] {
-                let (v, _) = block.as_chunks::<WIDTH>();
-                self.apart([load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])])
+            fn colours(&self, luma: &Lut, block: Yuv) -> [[V; 3]; 2] {
+                let luma = luma.get(block[0]);
+                let [upper, lower] = self.y_to_rgb;
+                [
+                    self.to_rgb(pairs_by(upper, luma), block[1]),
+                    self.to_rgb(pairs_by(lower, luma), block[2]),
+                ]
             }
+        }
 
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn store_fours(&self, block: &mut [u8; 4 * WIDTH], from: [V; 4]) {
-                let (vectors, _) = block.as_chunks_mut::<WIDTH>();
-                for (to, v) in vectors.iter_mut().zip(self.together(from)) {
-                    store(to, v);
+        /// Pairs of chroma for which no sum is exact, one by one.
+        #[target_feature(enable = $features)]
+        fn looked_up_pairs(mix: &Mix, v: V) -> V {
+            let mut bytes = [0; WIDTH];
+            store(&mut bytes, v);
+            for pair in bytes.as_chunks_mut::<2>().0 {
+                *pair = mix.pair(pair[0] ^ 0x80, pair[1] ^ 0x80).map(|c| c ^ 0x80);
+            }
+            load(&bytes)
+        }
+
+        /// New chroma.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn change(chroma: &StageChroma, blocks: &mut [Yuv]) {
+            match chroma {
+                StageChroma::Same => {}
+                StageChroma::Table { around_0, .. } => {
+                    let lut = Lut::new(around_0);
+                    for [_, a, b] in blocks {
+                        (*a, *b) = (lut.get(*a), lut.get(*b));
+                    }
                 }
+                StageChroma::Mix(mix) => {
+                    if let Some(turn) = &mix.turn {
+                        turn_blocks(turn, blocks);
+                    } else {
+                        for [_, a, b] in blocks {
+                            (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));
+                        }
+                    }
+                }
+            }
+        }
+
+        /// From words of components to pixels.
+        struct Join<'a> {
+            by: &'a Factors,
+            /// From blue, green, red and 0.
+            order: V,
+            flip: V,
+            rest: V,
+        }
+
+        impl<'a> Join<'a> {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn new(op: &Matrix, by: &'a Factors) -> Self {
+                let [r, g, b] = op.offsets;
+                let rest = 6 - r - g - b;
+                let mut from = [3; 4];
+                (from[b], from[g], from[r]) = (0, 1, 2);
+                let each = |at_rest: u8, elsewhere: u8| -> [u8; 16] {
+                    std::array::from_fn(|i| if i % 4 == rest { at_rest } else { elsewhere })
+                };
+                Self {
+                    by,
+                    order: pattern(&std::array::from_fn(|i| i as u8 / 4 * 4 + from[i % 4])),
+                    flip: pattern(&each(0, if op.invert { 0x7f } else { 0x80 })),
+                    rest: pattern(&each(0xff, 0)),
+                }
+            }
+
+            /// Two vectors of pixels; 0 where there is no component.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn pixels(&self, [r, g, b]: [V; 3]) -> [V; 2] {
+                let (low, high) = (self.by.pair(b, g), shift_right_8(r));
+                [
+                    xor(shuffle(unpack_low_16(low, high), self.order), self.flip),
+                    xor(shuffle(unpack_high_16(low, high), self.order), self.flip),
+                ]
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_fours(block: &[u8; 4 * WIDTH]) -> [V; 4] {
+            let (v, _) = block.as_chunks::<WIDTH>();
+            [load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3])]
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn matrix(
+            op: &Matrix,
+            bytes: &mut [u8],
+            spans: impl Iterator<Item = Range<usize>>,
+        ) {
+            let by = Factors::new();
+            let (split, join) = (Split::new(op.offsets), Join::new(op, &by));
+            let [before @ .., last] = &op.stages[..] else {
+                return;
+            };
+            let luma = Lut::new(&last.luma_around_0);
+            let between = |blocks: &mut [Yuv]| {
+                for stage in before {
+                    change(&stage.chroma, blocks);
+                    let luma = Lut::new(&stage.luma_around_0);
+                    for block in &mut *blocks {
+                        let [a, b] = by.colours(&luma, *block);
+                        *block = by.block(by.to_yuv(a), by.to_yuv(b));
+                    }
+                }
+                change(&last.chroma, blocks);
+            };
+            let from_pixels = |[a, b, c, d]: [V; 4]| by.block(split.yuv(a, b), split.yuv(c, d));
+            let to_pixels = |block: Yuv| {
+                let [a, b] = by.colours(&luma, block);
+                let ([a, b], [c, d]) = (join.pixels(a), join.pixels(b));
+                [a, b, c, d]
+            };
+            let mut some = [[zero(); 3]; BLOCKS];
+            if op.bytes == 3 {
+                each_group!(bytes, spans, 3 * WIDTH, |group| {
+                    for (block, yuv) in group.iter().zip(&mut some) {
+                        *yuv = from_pixels(load_threes(block));
+                    }
+                    between(&mut some[..group.len()]);
+                    for (block, yuv) in group.iter_mut().zip(&some) {
+                        store_threes(block, to_pixels(*yuv));
+                    }
+                });
+            } else {
+                each_group!(bytes, spans, 4 * WIDTH, |group| {
+                    for (block, yuv) in group.iter().zip(&mut some) {
+                        *yuv = from_pixels(load_fours(block));
+                    }
+                    between(&mut some[..group.len()]);
+                    for (block, yuv) in group.iter_mut().zip(&some) {
+                        let (new, old) = (to_pixels(*yuv), load_fours(block));
+                        let (v, _) = block.as_chunks_mut::<WIDTH>();
+                        for ((to, new), old) in v.iter_mut().zip(new).zip(old) {
+                            store(to, or(new, and(old, join.rest)));
+                        }
+                    }
+                });
             }
         }
     };
 }
 
-pub(super) use matrix_x86;
+/// Chroma of blocks turned by a kernel for pairs without a sign.
+macro_rules! turn_pairs_of {
+    ($blocks:expr, $turn:expr) => {{
+        let (turn, sign) = ($turn, bytes_of(0x80));
+        let around_0 = |v: V| xor(turn.pairs(xor(v, sign)), sign);
+        for [_, a, b] in $blocks {
+            (*a, *b) = (around_0(*a), around_0(*b));
+        }
+    }};
+}
+
+/// Blocks that go through one stage before they all go through the next. The steps of a block wait
+/// for each other; those of several do not, and a processor sees no further than some hundred.
+pub(super) const BLOCKS: usize = 8;
+
+/// The bytes of spans some blocks at a time, what is left over with zeros behind it.
+macro_rules! each_group {
+    ($bytes:expr, $spans:expr, $length:expr, |$group:ident| $work:block) => {
+        for span in $spans {
+            let (blocks, rest) = $bytes[span].as_chunks_mut::<{ $length }>();
+            for $group in blocks.chunks_mut(BLOCKS) {
+                $work
+            }
+            if !rest.is_empty() {
+                let mut last = [[0; $length]];
+                last[0][..rest.len()].copy_from_slice(rest);
+                let $group = &mut last;
+                $work
+                rest.copy_from_slice(&last[0][..rest.len()]);
+            }
+        }
+    };
+}
+
+/// From pixels to luma and chroma where there are no dot products of four bytes.
+macro_rules! split_by_pairs {
+    ($features:tt) => {
+        struct Split {
+            /// Blue and green of four pixels, then red and what else there is.
+            apart: V,
+            flip: V,
+            /// Factors, for luma without a sign, for chroma with one.
+            y: [V; 2],
+            u: [V; 2],
+            v: [V; 2],
+        }
+
+        impl Split {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn new([r, g, b]: [usize; 3]) -> Self {
+                let order = [[b, g], [r, 6 - r - g - b]];
+                let from = |i: usize| (i / 2 % 4 * 4 + order[i / 8][i % 2]) as u8;
+                Self {
+                    apart: pattern(&std::array::from_fn(from)),
+                    flip: by(0x80, 0x80),
+                    y: [by(25, 129), by(66, 0)],
+                    u: [by(112, -74), by(-38, 0)],
+                    v: [by(-18, -94), by(112, 0)],
+                }
+            }
+
+            /// Luma (without its 126) and chroma of two vectors of pixels.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn yuv(&self, a: V, b: V) -> [V; 3] {
+                let (a, b) = (shuffle(a, self.apart), shuffle(b, self.apart));
+                let (bg, rx) = (unpack_low_64(a, b), unpack_high_64(a, b));
+                let around_0 = |v: V| xor(v, self.flip);
+                let ([a, b], [c, d], [e, f]) = (self.y, self.u, self.v);
+                [
+                    add_16(pairs_by(a, around_0(bg)), pairs_by(b, around_0(rx))),
+                    add_16(pairs_by(bg, c), pairs_by(rx, d)),
+                    add_16(pairs_by(bg, e), pairs_by(rx, f)),
+                ]
+            }
+        }
+    };
+}
+
+pub(super) use {each_group, matrix_x86, split_by_pairs, turn_pairs_of};

@@ -16,7 +16,7 @@ macro_rules! matrix_kernels {
             let y = Lut::new(&stage.luma).get(y);
             if let Some(turn) = turn {
                 (u, v) = turn.planes(u, v);
-            } else if let StageChroma::Table(table) = &stage.chroma {
+            } else if let StageChroma::Table { table, .. } = &stage.chroma {
                 let lut = Lut::new(table);
                 (u, v) = (lut.get(u), lut.get(v));
             }
@@ -36,8 +36,8 @@ macro_rules! matrix_kernels {
             fn new(op: &'a Matrix) -> Self {
                 let turn = |n: usize| match op.stages.get(n).map(|stage| &stage.chroma) {
                     Some(StageChroma::Mix(mix)) => match &mix.turn {
-                        Some(turn) => Some(Turning::new(turn)),
-                        None => None,
+                        Some(AnyTurn::Float(turn)) => Some(Turning::new(turn)),
+                        Some(AnyTurn::Whole(_)) | None => None,
                     },
                     _ => None,
                 };

@@ -36,12 +36,14 @@ struct Claim {
 }
 
 impl Deal {
-    /// Deals the rows of jobs, each of one plane or two, out in shares of about `bytes` bytes.
+    /// Deals the rows of jobs, each of one plane or two, out in shares of about `bytes` bytes,
+    /// which begin and end at multiples of so many rows as `step` says of the job.
     pub(in crate::video) fn cut<'p>(
         &mut self,
         jobs: impl Iterator<Item = &'p [Placed]> + Clone,
         page: usize,
         bytes: usize,
+        step: &dyn Fn(usize) -> usize,
     ) {
         self.shares.clear();
         self.rest.clear();
@@ -49,10 +51,12 @@ impl Deal {
         for (number, job) in jobs.clone().enumerate() {
             let Some(first) = job.first() else { continue };
             let rows = first.plane.rows;
-            let in_share = rows_in_share(first, page, bytes);
+            let in_share = rows_in_share(first, page, bytes)
+                .checked_next_multiple_of(step(number).max(1))
+                .unwrap_or(rows);
             let mut begin = 0;
             while begin < rows {
-                let end = (begin + in_share).min(rows);
+                let end = begin.saturating_add(in_share).min(rows);
                 self.add(number, begin..end, job, page);
                 begin = end;
             }
@@ -68,8 +72,9 @@ impl Deal {
             let share = &mut self.shares[claim.share];
             let plane = &claim.placed;
             let before = share.rows.start;
+            let step = step(share.job).max(1);
             while !share.rows.is_empty() && plane.row(share.rows.start) / page < taken.1 {
-                share.rows.start += 1;
+                share.rows.start = share.rows.start.saturating_add(step).min(share.rows.end);
             }
             if before < share.rows.start {
                 self.rest.push(Share {
@@ -147,8 +152,22 @@ mod tests {
 
     /// Deals, and checks that each row is dealt out once, and no page twice.
     fn deal(jobs: &[&[Placed]], bytes: usize) -> Deal {
+        deal_in_steps(jobs, bytes, 3);
+        deal_in_steps(jobs, bytes, usize::MAX);
+        deal_in_steps(jobs, bytes, 1)
+    }
+
+    fn deal_in_steps(jobs: &[&[Placed]], bytes: usize, step: usize) -> Deal {
         let mut deal = Deal::default();
-        deal.cut(jobs.iter().copied(), PAGE, bytes);
+        deal.cut(jobs.iter().copied(), PAGE, bytes, &|_| step);
+        for share in deal.shares.iter().chain(&deal.rest) {
+            let is_step =
+                |row: usize| row.is_multiple_of(step) || row == jobs[share.job][0].plane.rows;
+            assert!(
+                is_step(share.rows.start) && is_step(share.rows.end),
+                "{share:?}"
+            );
+        }
         for (number, job) in jobs.iter().enumerate() {
             let all = deal.shares.iter().chain(&deal.rest);
             let mut rows: Vec<_> = all

@@ -10,7 +10,7 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-pub(super) use deal::Deal;
+pub(super) use deal::{Deal, Share};
 pub(super) use pair::pair;
 
 use super::Plane;

@@ -230,3 +230,90 @@ fn two_planes_walked_together_meet_byte_for_byte() {
         }
     }
 }
+
+/// Numbers without a pattern, the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
+}
+
+/// Any page size that holds a unit, those of real machines among them, and any place, row,
+/// padding and window. `DMABUFCPU_LONG` is how many times as many are tried.
+#[test]
+fn windows_of_any_page_and_row_size_cover_each_byte_once() {
+    let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
+    let mut random = Random(8);
+    for number in 0..20_000 * more {
+        let format = Format::ALL[random.below(Format::ALL.len())];
+        let plane_number = random.below(format.planes().len());
+        let layout = format.planes()[plane_number];
+        let (width, height) = (1 + random.below(90), 1 + random.below(9));
+        let page = match random.below(4) {
+            0 => [4096, 16384, 65536][random.below(3)],
+            1 => LONGEST_UNIT + random.below(8),
+            _ => LONGEST_UNIT + random.below(200),
+        };
+        let cut = Cut {
+            page,
+            pages: 1 + random.below(6),
+        };
+        let padding = match random.below(5) {
+            0 | 1 => 0,
+            2 => random.below(20),
+            3 => page + random.below(2 * page),
+            _ => page - 1 + random.below(3),
+        };
+        let start = random.below(3 * page);
+        let row = layout.row_bytes(width).unwrap();
+        let placed = placed(format, plane_number, width, height, start, row + padding);
+        let what = format!(
+            "{number}: {format:?} {width}x{height}+{padding} at {start}, {} pages of {page}",
+            cut.pages
+        );
+        // By counting: every byte of a row lies in one window; windows ascend, are short enough,
+        // and have no page without a byte of a row.
+        let mut next = 0;
+        // No more than there can be: windows that never end are not collected.
+        let most = placed.plane.rows + placed.end() / page + 2;
+        let windows: Vec<Range<usize>> = placed.windows(cut).take(most).collect();
+        for pages in &windows {
+            assert!(
+                pages.start >= next && pages.start < pages.end,
+                "{what}: {pages:?}"
+            );
+            assert!(pages.len() <= cut.pages, "{what}: {pages:?}");
+            next = pages.end;
+        }
+        let rows = (0..placed.plane.rows).flat_map(|row| {
+            let first = placed.row(row);
+            first / page..(first + placed.plane.row_bytes()).div_ceil(page)
+        });
+        let needed: BTreeSet<usize> = rows.collect();
+        let lent: BTreeSet<usize> = windows.into_iter().flatten().collect();
+        assert_eq!(lent, needed, "{what}");
+        // By doing: the same bytes as without windows.
+        if number % 4 == 0 && placed.end() < 1 << 17 {
+            let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+            if let Some(op) = plane_op(&plan, plane_number) {
+                let before = noise(placed.end() + random.below(40));
+                let mut memory = Bytes {
+                    members: vec![before.clone()],
+                    page,
+                    lent: Vec::new(),
+                };
+                plane(&mut memory, &placed, op, cut).unwrap();
+                assert!(
+                    memory.members[0] == expected(&before, &placed, op),
+                    "{what}"
+                );
+            }
+        }
+    }
+}

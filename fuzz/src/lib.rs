@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What hostile input may do, for libFuzzer (`scripts/fuzz`) and for the short run in
+//! `tests/faults_of_input.rs`, which takes this file in as it is.
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/pixel_frame/mod.rs"]
+mod pixel_frame;
+
+use gst::prelude::*;
+use gst_video::{VideoFormat, VideoInfo};
+use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
+use gstdmabufcpu::video::{self, Kind};
+use pixel_frame::{Frame, Random};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Once;
+
+/// The targets by name.
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("caps", caps),
+    ("geometry", geometry),
+    ("regions", regions),
+    ("overlays", overlays),
+    ("pixels", pixels),
+];
+
+fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstdmabufcpu::plugin_register_static().unwrap();
+        // What is refused is logged, which is not what is tried here.
+        gst::log::remove_default_log_function();
+        gst::log::set_active(false);
+    });
+}
+
+/// Numbers made of the input's bytes; zeros behind its end.
+struct Input<'i>(&'i [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    fn word(&mut self) -> u32 {
+        (0..4).fold(0, |word, _| word << 8 | u32::from(self.byte()))
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::from(self.byte()) % end
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    /// Mostly what makes sense near `usual`, sometimes what never does.
+    fn size(&mut self, usual: usize) -> usize {
+        match self.byte() {
+            0..=127 => usual,
+            128..=199 => (usual + usize::from(self.byte())).saturating_sub(128),
+            200..=229 => self.word() as usize % (4 * usual + 1),
+            230..=239 => self.word() as usize,
+            240..=247 => usize::MAX - self.byte() as usize,
+            _ => usize::MAX / 2 + self.byte() as usize,
+        }
+    }
+
+    fn number(&mut self) -> i32 {
+        match self.byte() {
+            0..=159 => i32::from(self.byte()) - 64,
+            160..=219 => (self.word() % 2000) as i32 - 500,
+            220..=229 => i32::MAX - i32::from(self.byte()),
+            230..=239 => i32::MIN + i32::from(self.byte()),
+            _ => self.word() as i32,
+        }
+    }
+}
+
+/// The filter, kept from input to input, one for each kind of caps.
+struct Bench {
+    harness: gst_check::Harness,
+    element: gst::Element,
+    bus: gst::Bus,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What is left on it refers to the element, and the element to it.
+        self.bus.set_flushing(true);
+    }
+}
+
+impl Bench {
+    fn new(info: &VideoInfo) -> Self {
+        let element = gst::ElementFactory::make("dmabuffilter").build().unwrap();
+        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        harness.set_src_caps(info.to_caps().unwrap());
+        Self {
+            harness,
+            element,
+            bus,
+        }
+    }
+
+    /// Pushes a frame: it is refused with one error, or comes out.
+    fn push(&mut self, frame: gst::Buffer) -> Option<gst::Buffer> {
+        let flow = self.harness.push(frame);
+        let out = self.harness.try_pull();
+        let errors = self.bus.iter_filtered(&[gst::MessageType::Error]).count();
+        while self.bus.pop().is_some() {}
+        match (flow, &out, errors) {
+            (Ok(_), Some(_), 0) | (Err(gst::FlowError::Error), None, 1) => out,
+            (flow, out, errors) => {
+                panic!("flow {flow:?}, frame {}, {errors} errors", out.is_some())
+            }
+        }
+    }
+}
+
+fn with_bench<R>(info: &VideoInfo, work: impl FnOnce(&mut Bench) -> R) -> R {
+    thread_local! {
+        static BENCHES: RefCell<HashMap<(VideoFormat, u32, u32), Bench>> = RefCell::default();
+    }
+    BENCHES.with_borrow_mut(|benches| {
+        if benches.len() > 64 {
+            benches.clear();
+        }
+        let key = (info.format(), info.width(), info.height());
+        work(benches.entry(key).or_insert_with(|| Bench::new(info)))
+    })
+}
+
+/// Caps as text: whatever they say, they are taken or refused.
+pub fn caps(input: &[u8]) {
+    init();
+    // A NUL cannot be handed to C, and the bindings do not take one.
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    if text.contains('\0') {
+        return;
+    }
+    let Ok(caps) = gst::Caps::from_str(text) else {
+        return;
+    };
+    if caps.is_any() {
+        return;
+    }
+    let without = video::without_overlays(&caps);
+    let both = video::with_and_without_overlays(&caps);
+    assert!(both.size() >= without.size());
+    let _ = video::is_dma_buf_caps(&caps);
+    if caps.size() == 1 {
+        for kind in [Kind::Plain, Kind::DmaBuf, Kind::DmaDrm] {
+            if let Some(converted) = video::as_kind(&caps, kind) {
+                let is_promised = video::is_dma_buf_caps(&converted);
+                assert_eq!(is_promised, kind != Kind::Plain, "{caps} as {kind:?}");
+            }
+        }
+    }
+    thread_local! {
+        static ELEMENTS: [gst::Element; 2] = ["dmabuffilter", "dmabufupload"]
+            .map(|name| gst::ElementFactory::make(name).build().unwrap());
+    }
+    ELEMENTS.with(|elements| {
+        for element in elements {
+            let pad = element.static_pad("sink").unwrap();
+            let there = pad.query_caps(Some(&caps));
+            assert!(there.is_subset(&pad.pad_template_caps()) || caps.is_empty());
+            let _ = caps.is_fixed() && pad.query_accept_caps(&caps);
+        }
+    });
+    if !caps.is_fixed() {
+        return;
+    }
+    if let Ok(frames) = video::Frames::from_caps(&caps) {
+        let planes = frames.format.planes();
+        if let Ok(shapes) = video::shapes(&frames.info, planes) {
+            assert_eq!(shapes.len(), planes.len());
+        }
+    }
+    if let Ok(info) = VideoInfo::from_caps(&caps) {
+        let _ = video::shapes_to_copy(&info);
+    }
+}
+
+const FORMATS: [VideoFormat; 12] = [
+    VideoFormat::Nv12,
+    VideoFormat::I420,
+    VideoFormat::Yuy2,
+    VideoFormat::Uyvy,
+    VideoFormat::Gray8,
+    VideoFormat::Bgrx,
+    VideoFormat::Bgr,
+    VideoFormat::P01010le,
+    VideoFormat::Yv12,
+    VideoFormat::Nv24,
+    VideoFormat::Rgb16,
+    VideoFormat::Ayuv,
+];
+
+fn frame_info(input: &mut Input<'_>) -> VideoInfo {
+    let format = input.pick(&FORMATS);
+    let width = 1 + input.below(40) as u32;
+    let height = 1 + input.below(20) as u32;
+    VideoInfo::builder(format, width, height)
+        .fps(gst::Fraction::new(30, 1))
+        .build()
+        .unwrap()
+}
+
+/// Bytes in a row of a plane, and rows, worked out from what GStreamer knows of the format.
+fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
+    let format = info.format_info();
+    let component = format.plane().iter().position(|p| *p as usize == plane);
+    let component = component.unwrap();
+    let (w, h) = (info.width() as usize, info.height() as usize);
+    let rows = h.div_ceil(1 << format.h_sub()[component]);
+    let row = match info.format() {
+        // An odd pixel has the first luma byte of its pair, and chroma around it.
+        VideoFormat::Yuy2 => w / 2 * 4 + w % 2 * 4,
+        VideoFormat::Uyvy => w / 2 * 4 + w % 2 * 3,
+        _ => w.div_ceil(1 << format.w_sub()[component]) * format.pixel_stride()[component] as usize,
+    };
+    (row, rows)
+}
+
+/// A memory of exactly these bytes, where AddressSanitizer sees what is beside them.
+fn memory(size: usize, seed: u8) -> gst::Memory {
+    let bytes: Vec<u8> = (0..size)
+        .map(|at| (at as u8).wrapping_mul(31) ^ seed)
+        .collect();
+    gst::Memory::from_mut_slice(bytes.into_boxed_slice())
+}
+
+fn bytes_of(buffer: &gst::Buffer) -> Vec<Vec<u8>> {
+    let memories = buffer.iter_memories();
+    memories
+        .map(|memory| memory.map_readable().unwrap().to_vec())
+        .collect()
+}
+
+/// Where frames lie, as a `GstVideoMeta` claims: what cannot be is refused and touched nowhere;
+/// what can be is touched in the rows that it claims, and nowhere else.
+pub fn geometry(input: &[u8]) {
+    init();
+    let mut input = Input(input);
+    let info = frame_info(&mut input);
+    let planes = info.n_planes() as usize;
+    let number = 1 + input.below(3);
+    let sizes: Vec<usize> = (0..number)
+        .map(|_| input.size(info.size() / number + 1).min(20_000))
+        .collect();
+    let mut claim = raw::Claim {
+        format: info.format(),
+        width: info.width(),
+        height: info.height(),
+        n_planes: planes as u32,
+        offset: [0; 4],
+        stride: [0; 4],
+    };
+    let mut at = 0;
+    for plane in 0..planes {
+        let (row, rows) = dimensions(&info, plane);
+        claim.offset[plane] = input.size(at);
+        let padding = input.below(9);
+        claim.stride[plane] = input.size(row + padding) as i32;
+        let stride = usize::try_from(claim.stride[plane]).unwrap_or(0);
+        at = claim.offset[plane].saturating_add(rows.saturating_mul(stride)) % (1 << 20);
+    }
+    if input.byte() > 240 {
+        claim.n_planes = input.word() % 6;
+    }
+    if input.byte() > 240 {
+        claim.width = input.word();
+        claim.height = input.word();
+    }
+    if input.byte() > 250 {
+        claim.format = input.pick(&FORMATS);
+    }
+    let mut buffer = gst::Buffer::new();
+    for (number, size) in sizes.iter().enumerate() {
+        buffer.make_mut().append_memory(memory(*size, number as u8));
+    }
+    raw::add_video_meta(buffer.make_mut(), &claim);
+    let before = bytes_of(&buffer);
+    // The same memories, to be looked at afterwards: a refused frame is gone.
+    let inside = rows_of(&info, &claim, &sizes);
+    with_bench(&info, |bench| {
+        bench.element.set_property("invert", true);
+        bench
+            .element
+            .set_property_from_str("map-mode", input.pick(&["persistent", "frame"]));
+        bench
+            .element
+            .set_property("window-pages", u32::from(input.byte() % 3));
+        let out = bench.push(buffer);
+        match (out, inside) {
+            (None, None) => {}
+            (None, Some(_)) => panic!("{claim:?} in {sizes:?} was refused"),
+            (Some(_), None) => panic!("{claim:?} in {sizes:?} was taken"),
+            (Some(out), Some(inside)) => {
+                for (number, (now, was)) in bytes_of(&out).iter().zip(&before).enumerate() {
+                    for (at, (now, was)) in now.iter().zip(was).enumerate() {
+                        assert!(
+                            now == was || inside[number][at],
+                            "byte {at} of memory {number}: {claim:?} in {sizes:?}"
+                        );
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// The bytes that belong to a claimed frame's rows; none if it cannot lie so.
+fn rows_of(info: &VideoInfo, claim: &raw::Claim, sizes: &[usize]) -> Option<Vec<Vec<bool>>> {
+    let is_known = claim.format == info.format()
+        && claim.n_planes == info.n_planes()
+        && claim.width >= info.width()
+        && claim.height >= info.height();
+    if !is_known {
+        return None;
+    }
+    let mut inside: Vec<Vec<bool>> = sizes.iter().map(|size| vec![false; *size]).collect();
+    for plane in 0..info.n_planes() as usize {
+        let (row, rows) = dimensions(info, plane);
+        let stride = u128::try_from(claim.stride[plane]).ok()?;
+        if rows > 1 && stride < row as u128 || claim.stride[plane] < row as i32 {
+            return None;
+        }
+        let mut rest = claim.offset[plane] as u128;
+        let mut memory = 0;
+        while rest >= *sizes.get(memory)? as u128 {
+            rest -= sizes[memory] as u128;
+            memory += 1;
+        }
+        for number in 0..rows as u128 {
+            let start = rest + number * stride;
+            if start + row as u128 > sizes[memory] as u128 {
+                return None;
+            }
+            inside[memory][start as usize..start as usize + row].fill(true);
+        }
+    }
+    Some(inside)
+}
+
+const MODES: [&str; 3] = ["all", "inside", "outside"];
+const EFFECTS: [&str; 5] = ["adjust", "fill", "pixelate", "blur", "outline"];
+
+/// A frame with padding and a canary around; what may be changed.
+fn padded_frame(info: &VideoInfo) -> (gst::Buffer, raw::Claim, Vec<usize>) {
+    let planes = info.n_planes() as usize;
+    let mut claim = raw::Claim {
+        format: info.format(),
+        width: info.width(),
+        height: info.height(),
+        n_planes: planes as u32,
+        offset: [0; 4],
+        stride: [0; 4],
+    };
+    let mut end = 7;
+    for plane in 0..planes {
+        let (row, rows) = dimensions(info, plane);
+        claim.offset[plane] = end;
+        claim.stride[plane] = row as i32 + 5;
+        end += rows * (row + 5) + 3;
+    }
+    let mut buffer = gst::Buffer::new();
+    buffer.make_mut().append_memory(memory(end, 1));
+    raw::add_video_meta(buffer.make_mut(), &claim);
+    (buffer, claim, vec![end])
+}
+
+/// Only bytes of rows differ.
+fn check_padding(
+    out: &gst::Buffer,
+    before: &[Vec<u8>],
+    info: &VideoInfo,
+    claim: &raw::Claim,
+    sizes: &[usize],
+) {
+    let inside = rows_of(info, claim, sizes).expect("the frame was well laid");
+    for (at, (now, was)) in bytes_of(out)[0].iter().zip(&before[0]).enumerate() {
+        assert!(now == was || inside[0][at], "padding at {at} was changed");
+    }
+}
+
+/// Regions from the property, as values and as text, and from metas.
+pub fn regions(input: &[u8]) {
+    init();
+    let mut input = Input(input);
+    let info = frame_info(&mut input);
+    let (mut buffer, claim, sizes) = padded_frame(&info);
+    let before = bytes_of(&buffer);
+    let one = |input: &mut Input<'_>| {
+        let numbers = match input.byte() {
+            250.. => input.below(7),
+            _ => 4,
+        };
+        gst::Array::new((0..numbers).map(|_| input.number()))
+    };
+    let rects: Vec<gst::Array> = (0..input.below(9)).map(|_| one(&mut input)).collect();
+    for _ in 0..input.below(5) {
+        let size = |input: &mut Input<'_>| match input.byte() {
+            0..=199 => u32::from(input.byte()),
+            _ => input.word(),
+        };
+        let rect = (
+            size(&mut input),
+            size(&mut input),
+            size(&mut input),
+            size(&mut input),
+        );
+        let kind = input.pick(&["face", "", "plate"]);
+        gst_video::VideoRegionOfInterestMeta::add(buffer.make_mut(), kind, rect);
+    }
+    with_bench(&info, |bench| {
+        let element = &bench.element;
+        element.set_property("invert", input.byte() > 128);
+        element.set_property("regions", gst::Array::new(rects));
+        element.set_property_from_str("region-mode", input.pick(&MODES));
+        element.set_property_from_str("region-effect", input.pick(&EFFECTS));
+        element.set_property("roi-meta", input.byte() > 64);
+        element.set_property("roi-type", input.pick(&[None, Some("face"), Some("")]));
+        let block = match input.byte() {
+            0..=239 => 1 + u32::from(input.byte()) % 64,
+            _ => u32::MAX - u32::from(input.byte()),
+        };
+        for name in ["block-size", "outline-width"] {
+            let spec = element.find_property(name).unwrap();
+            let spec = spec.downcast::<gst::glib::ParamSpecUInt>().unwrap();
+            element.set_property(name, block.clamp(spec.minimum(), spec.maximum()));
+        }
+        element.set_property("fill-color", input.word());
+        if let Some(out) = bench.push(buffer) {
+            check_padding(&out, &before, &info, &claim, &sizes);
+        } else {
+            panic!("a well laid frame was refused");
+        }
+        let element = &bench.element;
+        element.set_property("regions", gst::Array::new([0i32; 0]));
+        element.set_property("roi-meta", false);
+        element.set_property("roi-type", None::<&str>);
+        element.set_property_from_str("region-mode", "all");
+        element.set_property_from_str("region-effect", "adjust");
+    });
+}
+
+/// Overlay rectangles of any size and place.
+pub fn overlays(input: &[u8]) {
+    init();
+    let mut input = Input(input);
+    let info = frame_info(&mut input);
+    let (mut buffer, claim, sizes) = padded_frame(&info);
+    let before = bytes_of(&buffer);
+    let mut composition: Vec<gst_video::VideoOverlayRectangle> = Vec::new();
+    for _ in 0..1 + input.below(3) {
+        let format = input.pick(&[VideoFormat::Bgra, VideoFormat::Ayuv]);
+        let (width, height) = (1 + input.below(24) as u32, 1 + input.below(24) as u32);
+        let mut pixels = gst::Buffer::new();
+        let size = (width * height * 4) as usize;
+        pixels.make_mut().append_memory(memory(size, input.byte()));
+        let meta = gst_video::VideoMeta::add(
+            pixels.make_mut(),
+            gst_video::VideoFrameFlags::empty(),
+            format,
+            width,
+            height,
+        );
+        meta.unwrap();
+        // GStreamer itself scales, into memory of as many pixels.
+        let side = |input: &mut Input<'_>, usual: u32| match input.byte() {
+            0..=127 => usual,
+            _ => 1 + u32::from(input.byte()),
+        };
+        let (to_width, to_height) = (side(&mut input, width), side(&mut input, height));
+        let flags = match input.byte() % 2 {
+            0 => gst_video::VideoOverlayFormatFlags::empty(),
+            _ => gst_video::VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA,
+        };
+        let (x, y) = (input.number(), input.number());
+        let mut rectangle =
+            gst_video::VideoOverlayRectangle::new_raw(&pixels, x, y, to_width, to_height, flags);
+        if input.byte() > 128 {
+            let alpha = f32::from(input.byte()) / 255.0;
+            if let Some(rectangle) = rectangle.get_mut() {
+                rectangle.set_global_alpha(alpha);
+            }
+        }
+        composition.push(rectangle);
+    }
+    let composition = gst_video::VideoOverlayComposition::new(&composition).unwrap();
+    gst_video::VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+    with_bench(&info, |bench| {
+        bench.element.set_property("invert", input.byte() > 128);
+        match bench.push(buffer) {
+            Some(out) => check_padding(&out, &before, &info, &claim, &sizes),
+            None => panic!("a well laid frame was refused"),
+        }
+    });
+}
+
+/// Every pixel kernel against the plain reference, on frames of any shape, cut anywhere.
+pub fn pixels(input: &[u8]) {
+    let mut input = Input(input);
+    let format = input.pick(Format::ALL);
+    let range = input.pick(&[Range::Limited, Range::Full]);
+    let isa = input.pick(&Isa::available());
+    let part = |input: &mut Input<'_>, low: f64, neutral: f64, high: f64| match input.byte() {
+        0..=79 => neutral,
+        80..=89 => low,
+        90..=99 => high,
+        _ => low + (high - low) * f64::from(input.word() & 0xffff) / 65535.0,
+    };
+    let adjust = Adjust {
+        brightness: part(&mut input, -1.0, 0.0, 1.0),
+        contrast: part(&mut input, 0.0, 1.0, 2.0),
+        saturation: part(&mut input, 0.0, 1.0, 2.0),
+        hue: part(&mut input, -1.0, 0.0, 1.0),
+        gamma: part(&mut input, 0.01, 1.0, 10.0),
+        invert: input.byte() > 128,
+    };
+    let (width, height) = (1 + input.word() as usize % 300, 1 + input.below(6));
+    let padding = input.below(70);
+    let mut random = Random(u64::from(input.word()));
+    let mut before = Frame::noise(format, width, height, padding, &mut random);
+    // What the input itself holds, too: runs and edges that noise has not.
+    for (data, _) in &mut before.planes {
+        let length = input.0.len().min(data.len());
+        data[..length].copy_from_slice(&input.0[..length]);
+    }
+    let plan = FramePlan::with_isa(isa, format, range, &adjust);
+    let mut ours = before.clone();
+    ours.apply(&plan, &mut random);
+    let mut theirs = before;
+    theirs.reference(range, &adjust);
+    assert_eq!(
+        ours.first_difference(&theirs),
+        None,
+        "{} {format:?} {range:?} {width}x{height}+{padding} {adjust:?}",
+        isa.name()
+    );
+}
+
+/// The one unsafe thing: a meta whose claims the bindings, or the C function, would not take.
+mod raw {
+    #![allow(unsafe_code)]
+
+    use gst::glib::translate::IntoGlib;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Claim {
+        pub(super) format: gst_video::VideoFormat,
+        pub(super) width: u32,
+        pub(super) height: u32,
+        pub(super) n_planes: u32,
+        pub(super) offset: [usize; 4],
+        pub(super) stride: [i32; 4],
+    }
+
+    pub(super) fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
+        let mut meta = gst_video::VideoMeta::add_full(
+            buffer,
+            gst_video::VideoFrameFlags::empty(),
+            gst_video::VideoFormat::Gray8,
+            1,
+            1,
+            &[0],
+            &[1],
+        )
+        .unwrap();
+        let meta: *mut gst_video::VideoMeta = &mut *meta;
+        // SAFETY: VideoMeta is a transparent wrapper of the C structure, which the buffer owns
+        // and which is borrowed exclusively here.
+        let meta = unsafe { &mut *meta.cast::<gst_video::ffi::GstVideoMeta>() };
+        meta.format = claim.format.into_glib();
+        meta.width = claim.width;
+        meta.height = claim.height;
+        meta.n_planes = claim.n_planes;
+        meta.offset = claim.offset;
+        meta.stride = claim.stride;
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the user can do.
+
+use super::machine::{Failure, Node, User};
+
+/// What to do, in words and as lines to type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// In words.
+    pub text: String,
+    /// Lines for a shell, in this order.
+    pub commands: Vec<String>,
+}
+
+impl Advice {
+    /// In words alone.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// In words, and as lines to type.
+    pub(super) fn with<C: Into<String>>(
+        text: impl Into<String>,
+        commands: impl IntoIterator<Item = C>,
+    ) -> Self {
+        Self {
+            text: text.into(),
+            commands: commands.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// How this user gets to use a node that may not be opened.
+pub(super) fn access(node: &Node, user: &User, failure: &Failure) -> Option<Advice> {
+    if !failure.is_permission() {
+        return None;
+    }
+    const READ_WRITE_BY_GROUP: u32 = 0o060;
+    let is_in = |id: u32| user.groups.iter().any(|group| group.id == id);
+    let group = &node.group;
+    let for_group = node.mode & READ_WRITE_BY_GROUP == READ_WRITE_BY_GROUP;
+    if failure.errno == Some(rustix::io::Errno::PERM) || (for_group && is_in(group.id)) {
+        return Some(Advice::text(format!(
+            "its permissions ({}) would allow it: a container or sandbox forbids it; give the \
+             container the device (--device={})",
+            node.access(),
+            node.path
+        )));
+    }
+    if for_group && user.groups_after_login.contains(group) {
+        return Some(Advice::with(
+            format!(
+                "{} is in the group {} now, but was not yet when this session began: log out and \
+                 in again, or for one shell",
+                user.name, group.name
+            ),
+            [format!("newgrp {}", group.name)],
+        ));
+    }
+    // Group root is nobody to join.
+    if for_group && group.id != 0 {
+        return Some(Advice::with(
+            format!(
+                "it is for the group {} ({}): join it, then log in again",
+                group.name,
+                node.access()
+            ),
+            [join(&group.name, user)],
+        ));
+    }
+    let (rule, group) = rule(&node.path);
+    let mut commands = vec![
+        format!("echo '{rule}' | sudo tee -a /etc/udev/rules.d/70-dmabufcpu.rules"),
+        "sudo udevadm control --reload".to_owned(),
+        format!("sudo udevadm trigger --name-match={}", node.path),
+    ];
+    if !user.groups.iter().any(|it| it.name == group) {
+        commands.push(join(group, user));
+    }
+    Some(Advice::with(
+        format!(
+            "it is for {} alone ({}): a udev rule gives it to the group {group}; log in again \
+             after joining it",
+            node.owner,
+            node.access()
+        ),
+        commands,
+    ))
+}
+
+fn join(group: &str, user: &User) -> String {
+    format!("sudo usermod -aG {group} {}", user.name)
+}
+
+/// A udev rule that gives a node to a group, and the group.
+fn rule(path: &str) -> (String, &'static str) {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (matches, group) = if path.starts_with("/dev/dma_heap/") {
+        // Names of heaps are no names of udev's kernel devices everywhere: all heaps.
+        ("SUBSYSTEM==\"dma_heap\"".to_owned(), "video")
+    } else if path.starts_with("/dev/dri/") {
+        ("SUBSYSTEM==\"drm\"".to_owned(), "video")
+    } else if path.starts_with("/dev/video") {
+        ("SUBSYSTEM==\"video4linux\"".to_owned(), "video")
+    } else {
+        (format!("KERNEL==\"{name}\""), "kvm")
+    };
+    let rule = format!("{matches}, GROUP=\"{group}\", MODE=\"0660\"");
+    (rule, group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::Group;
+    use super::*;
+    use rustix::io::Errno;
+
+    fn group(name: &str, id: u32) -> Group {
+        Group {
+            name: name.to_owned(),
+            id,
+        }
+    }
+
+    fn node(path: &str, group: Group, mode: u32) -> Node {
+        Node {
+            path: path.to_owned(),
+            owner: "root".to_owned(),
+            group,
+            mode,
+        }
+    }
+
+    fn ann() -> User {
+        User {
+            name: "ann".to_owned(),
+            id: 1000,
+            groups: vec![group("ann", 1000)],
+            groups_after_login: vec![],
+        }
+    }
+
+    fn denied() -> Failure {
+        Failure::of("opening", Errno::ACCESS)
+    }
+
+    #[test]
+    fn node_of_a_group_wants_a_member() {
+        let camera = node("/dev/video0", group("video", 44), 0o660);
+        let advice = access(&camera, &ann(), &denied()).unwrap();
+        assert_eq!(advice.commands, ["sudo usermod -aG video ann"]);
+        assert!(advice.text.contains("root:video 0660"), "{advice:?}");
+    }
+
+    #[test]
+    fn new_member_has_to_log_in_again() {
+        let camera = node("/dev/video0", group("video", 44), 0o660);
+        let mut user = ann();
+        user.groups_after_login.push(group("video", 44));
+        let advice = access(&camera, &user, &denied()).unwrap();
+        assert_eq!(advice.commands, ["newgrp video"]);
+    }
+
+    #[test]
+    fn node_of_root_alone_wants_a_rule() {
+        let heap = node("/dev/dma_heap/system", group("root", 0), 0o600);
+        let advice = access(&heap, &ann(), &denied()).unwrap();
+        assert_eq!(
+            advice.commands,
+            [
+                "echo 'SUBSYSTEM==\"dma_heap\", GROUP=\"video\", MODE=\"0660\"' | sudo tee -a \
+                 /etc/udev/rules.d/70-dmabufcpu.rules",
+                "sudo udevadm control --reload",
+                "sudo udevadm trigger --name-match=/dev/dma_heap/system",
+                "sudo usermod -aG video ann",
+            ]
+        );
+        // Group root with permission is no group to join either.
+        let heap = node("/dev/udmabuf", group("root", 0), 0o660);
+        let advice = access(&heap, &ann(), &denied()).unwrap();
+        assert!(advice.commands[0].contains("KERNEL==\"udmabuf\""));
+    }
+
+    #[test]
+    fn member_that_is_refused_sits_in_a_sandbox() {
+        let camera = node("/dev/video0", group("ann", 1000), 0o660);
+        let advice = access(&camera, &ann(), &denied()).unwrap();
+        assert!(advice.text.contains("--device=/dev/video0"), "{advice:?}");
+    }
+
+    #[test]
+    fn other_failures_are_no_matter_of_permission() {
+        let camera = node("/dev/video0", group("video", 44), 0o660);
+        let busy = Failure::of("opening", Errno::BUSY);
+        assert_eq!(access(&camera, &ann(), &busy), None);
+    }
+}

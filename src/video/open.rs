@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A frame opened for the CPU, wherever it came from: one bracket for each distinct dma-buf,
+//! planes proven to lie within them, rows lent.
+
+use super::error::Error;
+use super::geometry::{self, Plane};
+use super::lend::place_all;
+use super::walk::Placed;
+use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
+use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};
+use crate::memory::{self, How, MapMode, SyncScope};
+use gst_video::VideoInfo;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// A frame in its brackets.
+#[derive(Debug)]
+pub struct OpenFrame<'o, A: Access> {
+    members: SmallVec<[Windows<'o, A>; 4]>,
+    placed: SmallVec<[Placed; 4]>,
+    planes: SmallVec<[PlaneInfo; 4]>,
+}
+
+impl<A: Access> OpenFrame<'_, A> {
+    /// Its planes.
+    pub fn planes(&self) -> &[PlaneInfo] {
+        &self.planes
+    }
+
+    /// Lends rows of a plane.
+    ///
+    /// # Errors
+    /// [`WindowError`] when there is no such plane, or there are no such rows.
+    pub fn rows(&mut self, plane: usize, rows: Range<usize>) -> Result<Rows<'_, A>, WindowError> {
+        let span = Span::new(&self.planes, &self.placed, plane, rows)?;
+        Ok(span.lent(&mut self.members[span.member()]))
+    }
+
+    /// Lends two runs of rows, given as (plane, rows): source and destination.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows); and [`WindowError::Overlap`] when they have bytes in common.
+    pub fn pair(
+        &mut self,
+        first: (usize, Range<usize>),
+        second: (usize, Range<usize>),
+    ) -> Result<(Rows<'_, A>, Rows<'_, A>), WindowError> {
+        let first = Span::new(&self.planes, &self.placed, first.0, first.1)?;
+        let second = Span::new(&self.planes, &self.placed, second.0, second.1)?;
+        if first.member() != second.member() {
+            let members = [first.member(), second.member()];
+            let Ok([one, other]) = self.members.get_disjoint_mut(members) else {
+                unreachable!("planes lie in members that there are");
+            };
+            return Ok((first.lent(one), second.lent(other)));
+        }
+        let (low, high) = if first.bytes().start <= second.bytes().start {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        let border = low.bytes().end;
+        if high.bytes().start < border {
+            return Err(WindowError::Overlap);
+        }
+        let all = self.members[first.member()].window(0..usize::MAX);
+        let [left, _, right] = all.split(border..border);
+        let (left, right) = (low.cut(left, 0), high.cut(right, border));
+        Ok(if std::ptr::eq(low, &raw const first) {
+            (left, right)
+        } else {
+            (right, left)
+        })
+    }
+}
+
+/// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied.
+///
+/// ```
+/// use gstdmabufcpu::{memory::How, video};
+/// # gst::init()?;
+/// # let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 64, 48).build()?;
+/// # let buffer = gst::Buffer::with_size(info.size())?;
+/// let darkest = video::read(&buffer, &info, &How::default(), |frame| {
+///     let luma = frame.rows(0, 0..48)?;
+///     Ok::<_, video::WindowError>(luma.rows().flatten().min().copied())
+/// })??;
+/// # assert_eq!(darkest, Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error`], before `work` was called, or from END.
+pub fn read<R>(
+    buffer: &gst::BufferRef,
+    info: &VideoInfo,
+    how: &How,
+    work: impl FnOnce(&mut OpenFrame<'_, ReadOnly>) -> R,
+) -> Result<R, Error> {
+    open(buffer, info, how, work)
+}
+
+/// Opens a frame to change it: `DMA_BUF_SYNC_RW`.
+///
+/// # Errors
+/// As [`read`]; and when somebody else holds one of its memories ([`memory::Error::InUse`]).
+pub fn update<R>(
+    buffer: &mut gst::BufferRef,
+    info: &VideoInfo,
+    how: &How,
+    work: impl FnOnce(&mut OpenFrame<'_, ReadWrite>) -> R,
+) -> Result<R, Error> {
+    open(buffer, info, how, work)
+}
+
+/// Opens a frame to write all of it: `DMA_BUF_SYNC_WRITE`. What is left out may then hold
+/// anything.
+///
+/// # Errors
+/// As [`update`].
+pub fn overwrite<R>(
+    buffer: &mut gst::BufferRef,
+    info: &VideoInfo,
+    how: &How,
+    work: impl FnOnce(&mut OpenFrame<'_, WriteOnly>) -> R,
+) -> Result<R, Error> {
+    open(buffer, info, how, work)
+}
+
+fn open<A: Access, R>(
+    buffer: &gst::BufferRef,
+    info: &VideoInfo,
+    how: &How,
+    work: impl FnOnce(&mut OpenFrame<'_, A>) -> R,
+) -> Result<R, Error> {
+    let shapes = geometry::shapes_to_copy(info)?;
+    let planes = geometry::planes(buffer, info, &shapes)?;
+    let wanted: SmallVec<[usize; 4]> = planes.iter().map(|plane: &Plane| plane.memory).collect();
+    memory::with_memories::<A, _, _>(buffer, &wanted, &for_rows(how), |open| {
+        let placed = place_all(open, &planes, &wanted);
+        let Some(members) = open.narrowed() else {
+            unreachable!("mapping and bracket are for the frame");
+        };
+        Ok(work(&mut OpenFrame {
+            members,
+            placed,
+            planes: plane_infos(info, &planes),
+        }))
+    })
+}
+
+/// Two windows of a member at a time, of the caller's choosing, need a bracket and a mapping that
+/// hold longer than one.
+pub(super) fn for_rows(how: &How) -> How {
+    How {
+        map_mode: match how.map_mode {
+            MapMode::Window => MapMode::Frame,
+            mode => mode,
+        },
+        sync_scope: SyncScope::Frame,
+        options: how.options.clone(),
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Hostile input, the short form: the corpora of `fuzz/`, and inputs made of fixed seeds, through
+//! the same functions that `make fuzz` gives to libFuzzer. `DMABUFCPU_LONG` is how many times as
+//! many (`make test-long`).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../fuzz/src/lib.rs"]
+mod inputs;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// A small generator (splitmix64), so that failures repeat.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| self.next() as u8)
+            .take(length)
+            .collect()
+    }
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(name);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    files.sort();
+    files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect()
+}
+
+/// Runs a target over its corpus, over mutations of it, and over noise.
+fn run(name: &str, times: u64) {
+    let target = inputs::TARGETS.iter().find(|(target, _)| *target == name);
+    let target = target.unwrap().1;
+    let more: u64 = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
+    let corpus = corpus(name);
+    let mut random = Random(name.len() as u64);
+    let mut tried = 0;
+    let mut one = |input: &[u8]| {
+        tried += 1;
+        if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
+            panic!("{name}: input {tried}: {}", input.escape_ascii());
+        }
+    };
+    corpus.iter().for_each(|input| one(input));
+    for number in 0..times * more {
+        let length = random.next() as usize % 200;
+        let mut input = match corpus.len() {
+            0 => random.bytes(length),
+            _ if number % 2 == 0 => random.bytes(length),
+            files => corpus[random.next() as usize % files].clone(),
+        };
+        for _ in 0..random.next() % 6 {
+            let at = random.next() as usize % (input.len() + 1);
+            match random.next() % 4 {
+                0 if at < input.len() => input[at] = random.next() as u8,
+                1 if at < input.len() => {
+                    input.remove(at);
+                }
+                2 => input.insert(at, random.next() as u8),
+                _ => input.truncate(at.max(8)),
+            }
+        }
+        one(&input);
+    }
+    println!(
+        "    {name}: {tried} inputs, {} of them the corpus",
+        corpus.len()
+    );
+}
+
+#[test]
+fn caps_of_any_text_are_taken_or_refused() {
+    run("caps", 20_000);
+}
+
+#[test]
+fn frames_that_lie_anywhere_are_refused_or_touched_in_their_rows_only() {
+    run("geometry", 20_000);
+}
+
+#[test]
+fn regions_of_any_numbers_change_pixels_only() {
+    run("regions", 5_000);
+}
+
+#[test]
+fn overlays_of_any_size_and_place_change_pixels_only() {
+    run("overlays", 5_000);
+}
+
+#[test]
+fn kernels_equal_the_reference_on_frames_of_any_shape() {
+    run("pixels", 5_000);
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Camera to display under DMA_DRM caps: the same pictures, kernel probes and counts as under
+//! plain ones. v4l2src and kmssink speak them since GStreamer 1.26; before, `dmabufupload` makes
+//! them, and unmakes them again, where the frames lie.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "common/display.rs"]
+mod display;
+
+use common::pipeline::{self, Line};
+use common::say;
+use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
+use display::{DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use gst::prelude::*;
+use gstdmabufcpu::memory::{DrmFormat, is_dma_drm};
+use std::collections::BTreeMap;
+use std::process::Command;
+
+const DRM: &str = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=XR24,width=1024,height=768";
+const PLAIN: &str = "video/x-raw,format=BGRx,width=1024,height=768";
+
+/// Whether this GStreamer's own elements speak DMA_DRM.
+fn spoken() -> bool {
+    let (major, minor, ..) = gst::version();
+    (major, minor) >= (1, 26)
+}
+
+/// The filter between a camera and the display under DMA_DRM caps, with `between` next to it.
+fn line(camera: &str, frames: u64, filter: &str) -> String {
+    if spoken() {
+        format!("{camera} num-buffers={frames} ! {DRM} ! {filter} ! {DRM} ! {DISPLAY}")
+    } else {
+        format!(
+            "{camera} num-buffers={frames} ! {PLAIN} ! dmabufupload ! {DRM} ! {filter} ! {DRM} \
+             ! dmabufupload ! {PLAIN} ! {DISPLAY}"
+        )
+    }
+}
+
+fn caps_of(line: &Line, pad: &str) -> gst::Caps {
+    let filter = line.filter.as_ref().unwrap();
+    filter.static_pad(pad).unwrap().current_caps().unwrap()
+}
+
+#[test]
+fn three_hundred_frames_stay_in_place_and_are_shown_as_the_negative() {
+    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
+        return;
+    };
+    for (allocators, frames) in [(0, 300), (1, FRAMES)] {
+        let camera = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
+        let scene = display::scene_of(&camera);
+        let name = format!("dma-drm-{allocators}");
+        let line = Line::new(&line(
+            &camera,
+            frames,
+            "dmabuffilter name=filter invert=true",
+        ));
+        let _ = pipeline::copies();
+        testbed.reset_probes();
+        line.run();
+        let probes = testbed.probes();
+        testbed
+            .shot(&name)
+            .assert_like(&scene.negative(), 2, "the display");
+        pipeline::assert_no_copies(&name);
+        for pad in ["sink", "src"] {
+            let caps = caps_of(&line, pad);
+            assert!(is_dma_drm(&caps), "{pad}: {caps}");
+            let format = caps.structure(0).unwrap().get::<&str>("drm-format");
+            assert_eq!(format, Ok("XR24"), "{caps}");
+        }
+        let inodes = line.assert_same_memories(frames as usize);
+        let buffers = inodes.len() as u64;
+        assert!((2..=32).contains(&buffers), "{buffers} buffers");
+        probes.assert_brackets(frames);
+        assert_eq!(probes.bracketed(), inodes, "brackets on other buffers");
+        probes.assert_mapped_once_each(buffers);
+        assert_imported_once(&probes, &inodes, &name);
+        line.assert_counts(&[
+            ("frames", frames),
+            ("frames-in-place", frames),
+            ("frames-copied", 0),
+            ("bytes-copied", 0),
+            ("brackets", frames),
+            ("sync-ioctls", 2 * frames),
+            ("maps", buffers),
+            ("pages", frames * 768),
+        ]);
+        say(format_args!("{name}: {buffers} buffers"));
+    }
+}
+
+#[test]
+fn filter_changes_nothing_of_what_camera_and_display_agree_on() {
+    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
+        return;
+    };
+    let camera = testbed.camera("allocators=0 XR24 1024x768");
+    let agreed = |filter: &str, sink: &str| {
+        let line = Line::new(&format!(
+            "{camera} num-buffers=3 ! {filter} name=filter ! {sink}"
+        ));
+        line.run();
+        caps_of(&line, "src")
+    };
+    for sink in [DISPLAY, "fakesink sync=false"] {
+        let without = agreed("identity", sink);
+        let with = agreed("dmabuffilter invert=true", sink);
+        let formats = |caps: &gst::Caps| {
+            let structure = caps.structure(0).unwrap();
+            let field = |name| structure.get::<String>(name).ok();
+            (field("format"), field("drm-format"))
+        };
+        say(format_args!("{sink}: {with}"));
+        assert_eq!(is_dma_drm(&with), spoken(), "{with}");
+        assert_eq!(is_dma_drm(&without), spoken(), "{without}");
+        if sink == DISPLAY {
+            assert_eq!(formats(&with), formats(&without));
+        }
+    }
+}
+
+#[test]
+fn upload_brings_frames_under_dma_drm_caps() {
+    let Some(testbed) = testbed::with(&[CIRRUS, HEAP, UDMABUF, PROBES]) else {
+        return;
+    };
+    let picture = display::pattern();
+    let before = testbed.dma_bufs();
+    let back = if spoken() {
+        String::new()
+    } else {
+        format!("! dmabufupload ! {PLAIN}")
+    };
+    for allocator in display::ALLOCATORS {
+        let name = format!("upload-dma-drm-{allocator}");
+        let (line, probes, inodes) = show(
+            &testbed,
+            &format!(
+                "videotestsrc num-buffers={FRAMES} {PATTERN} ! {PLAIN} \
+                 ! dmabufupload allocator={allocator} ! {DRM} \
+                 ! dmabuffilter name=filter invert=true ! {DRM} {back} ! {DISPLAY}"
+            ),
+            &picture.negative(),
+            &name,
+        );
+        assert!(is_dma_drm(&caps_of(&line, "src")));
+        line.assert_counts(&[
+            ("frames-in-place", FRAMES),
+            ("frames-copied", 0),
+            ("brackets", FRAMES),
+        ]);
+        assert_imported_once(&probes, &inodes, &name);
+        drop(line);
+        testbed.assert_dma_bufs(before);
+    }
+}
+
+#[test]
+fn camera_imports_what_is_offered_under_dma_drm_caps() {
+    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, UDMABUF, PROBES]) else {
+        return;
+    };
+    let camera = testbed.camera("allocators=0 XR24 1024x768");
+    let camera = camera.replace("io-mode=dmabuf", "io-mode=dmabuf-import");
+    let scene = display::scene();
+    let mut ways: Vec<&str> = display::ALLOCATORS.to_vec();
+    if spoken() {
+        // The display's own pool.
+        ways.push("auto");
+    }
+    for allocator in ways {
+        let name = format!("import-dma-drm-{allocator}");
+        let filter = format!("dmabuffilter name=filter invert=true allocator={allocator}");
+        let (line, probes, inodes) = show(
+            &testbed,
+            &line(&camera, FRAMES, &filter),
+            &scene.negative(),
+            &name,
+        );
+        assert!(is_dma_drm(&caps_of(&line, "src")));
+        line.assert_counts(&[
+            ("frames-in-place", FRAMES),
+            ("frames-copied", 0),
+            ("brackets", FRAMES),
+        ]);
+        probes.assert_brackets(FRAMES);
+        assert_eq!(probes.bracketed(), inodes, "{name}");
+        if allocator == "auto" {
+            assert_eq!(probes.count("import"), 0, "{name}");
+        } else {
+            assert_imported_once(&probes, &inodes, &name);
+        }
+    }
+}
+
+/// What this GStreamer itself calls its formats, where it knows.
+#[test]
+fn names_of_formats_are_gstreamers_own() {
+    if testbed::with(&[]).is_none() {
+        return;
+    }
+    if gst::version() < (1, 24, 0, 0) {
+        say("GStreamer before 1.24 has no names of formats to compare with");
+        return;
+    }
+    let program = "
+import gi
+gi.require_version('GstVideo', '1.0')
+from gi.repository import Gst, GstVideo
+Gst.init(None)
+for number in range(2, 113):
+    name = GstVideo.VideoFormat.to_string(GstVideo.VideoFormat(number))
+    fourcc = GstVideo.video_dma_drm_fourcc_from_format(GstVideo.VideoFormat(number))
+    print(name, '|', GstVideo.video_dma_drm_fourcc_to_string(fourcc, 0) if fourcc else '', sep='')
+";
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", program])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let theirs: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.split_once('|')).collect();
+    let (mut same, mut only_ours) = (0, Vec::new());
+    for format in gst_video::VideoFormat::iter_raw() {
+        let ours = DrmFormat::of(format).map(|format| format.to_string());
+        let theirs = theirs.get(format.to_str().as_str()).copied().unwrap_or("");
+        match (ours.as_deref(), theirs) {
+            (None, "") => {}
+            (Some(ours), theirs) if ours == theirs => same += 1,
+            (Some(_), "") => only_ours.push(format.to_str()),
+            // Formats that GStreamer 1.22, for which this is built, has not.
+            (None, theirs) => {
+                let is_newer = ["BGR10x2_LE", "RGB10x2_LE", "NV16_10LE40"];
+                assert!(
+                    is_newer.contains(&format.to_str().as_str()),
+                    "{format}: {theirs}"
+                );
+            }
+            (ours, theirs) => panic!("{format}: {ours:?}, not {theirs}"),
+        }
+    }
+    assert!(same >= 38, "{same} names are the same");
+    say(format_args!(
+        "{same} names are the same; only here: {only_ours:?}"
+    ));
+    if gst::version() >= (1, 28, 0, 0) {
+        assert!(only_ours.is_empty(), "{only_ours:?}");
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A storm of signals while devices are waited for and memory is allocated, with the kernel's own
+//! answers: every START has its END by the kernel's count, every frame comes out.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "support/storm.rs"]
+mod storm;
+
+use common::raw::{self, Vgem};
+use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
+use gst::prelude::*;
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters::Kind;
+use gstdmabufcpu::memory::allocator_of;
+use rustix::fd::AsFd;
+use std::time::Duration;
+use storm::Storm;
+
+const SIZE: usize = 64 * 32 * 4;
+
+#[test]
+fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
+    let Some(testbed) = testbed::with(&[HEAP, UDMABUF, VGEM, PROBES]) else {
+        return;
+    };
+    let node = testbed::card(VGEM).unwrap();
+    let vgem = Vgem::open(&node);
+    for kind in [Kind::DrmDumb, Kind::DmaHeap, Kind::Udmabuf] {
+        let device = (kind == Kind::DrmDumb).then_some(node.as_str());
+        let allocator = allocator_of(kind.exporter(device));
+        let element = gst::ElementFactory::make("dmabuffilter")
+            .property("invert", true)
+            .property("fence-timeout", 20_000_000_000u64)
+            .build()
+            .unwrap();
+        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+        let info = gst_video::VideoInfo::builder(VideoFormat::Bgrx, 64, 32);
+        harness.set_src_caps(info.build().unwrap().to_caps().unwrap());
+        let before = testbed.dma_bufs();
+        testbed.reset_probes();
+        let storm = Storm::new(Duration::from_millis(1));
+        let frames = 40;
+        for number in 0..frames {
+            let memory = allocator.alloc(SIZE, None).unwrap();
+            let mut memory = memory.into_mapped_memory_writable().unwrap();
+            memory.fill(7);
+            let memory = memory.into_memory();
+            let own = raw::descriptor(&memory);
+            let mut buffer = gst::Buffer::new();
+            buffer.get_mut().unwrap().append_memory(memory);
+            // A device that is not done yet with every fourth.
+            let fence = (number % 4 == 0).then(|| vgem.attach(own.as_fd(), true).unwrap());
+            let flow = std::thread::scope(|scope| {
+                if let Some(fence) = &fence {
+                    scope.spawn(|| {
+                        std::thread::sleep(Duration::from_millis(60));
+                        vgem.signal(fence).unwrap();
+                    });
+                }
+                harness.push(buffer)
+            });
+            assert_eq!(flow, Ok(gst::FlowSuccess::Ok), "{kind:?} {number}");
+            let out = harness.pull().unwrap();
+            {
+                let map = out.map_readable().unwrap();
+                assert!(map.chunks_exact(4).all(|pixel| pixel == [248, 248, 248, 7]));
+            }
+            if let Some(fence) = &fence {
+                vgem.close(fence);
+            }
+        }
+        let signals = storm.signals();
+        drop(storm);
+        let counts = testbed.probes();
+        // One bracket of the filter, one of each map of the test, to the end.
+        assert_eq!(counts.count("start-rw"), counts.count("end-rw"), "{kind:?}");
+        assert_eq!(
+            counts.count("start-write"),
+            counts.count("end-write"),
+            "{kind:?}"
+        );
+        assert_eq!(
+            counts.count("start-read"),
+            counts.count("end-read"),
+            "{kind:?}"
+        );
+        assert_eq!(counts.count("lost"), 0);
+        drop((harness, element, allocator));
+        testbed.assert_dma_bufs(before);
+        common::say(format_args!("{kind:?}: {frames} frames, {signals} signals"));
+        assert!(signals > 100, "{signals} signals are no storm");
+    }
+}

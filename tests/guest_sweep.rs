@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Every system call failed, one after the other, on the machine's exporters: as sweep_calls, with
+//! the kernel's own answers to all the others, and no dma-buf left over.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+mod support;
+mod sweep;
+
+use common::testbed::{self, HEAP, UDMABUF, VGEM};
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
+use gstdmabufcpu::pixel::Adjust;
+use rustix::fd::AsFd;
+use std::sync::Arc;
+use support::filter::Filter;
+use support::frame::{Layout, Shape, assert_same, info};
+use support::{noise, raw};
+use sweep::scenarios::{Run, allocator_over, pool, push, upload_from};
+use sweep::{Ended, Scenario, report, sweep};
+
+const NEGATIVE: Adjust = Adjust {
+    invert: true,
+    ..Adjust::identity()
+};
+
+/// The machine's exporters, by the names and devices that users type.
+fn exporters() -> Vec<(Kind, Option<String>)> {
+    vec![
+        (Kind::DmaHeap, None),
+        (Kind::Udmabuf, None),
+        (Kind::DrmDumb, testbed::card(VGEM)),
+    ]
+}
+
+/// Two frames in the same dma-buf through the filter.
+fn filter(exporter: &Arc<dyn Exporter>, map_mode: &'static str) -> Scenario<'static> {
+    let layout = Layout::new(&info(VideoFormat::Nv12, 64, 48), Shape::Padded);
+    let size = layout.files[0];
+    let request = Request {
+        size,
+        rows: None,
+        name: "guest-sweep",
+    };
+    let made = exporter.allocate(&request).unwrap();
+    let name = format!("filter on {} map-mode={map_mode}", exporter.describe());
+    Scenario::new(name, move || {
+        let fd = || rustix::io::fcntl_dupfd_cloexec(made.fd.as_fd(), 0).unwrap();
+        let before = noise(size, 1);
+        raw::write(fd(), &before);
+        let memory = raw::dma_buf_memory(fd(), size);
+        let mut filter = Run(Filter::new(&layout.info).invert().set("map-mode", map_mode));
+        let mut before = vec![before];
+        let mut ended = Ended::Well;
+        for number in 0..2 {
+            let mut buffer = gst::Buffer::new();
+            buffer.make_mut().append_memory(memory.clone());
+            raw::add_video_meta(buffer.make_mut(), &layout.claim());
+            let pushed = push(&mut filter.0, buffer)?;
+            let now = vec![raw::read(fd(), size)];
+            let after = layout.filtered(&before, &NEGATIVE);
+            match pushed {
+                Ok(_) if now == after => {}
+                Ok(_) => return Err(format!("frame {number} went on and is not filtered")),
+                Err(error) if now == before || now == after => ended = Ended::Refused(error),
+                Err(error) => return Err(format!("frame {number} is half done: {error}")),
+            }
+            before = now;
+        }
+        Ok(ended)
+    })
+}
+
+#[test]
+fn exporters_survive_every_call_that_fails() {
+    let Some(testbed) = testbed::with(&[HEAP, UDMABUF, VGEM]) else {
+        return;
+    };
+    assert_same(&[vec![1]], &[vec![1]], &"");
+    let thorough = std::env::var_os("DMABUFCPU_LONG").is_some();
+    for (kind, device) in exporters() {
+        // The device is opened now, for what it stays open: by the plugin, too.
+        let exporter = kind.exporter(device.as_deref());
+        exporter.open().unwrap();
+        let before = testbed.dma_bufs();
+        let mut scenarios = Vec::new();
+        // The filter's way is the same on all of them.
+        if thorough || kind == Kind::DmaHeap {
+            scenarios.push(filter(&exporter, "persistent"));
+        }
+        if thorough {
+            scenarios.push(filter(&exporter, "frame"));
+        }
+        scenarios.push(upload_from(kind.name(), device.clone()));
+        scenarios.push(allocator_over(&exporter));
+        report(kind.name(), sweep(&scenarios, thorough));
+        drop(scenarios);
+        testbed.assert_dma_bufs(before);
+    }
+    let before = testbed.dma_bufs();
+    const ALL: [Kind; 4] = [Kind::DmaHeap, Kind::Udmabuf, Kind::DrmDumb, Kind::Memfd];
+    report("auto", sweep(&[pool(&ALL)], thorough));
+    testbed.assert_dma_bufs(before);
+}

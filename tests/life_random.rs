@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A product's days in seconds: pipelines that pause, flush, seek, end, start anew, change caps
+//! and settings, in random order; two filters in a row, tees before and after, several pipelines
+//! in one process. No error, no hang, no critical warning, nothing left behind.
+//!
+//! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use gst::prelude::*;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.below(1001) as f64 / 1000.0
+    }
+}
+
+/// Between the source and its tees: what all that is asked for lies in.
+const LINES: [&str; 4] = [
+    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd \
+     ! dmabuffilter name=a invert=true ! dmabuffilter name=b ! fakesink sync=false",
+    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd ! tee name=t \
+     t. ! queue max-size-buffers=3 ! dmabuffilter name=a allocator=memfd ! fakesink sync=false \
+     t. ! queue max-size-buffers=3 ! dmabuffilter name=b copy-policy=skip ! fakesink sync=false",
+    "videotestsrc name=source ! capsfilter name=caps ! dmabuffilter name=a allocator=memfd \
+     ! tee name=t t. ! queue max-size-buffers=3 ! fakesink sync=false \
+     t. ! queue max-size-buffers=3 ! dmabuffilter name=b allocator=memfd ! fakesink sync=false",
+    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload name=u allocator=auto \
+     ! dmabuffilter name=a n-threads=2 ! queue ! dmabuffilter name=b ! fakesink sync=false",
+];
+
+const FORMATS: [&str; 5] = ["NV12", "I420", "YUY2", "BGRx", "GRAY8"];
+
+fn caps(random: &mut Random) -> gst::Caps {
+    let text = format!(
+        "video/x-raw,format={},width={},height={},framerate=30/1",
+        FORMATS[random.below(FORMATS.len())],
+        16 + random.below(300),
+        16 + random.below(200)
+    );
+    text.parse().unwrap()
+}
+
+fn set(element: &gst::Element, random: &mut Random) {
+    match random.below(9) {
+        0 => element.set_property("brightness", random.unit() * 2.0 - 1.0),
+        1 => element.set_property("contrast", random.unit() * 2.0),
+        2 => element.set_property("hue", random.unit() * 2.0 - 1.0),
+        3 => element.set_property("gamma", 0.1 + random.unit()),
+        4 => element.set_property("invert", random.below(2) == 0),
+        5 => {
+            let effect = ["adjust", "fill", "pixelate", "blur", "outline"][random.below(5)];
+            element.set_property_from_str("region-effect", effect);
+            let numbers = [0; 4].map(|_| random.below(200) as i32);
+            element.set_property("regions", gst::Array::new([gst::Array::new(numbers)]));
+            let mode = ["all", "inside", "outside"][random.below(3)];
+            element.set_property_from_str("region-mode", mode);
+        }
+        6 => {
+            let mode = ["persistent", "frame", "window"][random.below(3)];
+            element.set_property_from_str("map-mode", mode);
+        }
+        7 => element.set_property_from_str("sync-scope", ["frame", "window"][random.below(2)]),
+        _ => {
+            for (name, value) in [("hue", 0.0), ("brightness", 0.0), ("contrast", 1.0)] {
+                element.set_property(name, value);
+            }
+            element.set_property("gamma", 1.0);
+            element.set_property("invert", false);
+            element.set_property_from_str("region-effect", "adjust");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lived {
+    events: BTreeMap<&'static str, u64>,
+    frames: u64,
+}
+
+/// One pipeline's life.
+fn live(line: &str, seed: u64, until: Instant) -> Lived {
+    let mut random = Random(seed);
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let bus = pipeline.bus().unwrap();
+    let named = |name| pipeline.by_name(name).unwrap();
+    let filters = [named("a"), named("b")];
+    let mut lived = Lived::default();
+    let frames = |filters: &[gst::Element; 2]| -> u64 {
+        let stats: gst::Structure = filters[0].property("stats");
+        stats.get("frames").unwrap()
+    };
+    named("caps").set_property("caps", caps(&mut random));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut ends = false;
+    while Instant::now() < until {
+        let event = [
+            "pause", "play", "flush", "seek", "caps", "set", "set", "set", "eos", "restart",
+        ][random.below(10)];
+        *lived.events.entry(event).or_default() += 1;
+        match event {
+            "pause" => drop(pipeline.set_state(gst::State::Paused)),
+            "play" => drop(pipeline.set_state(gst::State::Playing)),
+            "flush" => {
+                // One flush upon the other.
+                for _ in 0..3 {
+                    let _ = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+                }
+                ends = false;
+            }
+            "seek" => {
+                let flags = gst::SeekFlags::FLUSH;
+                let to = gst::ClockTime::from_mseconds(random.below(10_000) as u64);
+                let _ = pipeline.seek_simple(flags, to);
+                ends = false;
+            }
+            "caps" => named("caps").set_property("caps", caps(&mut random)),
+            "eos" => {
+                // A source that waits for its sinks in PAUSED would keep us waiting, too.
+                let _ = pipeline.set_state(gst::State::Playing);
+                let _ = pipeline.state(gst::ClockTime::from_seconds(5));
+                pipeline.send_event(gst::event::Eos::new());
+                ends = true;
+            }
+            "restart" => {
+                lived.frames += frames(&filters);
+                let to = [gst::State::Null, gst::State::Ready][random.below(2)];
+                pipeline.set_state(to).unwrap();
+                pipeline.set_state(gst::State::Playing).unwrap();
+                ends = false;
+            }
+            _ => set(&filters[random.below(2)], &mut random),
+        }
+        std::thread::sleep(Duration::from_micros(random.below(5000) as u64));
+        while let Some(message) = bus.pop() {
+            if let gst::MessageView::Error(error) = message.view() {
+                panic!(
+                    "seed {seed}, after {event}: {:?} {:?}",
+                    error.error(),
+                    error.debug()
+                );
+            }
+        }
+    }
+    // It still plays.
+    lived.frames += frames(&filters);
+    if ends {
+        pipeline.set_state(gst::State::Ready).unwrap();
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let before = frames(&filters);
+    let patience = Instant::now();
+    while frames(&filters) < before + 3 {
+        assert!(
+            patience.elapsed() < Duration::from_secs(20),
+            "seed {seed}: it stands still"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    bus.set_flushing(true);
+    let gone: Vec<_> = filters.iter().map(gst::Element::downgrade).collect();
+    drop((filters, bus, pipeline));
+    assert!(
+        gone.iter().all(|element| element.upgrade().is_none()),
+        "seed {seed}: kept"
+    );
+    lived
+}
+
+fn memory_files() -> (usize, usize) {
+    let count = support::proc::descriptors("memfd:");
+    (count, support::proc::mappings("memfd:").len())
+}
+
+#[test]
+fn pipelines_live_through_anything_in_any_order() {
+    support::init();
+    gst::glib::log_set_always_fatal(
+        gst::glib::LogLevels::LEVEL_CRITICAL | gst::glib::LogLevels::LEVEL_ERROR,
+    );
+    let more: u64 = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
+    let before = memory_files();
+    let until = Instant::now() + Duration::from_secs(8) * more as u32;
+    // Ten at the same time, of four kinds.
+    let lives: Vec<Lived> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..10)
+            .map(|number| scope.spawn(move || live(LINES[number % 4], number as u64, until)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let mut events: BTreeMap<&str, u64> = BTreeMap::new();
+    for lived in &lives {
+        for (event, count) in &lived.events {
+            *events.entry(event).or_default() += count;
+        }
+    }
+    let frames: u64 = lives.iter().map(|lived| lived.frames).sum();
+    println!(
+        "    {frames} frames, {} s of pipeline time, {events:?}",
+        frames / 30
+    );
+    assert!(frames > 100);
+    assert_eq!(
+        memory_files(),
+        before,
+        "descriptors and mappings of memory files"
+    );
+}

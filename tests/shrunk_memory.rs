@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Memory files that another process makes shorter while the CPU works on them: the frame is an
+//! error, the process lives; and what SIGBUS means to the application stays as it was.
+//!
+//! Each test has a process of its own: handlers are the process's.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/sigbus.rs"]
+mod sigbus;
+mod support;
+
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::{
+    Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadWrite, SIGBUS_VARIABLE,
+    guard_against_lost_memory, sigbus_handler_is_ours,
+};
+use gstdmabufcpu::pixel::Adjust;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
+use support::filter::Filter;
+use support::frame::{Film, Frame, Kind, Layout, Shape, assert_same, info};
+
+const ROLE: &str = "DMABUFCPU_TEST_ROLE";
+const SIGBUS: i32 = 7;
+const NEGATIVE: Adjust = Adjust {
+    invert: true,
+    ..Adjust::identity()
+};
+
+/// Runs the test of this name in a process of its own: there it is `body`, here how that ended.
+fn child(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> Option<ExitStatus> {
+    if std::env::var(ROLE).as_deref() == Ok(name) {
+        body();
+        return None;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture"]);
+    command.env(ROLE, name).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    if !output.status.success() && output.status.signal() != Some(SIGBUS) {
+        panic!(
+            "{}: {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Some(output.status)
+}
+
+#[track_caller]
+fn lives(name: &str, body: impl FnOnce()) {
+    if let Some(status) = child(name, &[], body) {
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[track_caller]
+fn dies(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
+    if let Some(status) = child(name, environment, body) {
+        assert_eq!(status.signal(), Some(SIGBUS), "{status}");
+    }
+}
+
+fn layout() -> Layout {
+    Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Padded)
+}
+
+/// A window of memory whose file is cut to one page while it is lent.
+fn lose_memory() -> Result<(), Error> {
+    let film = Film::new("lost", &[1; 3 * 4096]);
+    let mut buffer = DmaBuf::new(film.fd())?;
+    let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Default::default())?;
+    let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &Options::default())?;
+    let mut windows = bracket.windows(&mut mapping)?;
+    let mut window = windows.window(0..3);
+    window[0] = 2;
+    film.file().set_len(4096).unwrap();
+    window[4096] = 3;
+    window[8192] = 4;
+    assert_eq!((window[0], window[4096], window[8192]), (2, 3, 4));
+    bracket.end()
+}
+
+#[test]
+fn window_of_memory_that_is_gone_is_zeros_and_the_bracket_tells() {
+    lives(
+        "window_of_memory_that_is_gone_is_zeros_and_the_bracket_tells",
+        || {
+            let error = lose_memory().unwrap_err();
+            assert!(matches!(error, Error::Lost { .. }), "{error}");
+            for part in ["memfd", "12288 bytes", "shorter", "F_SEAL_SHRINK"] {
+                assert!(
+                    error.to_string().contains(part),
+                    "{part} is not in: {error}"
+                );
+            }
+        },
+    );
+}
+
+#[test]
+fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
+    lives(
+        "frame_that_lost_memory_is_an_error_and_the_next_is_filtered",
+        || {
+            let layout = layout();
+            for map_mode in ["persistent", "frame", "window"] {
+                for (scope, threads) in [("frame", "1"), ("window", "1"), ("frame", "2")] {
+                    let what = (map_mode, scope, threads);
+                    let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "shrunk", 1);
+                    let film = &frame.films[0];
+                    let full = film.file().metadata().unwrap().len();
+                    let mut filter = Filter::new(&layout.info)
+                        .invert()
+                        .set("map-mode", map_mode)
+                        .set("sync-scope", scope)
+                        .set("n-threads", threads);
+                    // A memory that comes round: its size is known already.
+                    let buffer = filter.pass(frame.buffer());
+                    film.file().set_len(5000).unwrap();
+                    let again = buffer.copy();
+                    drop(buffer);
+                    let error = filter.refuse(again.copy());
+                    assert!(error.contains("lost memory"), "{what:?}: {error}");
+                    assert_eq!(film.read().len(), 5000, "{what:?}");
+                    // Whole again, it is filtered as any other.
+                    film.file().set_len(full).unwrap();
+                    film.write(&frame.before[0]);
+                    let out = filter.pass(again);
+                    let expected = layout.filtered(&frame.before, &NEGATIVE);
+                    assert_same(&frame.now(&out), &expected, &what);
+                    assert_eq!(filter.errors(), [""; 0]);
+                }
+            }
+        },
+    );
+}
+
+/// With a mapping for each window the bracket sees the last one only: chroma, which lies first in
+/// the file and is worked on last, and has lost nothing.
+#[test]
+fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
+    const NAME: &str = "window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it";
+    lives(NAME, || {
+        let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Reversed);
+        for scope in ["frame", "window"] {
+            let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "early", 1);
+            let mut filter = Filter::new(&layout.info)
+                .invert()
+                .set("map-mode", "window")
+                .set("sync-scope", scope)
+                .set("window-pages", "2");
+            let buffer = filter.pass(frame.buffer());
+            let again = buffer.copy();
+            drop(buffer);
+            frame.films[0].file().set_len(320 * 120).unwrap();
+            let error = filter.refuse(again);
+            assert!(error.contains("lost memory"), "{scope}: {error}");
+        }
+    });
+}
+
+#[test]
+fn memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_one() {
+    const NAME: &str =
+        "memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_one";
+    if let Ok(path) = std::env::var("DMABUFCPU_TEST_CUT") {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        let full = file.metadata().unwrap().len();
+        loop {
+            file.set_len(0).unwrap();
+            file.set_len(full).unwrap();
+        }
+    }
+    lives(NAME, || {
+        use std::os::fd::AsRawFd;
+        let layout = layout();
+        let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "cut", 1);
+        let fd = frame.films[0].file().as_raw_fd();
+        let mut cutter = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(
+                "DMABUFCPU_TEST_CUT",
+                format!("/proc/{}/fd/{fd}", std::process::id()),
+            )
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut filter = Filter::new(&layout.info).invert();
+        let (mut well, mut errors, mut lost) = (0, 0, 0);
+        let begin = std::time::Instant::now();
+        while begin.elapsed().as_secs() < 20 && (lost < 50 || well < 50) {
+            let flow = filter.harness.push(frame.buffer());
+            while filter.harness.try_pull().is_some() {}
+            let posted = filter.errors();
+            assert_eq!(
+                posted.len(),
+                usize::from(flow.is_err()),
+                "{flow:?} {posted:?}"
+            );
+            match flow {
+                Ok(_) => well += 1,
+                Err(_) => errors += 1,
+            }
+            lost += usize::from(posted.iter().any(|text| text.contains("lost memory")));
+        }
+        cutter.kill().unwrap();
+        cutter.wait().unwrap();
+        println!("{well} frames filtered, {errors} errors, {lost} of them by lost memory");
+        assert!(well > 0 && lost > 0, "{well} {errors} {lost}");
+    });
+}
+
+#[test]
+fn handler_that_was_there_before_gets_what_is_not_ours() {
+    lives(
+        "handler_that_was_there_before_gets_what_is_not_ours",
+        || {
+            sigbus::install(false);
+            assert!(lose_memory().is_err());
+            assert!(sigbus_handler_is_ours());
+            assert_eq!(sigbus::CALLS.load(SeqCst), 0, "it was bothered with ours");
+            let address = sigbus::fault_of_its_own();
+            assert_eq!(sigbus::CALLS.load(SeqCst), 1);
+            assert_eq!(sigbus::ADDRESS.load(SeqCst), address);
+            assert!(sigbus::MASKED.load(SeqCst), "its mask was not set");
+            assert!(lose_memory().is_err());
+            assert_eq!(sigbus::CALLS.load(SeqCst), 1);
+        },
+    );
+}
+
+#[test]
+fn handler_that_comes_later_and_chains_keeps_ours_at_work() {
+    lives(
+        "handler_that_comes_later_and_chains_keeps_ours_at_work",
+        || {
+            assert!(lose_memory().is_err());
+            let film = Film::new("lost", &[1; 2 * 4096]);
+            let mut buffer = DmaBuf::new(film.fd()).unwrap();
+            let counters = Default::default();
+            let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
+            sigbus::install(true);
+            assert!(!sigbus_handler_is_ours());
+            let mut bracket =
+                Bracket::<ReadWrite>::begin(&mut buffer, &Options::default()).unwrap();
+            film.file().set_len(0).unwrap();
+            bracket.windows(&mut mapping).unwrap().window(0..2)[5000] = 1;
+            assert!(matches!(bracket.end(), Err(Error::Lost { .. })));
+            assert_eq!(sigbus::CALLS.load(SeqCst), 1, "asked first");
+            sigbus::fault_of_its_own();
+            assert_eq!(sigbus::CALLS.load(SeqCst), 2);
+        },
+    );
+}
+
+#[test]
+fn handler_that_comes_later_and_does_not_chain_is_asked_after_ours_again() {
+    lives(
+        "handler_that_comes_later_and_does_not_chain_is_asked_after_ours_again",
+        || {
+            assert!(lose_memory().is_err());
+            sigbus::install(false);
+            assert!(lose_memory().is_err(), "the mapping has put ours first");
+            assert_eq!(sigbus::CALLS.load(SeqCst), 0);
+            sigbus::fault_of_its_own();
+            assert_eq!(sigbus::CALLS.load(SeqCst), 1);
+        },
+    );
+}
+
+#[test]
+fn handler_that_is_before_and_after_ours_does_not_go_round_for_ever() {
+    dies(
+        "handler_that_is_before_and_after_ours_does_not_go_round_for_ever",
+        &[],
+        || {
+            sigbus::install(true);
+            assert!(lose_memory().is_err());
+            sigbus::install(true);
+            sigbus::fault_of_its_own();
+            sigbus::fault_of_nobody();
+            unreachable!("nobody's fault was taken");
+        },
+    );
+}
+
+#[test]
+fn fault_that_is_nobodys_ends_the_process_as_ever() {
+    dies(
+        "fault_that_is_nobodys_ends_the_process_as_ever",
+        &[],
+        || {
+            assert!(lose_memory().is_err());
+            sigbus::fault_of_nobody();
+            unreachable!("nobody's fault was taken");
+        },
+    );
+}
+
+#[test]
+fn fault_in_a_mapping_of_ours_whose_windows_are_not_lent_is_nobodys() {
+    dies(
+        "fault_in_a_mapping_of_ours_whose_windows_are_not_lent_is_nobodys",
+        &[],
+        || {
+            let film = Film::new("idle", &[1; 4096]);
+            let mut buffer = DmaBuf::new(film.fd()).unwrap();
+            let counters = Default::default();
+            let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
+            let address;
+            {
+                let mut bracket =
+                    Bracket::<ReadWrite>::begin(&mut buffer, &Options::default()).unwrap();
+                let mut windows = bracket.windows(&mut mapping).unwrap();
+                address = windows.window(0..1).as_ptr() as usize;
+                bracket.end().unwrap();
+            }
+            film.file().set_len(0).unwrap();
+            sigbus::read(address);
+            unreachable!("{address}");
+        },
+    );
+}
+
+#[test]
+fn signal_that_was_sent_means_what_it_meant() {
+    dies("signal_that_was_sent_means_what_it_meant", &[], || {
+        sigbus::set(libc::SIG_IGN);
+        assert!(lose_memory().is_err());
+        sigbus::send();
+        guard_against_lost_memory(false);
+        guard_against_lost_memory(true);
+        sigbus::set(libc::SIG_DFL);
+        assert!(lose_memory().is_err());
+        sigbus::send();
+        unreachable!("it is the end by default");
+    });
+}
+
+#[test]
+fn switched_off_it_is_as_without_this_library() {
+    let off = [(SIGBUS_VARIABLE, "off")];
+    dies("switched_off_it_is_as_without_this_library", &off, || {
+        let _ = lose_memory();
+        unreachable!("the variable was not heeded");
+    });
+}
+
+#[test]
+fn switched_off_later_the_handler_is_taken_out() {
+    dies("switched_off_later_the_handler_is_taken_out", &[], || {
+        assert!(lose_memory().is_err());
+        assert!(sigbus_handler_is_ours());
+        guard_against_lost_memory(false);
+        assert!(!sigbus_handler_is_ours());
+        let _ = lose_memory();
+        unreachable!("still guarded");
+    });
+}
+
+#[test]
+fn nothing_is_installed_for_memory_that_cannot_be_taken_away() {
+    lives(
+        "nothing_is_installed_for_memory_that_cannot_be_taken_away",
+        || {
+            let layout = layout();
+            let mut upload = Filter::of("dmabufupload").set("allocator", "memfd");
+            upload.harness.set_src_caps(layout.info.to_caps().unwrap());
+            let (_, buffer) = Frame::new(&layout, Kind::System, "system", 1);
+            let buffer = upload.pass(buffer);
+            let mut filter = Filter::new(&layout.info).invert();
+            let out = filter.pass(buffer);
+            assert!(out.n_memory() == 1 && filter.count("windows") > 0);
+            assert!(!sigbus_handler_is_ours());
+            let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "open", 1);
+            filter.pass(buffer);
+            assert!(sigbus_handler_is_ours());
+        },
+    );
+}
+
+/// Guarded and sealed memory in turns: a bracket costs the same but for two writes.
+#[test]
+fn guard_costs_a_frame_nothing_that_can_be_measured() {
+    lives("guard_costs_a_frame_nothing_that_can_be_measured", || {
+        use rustix::fs::{SealFlags, fcntl_add_seals};
+        const TIMES: u32 = 20_000;
+        let best = |sealed: bool| {
+            let film = Film::new("cost", &[1; 4096]);
+            if sealed {
+                fcntl_add_seals(film.file(), SealFlags::SHRINK).unwrap();
+            }
+            let mut buffer = DmaBuf::new(film.fd()).unwrap();
+            let options = Options::default();
+            let protection = Protection::ReadWrite;
+            let mut mapping = Mapping::whole(&buffer, protection, &options.counters).unwrap();
+            (0..9)
+                .map(|_| {
+                    let begin = std::time::Instant::now();
+                    for _ in 0..TIMES {
+                        let mut bracket =
+                            Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
+                        bracket.windows(&mut mapping).unwrap().window(0..1)[0] ^= 1;
+                        bracket.end().unwrap();
+                    }
+                    begin.elapsed() / TIMES
+                })
+                .min()
+                .unwrap()
+        };
+        let (sealed, guarded) = (best(true), best(false));
+        println!("a bracket: {sealed:?} sealed, {guarded:?} guarded");
+        assert!(guarded < sealed + std::time::Duration::from_nanos(300));
+    });
+}

@@ -148,8 +148,9 @@ fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
 }
 
 /// What has descriptors, by what lies behind them: a dma-buf may be in several `GstMemory`.
-static BY_IDENTITY: LazyLock<Mutex<HashMap<(u64, u64), Weak<Memory>>>> =
-    LazyLock::new(Mutex::default);
+static BY_IDENTITY: LazyLock<Mutex<ByIdentity>> = LazyLock::new(Mutex::default);
+
+type ByIdentity = HashMap<(u64, u64), Weak<Memory>>;
 
 /// `GST_ALLOCATOR_SYSMEM` (gstallocator.h).
 const SYSTEM: &str = "SystemMemory";

@@ -277,6 +277,7 @@ pub(crate) fn sync_interruptible(
 #[cfg(test)]
 mod tests {
     use super::super::faults::{self, Call};
+    use super::super::{ReadOnly, ReadWrite};
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::Ordering::Relaxed;

@@ -347,7 +347,7 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
-    use super::super::regions::Rect;
+    use super::super::area::Rect;
     use super::*;
 
     #[test]

@@ -207,7 +207,10 @@ impl Builder<'_> {
                     });
                     steps.extend(self.bytes(0, &tables));
                 }
-                Err(turn) => steps.push(self.mix_step(0, &turn, &roles, Some(luma))),
+                Err(turn) => {
+                    let luma = (luma != IDENTITY).then_some(luma);
+                    steps.push(self.mix_step(0, &turn, &roles, luma));
+                }
             },
             Shape::Rgb { bytes, offsets } => steps.extend(self.rgb(bytes, offsets)),
             Shape::Rgb565 => {

@@ -159,7 +159,11 @@ fn padded_rows_are_filtered_in_place() {
     // rows of a multiple of four bytes.
     // v4l2src of 1.26 and 1.28 takes I420 frames with chroma rows of 166 bytes for larger than the
     // camera's buffers are (gst_memory_resize refuses), and gives none, filter or not.
-    let width = if gst::version() >= (1, 26, 0, 0) { 326 } else { 330 };
+    let width = if gst::version() >= (1, 26, 0, 0) {
+        326
+    } else {
+        330
+    };
     for case in [
         case("GREY", "GRAY8", (334, 242)),
         case("RGB3", "RGB", (334, 242)),

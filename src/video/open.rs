@@ -2,8 +2,9 @@
 //! A frame opened for the CPU, wherever it came from: one bracket for each distinct dma-buf,
 //! planes proven to lie within them, rows lent.
 
-use super::apply::{Error, place_all};
+use super::error::Error;
 use super::geometry::{self, Plane};
+use super::lend::place_all;
 use super::walk::Placed;
 use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};

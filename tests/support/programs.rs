@@ -149,6 +149,13 @@ impl Programs {
         Ok(self.with_plugin(command))
     }
 
+    /// The same program once more.
+    pub(crate) fn again(&self, built: &Command) -> Command {
+        let mut command = Command::new(built.get_program());
+        command.args(built.get_args());
+        self.with_plugin(command)
+    }
+
     fn with_plugin(&self, mut command: Command) -> Command {
         command
             .env("GST_PLUGIN_PATH", &self.0)

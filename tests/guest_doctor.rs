@@ -161,7 +161,7 @@ fn sh(line: &str) -> String {
 fn cameras_as_they_are() -> Vec<String> {
     let of = |number| {
         sh(&format!(
-            "v4l2-ctl -d /dev/video{number} --get-fmt-video --get-input --list-ctrls | grep -v volatile"
+            "v4l2-ctl -d /dev/video{number} --get-fmt-video --get-input --list-ctrls | grep -vE 'volatile|read-only'"
         ))
     };
     let all: String = (0..4).map(of).collect();

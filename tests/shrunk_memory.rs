@@ -138,6 +138,30 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
     );
 }
 
+/// With a mapping for each window the bracket sees the last one only: chroma, which lies first in
+/// the file and is worked on last, and has lost nothing.
+#[test]
+fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
+    const NAME: &str = "window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it";
+    lives(NAME, || {
+        let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Reversed);
+        for scope in ["frame", "window"] {
+            let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "early", 1);
+            let mut filter = Filter::new(&layout.info)
+                .invert()
+                .set("map-mode", "window")
+                .set("sync-scope", scope)
+                .set("window-pages", "2");
+            let buffer = filter.pass(frame.buffer());
+            let again = buffer.copy();
+            drop(buffer);
+            frame.films[0].file().set_len(320 * 120).unwrap();
+            let error = filter.refuse(again);
+            assert!(error.contains("lost memory"), "{scope}: {error}");
+        }
+    });
+}
+
 #[test]
 fn memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_one() {
     const NAME: &str =

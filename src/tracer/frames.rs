@@ -9,6 +9,7 @@ use super::names::{ElementId, ElementName};
 use crate::dmabuf::DmaBuf;
 use gst::prelude::*;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -34,6 +35,7 @@ pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> 
         Some(Arc::new(kept::Pad {
             id,
             element,
+            is_remembered: AtomicBool::new(false),
             seen: Mutex::default(),
         }))
     })

@@ -2,6 +2,7 @@
 //! Which of our pipelines will work: data in, verdicts out. Nothing is asked of the machine here.
 
 mod camera;
+mod desktop;
 mod display;
 #[cfg(test)]
 mod tests;
@@ -9,19 +10,16 @@ mod tests;
 use super::advice::{self, Advice};
 use super::formats::Format;
 use super::gstreamer::package;
-use super::machine::{Camera, Card, Exporter, Fourcc, Machine, Wayland, import_from};
+use super::machine::{Camera, Card, Exporter, Machine, import_from};
 use crate::dmabuf::exporters::Kind;
 use camera::Source;
 pub(super) use camera::sizes_in_words;
+pub(super) use desktop::linear_formats;
 use display::Display;
 
 /// How many times slower than ordinary memory may be read before it is worth a word: well above
 /// what two runs on a busy machine differ by, well below uncached memory.
 const SLOW: f64 = 5.0;
-
-/// `DRM_FORMAT_MOD_LINEAR` and `DRM_FORMAT_MOD_INVALID`.
-const LINEAR: u64 = 0;
-const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,12 +151,12 @@ pub fn judge(machine: &Machine) -> Vec<Verdict> {
             "test-picture" => (vec![test_picture(machine)], &["videotestsrc"]),
             "camera-display" => (camera_display(machine), &["v4l2src", "kmssink"]),
             "camera-display-import" => (camera_display_import(machine), &["v4l2src", "kmssink"]),
-            "camera-wayland" => (camera_wayland(machine), &["v4l2src", "waylandsink"]),
+            "camera-wayland" => (desktop::camera_window(machine), &["v4l2src", "waylandsink"]),
             "camera" => (camera_alone(machine), &["v4l2src"]),
             "camera-import" => (camera_import(machine), &["v4l2src"]),
             "upload-display" => (upload_display(machine), &["videotestsrc", "kmssink"]),
             _ => (
-                vec![upload_wayland(machine)],
+                vec![desktop::upload_window(machine)],
                 &["videotestsrc", "waylandsink"],
             ),
         };
@@ -543,129 +541,6 @@ fn upload_display(machine: &Machine) -> Vec<Way> {
             Err(problems) => vec![Way::blocked(problems)],
         })
         .collect()
-}
-
-/// What keeps waylandsink from taking dma-bufs.
-fn no_wayland(machine: &Machine) -> Result<&Wayland, Problem> {
-    let Some(wayland) = &machine.wayland else {
-        let advice = "run this in a terminal of a Wayland desktop, or as its user with XDG_RUNTIME_DIR \
-                      and WAYLAND_DISPLAY set as there";
-        return Err(Problem::new(
-            "no Wayland desktop is in sight",
-            Advice::text(advice),
-        ));
-    };
-    match &wayland.formats {
-        Err(failure) => {
-            let why = format!(
-                "the Wayland desktop at {}: {}",
-                wayland.socket, failure.text
-            );
-            let advice = "is it running, and as this user?";
-            Err(Problem::new(why, Advice::text(advice)))
-        }
-        Ok(formats) if formats.is_empty() => {
-            let why = "the Wayland desktop takes no dma-bufs (no zwp_linux_dmabuf_v1): waylandsink \
-                       would copy every frame";
-            let advice = "a compositor that draws with the GPU takes them; or use kmssink on a text \
-                          console";
-            Err(Problem::new(why, Advice::text(advice)))
-        }
-        Ok(_) => Ok(wayland),
-    }
-}
-
-/// Whether a desktop takes linear dma-bufs of a format; implicit modifiers are linear for what
-/// CPUs and cameras write.
-fn desktop_takes(wayland: &Wayland, format: &Format) -> bool {
-    let formats = wayland.formats.as_deref().unwrap_or_default();
-    let code = format.drm_fourcc();
-    formats
-        .iter()
-        .any(|(fourcc, modifier)| Some(*fourcc) == code && [LINEAR, IMPLICIT].contains(modifier))
-}
-
-fn camera_wayland(machine: &Machine) -> Vec<Way> {
-    let wayland = match no_wayland(machine) {
-        Ok(wayland) => wayland,
-        Err(problem) => {
-            let sources = camera::all(machine).into_iter();
-            let blocked = |source: Result<_, Vec<Problem>>| {
-                let of_source = source.err().unwrap_or_default();
-                Way::blocked(of_source.into_iter().chain([problem.clone()]).collect())
-            };
-            return sources.map(blocked).collect();
-        }
-    };
-    camera::each(machine, |source| {
-        let takes = |format: &Format| desktop_takes(wayland, format);
-        let Some((format, size)) = source.picture_that(takes) else {
-            let theirs: Vec<String> = linear_formats(wayland);
-            let problem = source.nothing_in_common("the desktop", &theirs, "waylandsink");
-            return Way::blocked(vec![problem]);
-        };
-        let seen = "whether the GPU takes the camera's memory is seen when it runs";
-        Way {
-            line: Some(format!(
-                "v4l2src device={} io-mode=dmabuf ! {} ! dmabuffilter invert=true ! waylandsink",
-                source.camera.node.path,
-                caps(format, size)
-            )),
-            blockers: source.no_export().into_iter().collect(),
-            warnings: source.slow_buffers().into_iter().collect(),
-            notes: source
-                .other_than_tried(format, size)
-                .into_iter()
-                .chain([seen.to_owned()])
-                .collect(),
-        }
-    })
-}
-
-/// The linear formats that a desktop takes, as DRM calls them.
-pub(super) fn linear_formats(wayland: &Wayland) -> Vec<String> {
-    let formats = wayland.formats.as_deref().unwrap_or_default();
-    formats
-        .iter()
-        .filter(|(_, modifier)| *modifier == LINEAR)
-        .map(|(fourcc, _)| Fourcc(*fourcc).to_string())
-        .collect()
-}
-
-fn upload_wayland(machine: &Machine) -> Way {
-    let mut blockers = Vec::new();
-    let makes = |exporter: &&Exporter| exporter.works();
-    let exporter = machine.exporters.iter().find(makes);
-    if exporter.is_none() {
-        blockers.push(no_exporter(machine));
-    }
-    let mut line = None;
-    match no_wayland(machine) {
-        Err(problem) => blockers.push(problem),
-        Ok(wayland) => {
-            let taken = |format: &&Format| desktop_takes(wayland, format);
-            match (exporter, super::formats::FORMATS.iter().find(taken)) {
-                (Some(exporter), Some(format)) => {
-                    line = Some(format!(
-                        "videotestsrc ! {} ! dmabufupload {} ! dmabuffilter invert=true \
-                         ! waylandsink",
-                        caps(format, (1280, 720)),
-                        properties(exporter)
-                    ));
-                }
-                (_, None) => blockers.push(Problem::new(
-                    "the desktop takes no linear dma-bufs of a format that the filter knows",
-                    Advice::text("use kmssink on a text console"),
-                )),
-                (None, _) => {}
-            }
-        }
-    }
-    Way {
-        line,
-        blockers,
-        ..Default::default()
-    }
 }
 
 /// Names of cameras and cards in messages.

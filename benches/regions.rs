@@ -32,9 +32,19 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }
+    // As with Criterion: what is named is measured, and all where nothing is.
+    let wanted: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
+    let compare = |title: &str, caps: &gst::Caps, lines: &[&str], with: fn(&mut gst::BufferRef)| {
+        if wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str())) {
+            compare(title, caps, lines, with);
+        }
+    };
     let region = "region-mode=inside regions=\"<<601,301,128,128>>\"";
-    for format in ["NV12", "BGRx"] {
-        for (name, width, height) in SIZES {
+    for format in ["NV12", "I420", "YUY2", "BGRx"] {
+        for (name, width, height) in [SIZES[0], SIZES[2]] {
             // First, the way of a frame through an element that does nothing.
             let mut lines = vec!["dmabuffilter".to_owned()];
             lines.extend(EFFECTS.map(|effect| format!("dmabuffilter {region} {effect}")));

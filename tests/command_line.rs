@@ -114,8 +114,21 @@ fn inspect_of_the_plugin_tells_what_it_is() {
     }
 }
 
+/// How many lists of a field have a value.
+fn listed(caps: &str, field: &str, value: &str) -> usize {
+    let field = format!("{field}:");
+    let lists = caps
+        .lines()
+        .filter(|line| line.trim_start().starts_with(&field));
+    let has = |list: &str| {
+        let with = |end| list.contains(&format!("(string){value}{end}"));
+        with(",") || with(" }")
+    };
+    lists.filter(|list| has(list)).count()
+}
+
 #[test]
-fn inspect_of_the_filter_tells_every_property_and_both_kinds_of_caps() {
+fn inspect_of_the_filter_tells_every_property_and_all_kinds_of_caps() {
     let Some(plugins) = Plugins::new("inspect-filter", &[]) else {
         return;
     };
@@ -175,9 +188,11 @@ fn inspect_of_the_filter_tells_every_property_and_both_kinds_of_caps() {
         for format in [
             "NV12", "I420", "YUY2", "UYVY", "GRAY8", "BGRx", "RGBx", "BGRA", "RGBA", "BGR", "RGB",
         ] {
-            let format = format!("(string){format}");
-            let listed = |end| caps.matches(&format!("{format}{end}")).count();
-            assert_eq!(listed(",") + listed(" }"), kinds, "{format} in {caps}");
+            assert_eq!(listed(caps, "format", format), kinds, "{format} in {caps}");
+        }
+        for format in ["NV12", "YU12", "YUYV", "XR24", "AB24", "RG24"] {
+            let drm = listed(caps, "drm-format", format);
+            assert_eq!(drm, kinds / 2, "{format} in {caps}");
         }
     }
 }

@@ -120,12 +120,10 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             "pause" => drop(pipeline.set_state(gst::State::Paused)),
             "play" => drop(pipeline.set_state(gst::State::Playing)),
             "flush" => {
-                // From in front of the filter on; who pushes then is told, and stops: the seek
-                // gets the source going again.
-                let pad = filters[random.below(2)].static_pad("sink").unwrap();
-                pad.send_event(gst::event::FlushStart::new());
-                pad.send_event(gst::event::FlushStop::new(true));
-                let _ = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+                // One flush upon the other.
+                for _ in 0..3 {
+                    let _ = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO);
+                }
                 ends = false;
             }
             "seek" => {

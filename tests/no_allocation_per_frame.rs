@@ -7,9 +7,10 @@ mod counting;
 mod support;
 
 use counting::allocations;
-use gst::prelude::ObjectExt;
+use gst::prelude::{Cast, ObjectExt};
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
+use gstdmabufcpu::filter::{DmaBufFilter, FrameWindow, FunctionError, Lending, WindowFunction};
 use gstdmabufcpu::pixel::Adjust;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -64,6 +65,46 @@ fn frames_in_steady_state_need_no_allocation() {
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn frames_through_a_function_need_no_allocation() {
+    struct Touch(Lending);
+    impl WindowFunction for Touch {
+        type Access = ReadWrite;
+        fn lending(&self) -> Lending {
+            self.0
+        }
+        fn window(&self, window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), FunctionError> {
+            window.rows_mut().flatten().for_each(|byte| *byte ^= 1);
+            Ok(())
+        }
+    }
+    for shape in SHAPES {
+        for (lending, threads) in [
+            (Lending::AnyOrder, "1"),
+            (Lending::AnyOrder, "3"),
+            (Lending::InOrder, "1"),
+            (Lending::Pairs, "1"),
+        ] {
+            let layout = Layout::new(&info(VideoFormat::I420, 1001, 6), shape);
+            let (_frame, mut buffer) = Frame::new(&layout, KINDS[2], "function", 1);
+            let mut filter = Filter::new(&layout.info)
+                .set("window-pages", "1")
+                .set("n-threads", threads);
+            let element = filter.element.clone().downcast::<DmaBufFilter>();
+            element.unwrap().set_function(Touch(lending));
+            for _ in 0..2 {
+                buffer = filter.pass(buffer);
+            }
+            let before = allocations();
+            for _ in 0..5 {
+                buffer = filter.pass(buffer);
+            }
+            let count = allocations() - before;
+            assert_eq!(count, 0, "in five frames: {shape:?} {lending:?} {threads}");
         }
     }
 }

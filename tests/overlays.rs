@@ -219,6 +219,68 @@ fn put_picture(buffer: &mut gst::Buffer, info: &VideoInfo, picture: &[u8]) {
     }
 }
 
+/// A frame of this colour with an overlay on it, as the filter leaves it.
+fn drawn(info: &VideoInfo, rectangle: &VideoOverlayRectangle) -> Vec<u8> {
+    let layout = Layout::new(info, Shape::Caps);
+    let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "drawn", 1);
+    frame.films[0].write(&vec![77; layout.files[0]]);
+    let mut buffer = frame.buffer();
+    let composition = VideoOverlayComposition::new(Some(rectangle)).unwrap();
+    VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+    picture_of(&Filter::new(info).pass(buffer), info)
+}
+
+/// GStreamer's own blending forgets the flag of a rectangle that it makes larger or smaller
+/// (`gst_video_blend_scale_linear_RGBA` fills in a new `GstVideoInfo`; 1.22 to 1.28), and
+/// multiplies with alpha twice. What is right is what the same picture gives unmultiplied.
+#[test]
+fn premultiplied_overlay_stays_premultiplied_when_it_is_scaled() {
+    // One colour all over: scaling changes nothing in it, whatever it interpolates.
+    let (straight, premultiplied) = ([100_u8, 200, 50, 102], [40_u8, 80, 20, 102]);
+    let uniform = |pixel: [u8; 4], flags, place: Place, alpha| {
+        let mut pixels = gst::Buffer::from_slice(pixel.repeat(12 * 8));
+        let none = gst_video::VideoFrameFlags::empty();
+        VideoMeta::add(pixels.make_mut(), none, VideoFormat::Bgra, 12, 8).unwrap();
+        let (x, y, width, height) = place;
+        let mut rectangle = VideoOverlayRectangle::new_raw(&pixels, x, y, width, height, flags);
+        rectangle.get_mut().unwrap().set_global_alpha(alpha);
+        rectangle
+    };
+    for &(format, _) in FORMATS {
+        let info = info(format, 40, 22);
+        for place in [(5, 3, 24, 16), (6, 4, 7, 5), (-5, -4, 60, 40)] {
+            for alpha in [1.0, 0.5] {
+                let ours = drawn(&info, &uniform(premultiplied, PREMULTIPLIED, place, alpha));
+                let right = drawn(&info, &uniform(straight, STRAIGHT, place, alpha));
+                let ours = values(&info, &ours);
+                let right = values(&info, &right);
+                // Roundings of eight bits.
+                let near = match info.comp_depth(0) {
+                    8 | 5 => 1,
+                    depth => 1 << (depth - 7),
+                };
+                for (ours, right) in ours.iter().zip(&right) {
+                    let difference = match format {
+                        VideoFormat::P01010le => ours.abs_diff(*right) >> 6,
+                        VideoFormat::Rgb16 => 0,
+                        _ => ours.abs_diff(*right),
+                    };
+                    assert!(
+                        difference <= near,
+                        "{format:?} {place:?} {alpha}: {ours} {right}"
+                    );
+                }
+                if format == VideoFormat::Bgr {
+                    // 77 · 0.6 + 200 · 0.4, not 77 · 0.6 + 80 · 0.4.
+                    let middle = ours[(6 * 40 + 9) * 3 + 1];
+                    let expected = if alpha == 1.0 { 126 } else { 101 };
+                    assert!(middle.abs_diff(expected) <= 1, "{middle} {place:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn only_what_is_seen_of_an_overlay_touches_pages() {
     let info = info(VideoFormat::Bgrx, 1024, 64);

@@ -6,12 +6,12 @@
 mod pixel_frame;
 mod region_frame;
 
-use gstdmabufcpu::pixel::Format;
-use gstdmabufcpu::pixel::regions::{Area, Rect};
+use gstdmabufcpu::pixel::regions::{Area, Blur, Rect};
+use gstdmabufcpu::pixel::{Format, Isa};
 use pixel_frame::{Frame, Random};
 use region_frame::{EFFECTS, Effect, MODES, Mode, Plain, Watched, rects, reference};
 
-const BLOCKS: [usize; 8] = [0, 1, 2, 3, 5, 16, 1000, usize::MAX];
+const BLOCKS: [usize; 10] = [0, 1, 2, 3, 5, 16, 31, 40, 1000, usize::MAX];
 
 /// What it did to the frame, after it was compared.
 fn compare(effect: Effect, frame: &Frame, (mode, rects): (Mode, &[Rect]), block: usize) -> Watched {
@@ -190,4 +190,33 @@ fn each_row_of_a_region_is_asked_for_once_or_twice_whatever_is_between_regions()
     assert_eq!(ours.calls, 3 * 16 * 3);
     let ours = compare(Effect::Blur, &frame, (Mode::Inside, &rects), 8);
     assert_eq!(ours.calls, 3 * 16 * 2);
+}
+
+#[test]
+fn blur_is_the_same_with_every_instruction_set() {
+    let mut random = Random(7);
+    for &format in Format::ALL {
+        for block in [4, 16, 30, 64] {
+            let size = (100 + random.below(9), 50);
+            let mut rects = rects(3, size, &mut random);
+            rects.push(Rect {
+                x: random.below(9) as i32,
+                y: 3,
+                width: 90,
+                height: 40,
+            });
+            let area = Area::inside(&rects, size);
+            let frame = Frame::noise(format, size.0, size.1, 3, &mut random);
+            let mut theirs = frame.clone();
+            let mask = Mode::Inside.mask(&rects, size);
+            reference(Effect::Blur, &mut theirs, &mask, block);
+            for isa in Isa::available() {
+                let mut ours = frame.clone();
+                let mut blur = Blur::with_isa(isa, format, size, &area, block);
+                blur.apply(&mut Plain(&mut ours)).unwrap();
+                let difference = ours.first_difference(&theirs);
+                assert_eq!(difference, None, "{} {format:?} {block}", isa.name());
+            }
+        }
+    }
 }

@@ -385,6 +385,81 @@ fn pages_are_those_under_the_regions_and_no_others() {
     }
 }
 
+/// Pages of the frame's files that hold a sample of these pixels, by what GStreamer knows of the
+/// format.
+fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
+    let (info, format) = (&layout.info, layout.info.format_info());
+    let width = info.width() as usize;
+    let mut pages = std::collections::BTreeSet::new();
+    for component in 0..info.n_components().min(3) as usize {
+        let place = &layout.planes[format.plane()[component] as usize];
+        let memory = &layout.memories[place.memory];
+        let start = memory.offset + place.offset + format.poffset()[component] as usize;
+        let shift = |of: &[u32]| of[component];
+        let (across, down) = (shift(format.w_sub()), shift(format.h_sub()));
+        let step = format.pixel_stride()[component] as usize;
+        for (number, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
+            let (x, y) = (number % width >> across, number / width >> down);
+            pages.insert((memory.file, (start + y * place.stride + x * step) / 4096));
+        }
+    }
+    pages.len() as u64
+}
+
+#[test]
+fn pages_hold_samples_of_the_regions_in_every_format() {
+    for &(format, _) in FORMATS {
+        // Most rows begin within a page, and some regions end at its border.
+        let info = info(format, 1504, 36);
+        for shape in [Shape::Caps, Shape::PageStride] {
+            let layout = Layout::new(&info, shape);
+            for (number, (rects, mode)) in [
+                (&[(1023, 11, 3, 9)] as &[Rect], "inside"),
+                (
+                    &[(0, 0, 1024, 1), (1365, 3, 1, 14), (2, 35, 9, 9)],
+                    "inside",
+                ),
+                (
+                    &[(-3, -3, 4, 4), (1503, 35, 5, 5), (700, 17, 0, 9)],
+                    "inside",
+                ),
+                (&[(0, 0, 1504, 31), (1, 31, 1503, 5)], "outside"),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                // All of these touch every plane.
+                for effect in [
+                    Effect::Adjust,
+                    Effect::Fill,
+                    Effect::Pixelate(5),
+                    Effect::Blur(9),
+                    Effect::Outline(3),
+                ] {
+                    let inverts = matches!(effect, Effect::Adjust);
+                    let line;
+                    let which = match effect {
+                        Effect::Outline(width) => {
+                            line = width.to_string();
+                            &line
+                        }
+                        _ => mode,
+                    };
+                    let pages = pages_under(&layout, &mask(&info, rects, which));
+                    let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "pages", 1);
+                    let filter = Filter::new(&info);
+                    set(&filter, effect, mode, rects);
+                    let filter = if inverts { filter.invert() } else { filter };
+                    let mut filter = filter.set("window-pages", ["0", "1"][number % 2]);
+                    let _out = filter.pass(buffer);
+                    let seen = filter.stats().get::<u64>("pages").unwrap();
+                    assert_eq!(seen, pages, "{format:?} {shape:?} {effect:?} {rects:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn pages_outside_are_not_even_faulted_in() {
     let info = info(VideoFormat::Bgrx, 1024, 512);

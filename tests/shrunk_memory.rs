@@ -73,6 +73,8 @@ fn lose_memory() -> Result<(), Error> {
     let mut buffer = DmaBuf::new(film.fd())?;
     let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Default::default())?;
     let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &Options::default())?;
+    // Lent before, and given back.
+    bracket.windows(&mut mapping)?.window(0..1)[0] = 5;
     let mut windows = bracket.windows(&mut mapping)?;
     let mut window = windows.window(0..3);
     window[0] = 2;
@@ -136,6 +138,30 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
             }
         },
     );
+}
+
+/// With a mapping for each window the bracket sees the last one only: chroma, which lies first in
+/// the file and is worked on last, and has lost nothing.
+#[test]
+fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
+    const NAME: &str = "window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it";
+    lives(NAME, || {
+        let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Reversed);
+        for scope in ["frame", "window"] {
+            let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "early", 1);
+            let mut filter = Filter::new(&layout.info)
+                .invert()
+                .set("map-mode", "window")
+                .set("sync-scope", scope)
+                .set("window-pages", "2");
+            let buffer = filter.pass(frame.buffer());
+            let again = buffer.copy();
+            drop(buffer);
+            frame.films[0].file().set_len(320 * 120).unwrap();
+            let error = filter.refuse(again);
+            assert!(error.contains("lost memory"), "{scope}: {error}");
+        }
+    });
 }
 
 #[test]

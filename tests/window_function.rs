@@ -276,6 +276,42 @@ fn function_comes_after_the_adjustments() {
     assert_same(&frame.now(&out), &[expected], &"order");
 }
 
+#[test]
+fn overlays_are_drawn_over_what_the_function_made() {
+    use gst_video::{VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta};
+    let layout = Layout::new(&info(VideoFormat::Bgrx, 64, 32), Shape::Caps);
+    let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "overlay", 1);
+    // Opaque white, 4 by 2 pixels.
+    let mut pixels = gst::Buffer::from_slice([255; 32]);
+    VideoMeta::add(
+        pixels.make_mut(),
+        gst_video::VideoFrameFlags::empty(),
+        VideoFormat::Bgra,
+        4,
+        2,
+    )
+    .unwrap();
+    let rectangle = gst_video::VideoOverlayRectangle::new_raw(
+        &pixels,
+        10,
+        5,
+        4,
+        2,
+        gst_video::VideoOverlayFormatFlags::empty(),
+    );
+    let overlay = VideoOverlayComposition::new([&rectangle]).unwrap();
+    VideoOverlayCompositionMeta::add(buffer.make_mut(), &overlay);
+    let mut filter = Filter::new(&layout.info);
+    own(&filter).set_closure(|window| window.rows_mut().for_each(|row| row.fill(7)));
+    let out = filter.pass(buffer);
+    let map = out.map_readable().unwrap();
+    for (at, pixel) in map.chunks(4).enumerate() {
+        let (x, y) = (at % 64, at / 64);
+        let is_white = (10..14).contains(&x) && (5..7).contains(&y);
+        assert_eq!(pixel[..3], [if is_white { 255 } else { 7 }; 3], "{x} {y}");
+    }
+}
+
 /// Writes all, and asks for a bracket to match.
 struct Overwrite;
 
@@ -367,6 +403,8 @@ fn function_is_told_of_each_frame_before_and_after_its_windows() {
 
 /// Looks at other rows beside each window, and says what is not as it should be.
 struct Neighbours {
+    /// A plane whose rows are in second windows only.
+    unwanted: usize,
     picture: Vec<Vec<Vec<u8>>>,
 }
 
@@ -375,6 +413,10 @@ impl WindowFunction for Neighbours {
 
     fn lending(&self) -> Lending {
         Lending::Pairs
+    }
+
+    fn wants(&self, plane: &PlaneInfo) -> bool {
+        plane.number != self.unwanted
     }
 
     fn window(&self, window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), FunctionError> {
@@ -402,6 +444,7 @@ impl WindowFunction for Neighbours {
                         if of.number == plane && rows.contains(&row) {
                             return Err("a row was lent twice".into());
                         }
+                        let before = before && of.number != self.unwanted;
                         same(second.row(0), of.number, row, before)?;
                     }
                     Err(error) if of.number != plane || !rows.contains(&row) => {
@@ -448,9 +491,19 @@ fn second_window_is_any_other_rows_of_the_frame() {
                 picture.push(here.chunks(row).map(<[u8]>::to_vec).collect());
                 bytes = rest;
             }
-            own(&filter).set_function(Neighbours { picture });
+            let unwanted = if kind == Kind::Fd { 0 } else { 9 };
+            own(&filter).set_function(Neighbours { unwanted, picture });
             let out = filter.pass(buffer);
-            let expected = xored(&layout, &frame.before, 0xff);
+            let mut expected = xored(&layout, &frame.before, 0xff);
+            if unwanted == 0 {
+                let place = layout.planes[0];
+                let start = layout.memories[place.memory].offset + place.offset;
+                for row in 0..30 {
+                    let row = start + row * place.stride;
+                    let was = &frame.before[0][row..row + 400];
+                    expected[0][row..row + 400].copy_from_slice(was);
+                }
+            }
             assert_same(&frame.now(&out), &expected, &(shape, kind));
         }
     }

@@ -105,7 +105,7 @@ fn c_example_turns_frames_upside_down_as_strict_c_and_as_cpp() {
     type Compile = fn(&Programs, &Path) -> Result<Command, String>;
     for compile in [Programs::strict_c as Compile, Programs::cpp] {
         match compile(&programs, &source) {
-            Ok(_) => turns_upside_down(&programs, &|| compile(&programs, &source).unwrap()),
+            Ok(built) => turns_upside_down(&programs, &|| programs.again(&built)),
             Err(lacking) => println!("SKIPPED: {lacking}"),
         }
     }
@@ -130,9 +130,10 @@ fn numpy_example_makes_a_negative() {
 fn what_a_c_function_does_wrong_is_a_clear_error() {
     let programs = Programs::new("window-misuse");
     let source = program("misuse.c");
-    if let Err(lacking) = programs.strict_c(&source) {
-        return println!("SKIPPED: {lacking}");
-    }
+    let built = match programs.strict_c(&source) {
+        Ok(built) => built,
+        Err(lacking) => return println!("SKIPPED: {lacking}"),
+    };
     programs.cpp(&source).unwrap();
     // A window of four pages holds twelve rows of 322 pixels.
     for (case, words, opened) in [
@@ -148,7 +149,7 @@ fn what_a_c_function_does_wrong_is_a_clear_error() {
         ("block", "longer than fence-timeout allows (500ms)", None),
         ("fine", "", None),
     ] {
-        let mut command = programs.strict_c(&source).unwrap();
+        let mut command = programs.again(&built);
         let line = self::source("BGRx");
         let output = command.args([case, &line, "fakesink"]).output().unwrap();
         let printed = text(&output);

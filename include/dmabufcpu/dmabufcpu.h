@@ -116,7 +116,9 @@ struct _GstDmaBufCpuWindow
  *
  * Called by a streaming thread for each window of each frame: plane by plane, from top to bottom.
  * It must neither block nor allocate nor call the system: devices wait for the buffer meanwhile.
- * Longer than the element's fence-timeout for a frame is an error.
+ * Longer than the element's fence-timeout for a frame is an error. Unless the function has the flag
+ * GST_DMABUFCPU_THREADS, all windows of a frame are in one bracket and one mapping, whatever
+ * sync-scope and map-mode say.
  *
  * Returns: %FALSE ends the stream with an error
  */

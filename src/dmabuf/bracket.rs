@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The CPU-access bracket: START, access, END, as a guard.
 
+use super::access::Access;
 use super::counters::{Counters, add, add_time};
 use super::error::Error;
 use super::guard::Hold;
@@ -13,62 +14,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What the CPU does within a bracket: [`ReadOnly`], [`WriteOnly`] or [`ReadWrite`].
-pub trait Access: private::Sealed {
-    /// `DMA_BUF_SYNC_READ`, `DMA_BUF_SYNC_WRITE` or both.
-    const FLAGS: u64;
-    /// As in messages.
-    #[doc(hidden)]
-    const START: &'static str;
-    /// As in messages.
-    #[doc(hidden)]
-    const END: &'static str;
-}
-
-/// An [`Access`] whose windows can be written.
-pub trait Writable: Access {}
-
-/// The CPU reads.
-#[derive(Debug)]
-pub enum ReadOnly {}
-/// The CPU overwrites what it touches and relies on nothing that was there.
-#[derive(Debug)]
-pub enum WriteOnly {}
-/// The CPU reads and writes.
-#[derive(Debug)]
-pub enum ReadWrite {}
-
-impl Access for ReadOnly {
-    const FLAGS: u64 = uapi::SYNC_READ;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|READ)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|READ)";
-}
-impl Access for WriteOnly {
-    const FLAGS: u64 = uapi::SYNC_WRITE;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|WRITE)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|WRITE)";
-}
-impl Access for ReadWrite {
-    const FLAGS: u64 = uapi::SYNC_READ | uapi::SYNC_WRITE;
-    const START: &'static str = "DMA_BUF_IOCTL_SYNC(START|READ|WRITE)";
-    const END: &'static str = "DMA_BUF_IOCTL_SYNC(END|READ|WRITE)";
-}
-impl Writable for WriteOnly {}
-impl Writable for ReadWrite {}
-
-/// An [`Access`] under which windows for `B` may be lent: it has made memory ready for more.
-pub(crate) trait Includes<B: Access>: Access {}
-impl<A: Access> Includes<A> for A {}
-impl Includes<ReadOnly> for ReadWrite {}
-impl Includes<WriteOnly> for ReadWrite {}
-
-mod private {
-    pub trait Sealed {}
-    impl Sealed for super::ReadOnly {}
-    impl Sealed for super::WriteOnly {}
-    impl Sealed for super::ReadWrite {}
-}
 
 /// How a bracket is opened.
 #[derive(Clone, Debug)]
@@ -106,8 +51,10 @@ pub struct Bracket<'b, A: Access> {
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
-    /// On the mapping whose windows were lent.
+    /// On the mapping whose windows were lent last.
     hold: Option<Hold>,
+    /// One whose windows were lent before lost memory.
+    has_lost: bool,
     access: PhantomData<A>,
 }
 
@@ -155,6 +102,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             limit,
             open,
             hold: None,
+            has_lost: false,
             access: PhantomData,
         })
     }
@@ -175,7 +123,8 @@ impl<'b, A: Access> Bracket<'b, A> {
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
             "it is for reading only"
         } else {
-            // Of the mapping before, if there was one, `check` was asked.
+            // Of one that is gone by now, `check` was asked.
+            self.has_lost |= self.hold.take().is_some_and(Hold::release);
             self.hold = mapping.hold();
             return Ok(mapping.windows());
         };
@@ -218,7 +167,7 @@ impl<'b, A: Access> Bracket<'b, A> {
     }
 
     fn close(&mut self) -> Result<()> {
-        let is_lost = self.hold.take().is_some_and(Hold::release);
+        let is_lost = self.hold.take().is_some_and(Hold::release) || self.has_lost;
         if std::mem::take(&mut self.open) {
             let flags = uapi::SYNC_END | A::FLAGS;
             // No fences are waited for here: an END that is lost costs more than a late one.
@@ -332,6 +281,7 @@ pub(crate) fn sync_interruptible(
 #[cfg(test)]
 mod tests {
     use super::super::faults::{self, Call};
+    use super::super::{ReadOnly, ReadWrite};
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::Ordering::Relaxed;
@@ -418,6 +368,7 @@ mod tests {
                 limit: None,
                 open: true,
                 hold: None,
+                has_lost: false,
                 access: PhantomData,
             };
             how(bracket);

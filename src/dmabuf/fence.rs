@@ -36,6 +36,17 @@ pub(super) fn wait(
     answer
 }
 
+impl DmaBuf {
+    /// Waits until every device that uses the buffer now, reading or writing, is done with it.
+    /// Memory that is no dma-buf has no fences and costs nothing.
+    ///
+    /// # Errors
+    /// [`Error::FenceTimeout`] after `limit` (`None`: never); [`Error::Call`] when `poll` fails.
+    pub fn wait_until_unused(&self, limit: Option<Duration>, counters: &Counters) -> Result<()> {
+        wait_for_all(self, limit, counters)
+    }
+}
+
 /// Waits until every device that uses the buffer now is done with it, so that it can be given
 /// to a new writer.
 ///
@@ -45,11 +56,7 @@ pub(super) fn wait(
 ///
 /// # Errors
 /// As [`wait`].
-pub(super) fn wait_for_all(
-    buffer: &DmaBuf,
-    limit: Option<Duration>,
-    counters: &Counters,
-) -> Result<()> {
+fn wait_for_all(buffer: &DmaBuf, limit: Option<Duration>, counters: &Counters) -> Result<()> {
     if !buffer.is_dma_buf() {
         return Ok(());
     }

@@ -293,12 +293,12 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 /// being worked on.
 fn is_taken(info: *mut siginfo_t) -> bool {
     // SAFETY: the kernel gives a whole structure (SA_SIGINFO).
-    let code = unsafe { (*info).si_code };
-    if code != libc::BUS_ADRERR || !ENABLED.load(Relaxed) {
+    let info = unsafe { &*info };
+    if info.si_code != libc::BUS_ADRERR || !ENABLED.load(Relaxed) {
         return false;
     }
     // SAFETY: of a fault, the address is what the kernel fills in.
-    let address = unsafe { (*info).si_addr() } as usize;
+    let address = unsafe { info.si_addr() } as usize;
     for slot in blocks().flat_map(|block| &block.slots) {
         let Some((version, end)) = slot.lends(address) else {
             continue;

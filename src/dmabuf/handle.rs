@@ -2,11 +2,10 @@
 //! A dma-buf by its descriptor: size, identity, exporter's name.
 
 use super::error::{Buffer, Error};
-use super::{Counters, Result, fence, sys};
+use super::{Result, sys};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// What tells one dma-buf from another, however many descriptors it has.
 ///
@@ -100,15 +99,6 @@ impl DmaBuf {
                 .to_owned()
             }
         })
-    }
-
-    /// Waits until every device that uses the buffer now, reading or writing, is done with it.
-    /// Memory that is no dma-buf has no fences and costs nothing.
-    ///
-    /// # Errors
-    /// [`Error::FenceTimeout`] after `limit` (`None`: never); [`Error::Call`] when `poll` fails.
-    pub fn wait_until_unused(&self, limit: Option<Duration>, counters: &Counters) -> Result<()> {
-        fence::wait_for_all(self, limit, counters)
     }
 
     /// What messages call it.

@@ -72,6 +72,7 @@
 //! (linaro-mm-sig, "\[RFCv1 2/4\] v4l:vb2: add support for shared buffer (dma_buf)"); what the
 //! kernel made of it is in `Documentation/driver-api/dma-buf.rst`.
 
+mod access;
 mod bracket;
 mod counters;
 mod error;
@@ -88,8 +89,10 @@ mod sys;
 pub mod uapi;
 mod window;
 
-pub use bracket::{Access, Bracket, Options, ReadOnly, ReadWrite, Writable, WriteOnly};
-pub(crate) use bracket::{Includes, sync_interruptible};
+pub(crate) use access::Includes;
+pub use access::{Access, ReadOnly, ReadWrite, Writable, WriteOnly};
+pub(crate) use bracket::sync_interruptible;
+pub use bracket::{Bracket, Options};
 pub use counters::Counters;
 pub use error::{Buffer, Error};
 pub use guard::{

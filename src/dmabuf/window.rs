@@ -7,14 +7,18 @@
 //! Lending one is arithmetic: it cannot fail and calls nothing.
 #![allow(unsafe_code)]
 
-use super::bracket::{Access, Includes, ReadWrite, Writable};
+use super::access::{Access, Includes, ReadWrite, Writable};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// Bytes in a page.
 pub fn page_size() -> usize {
-    rustix::param::page_size()
+    // Asked for whenever a window is lent, which is less work than a call of sysconf, which is
+    // what it may come to.
+    static PAGE_SIZE: OnceLock<usize> = OnceLock::new();
+    *PAGE_SIZE.get_or_init(rustix::param::page_size)
 }
 
 /// The pages of a buffer, of which one or two runs can be borrowed at a time.
@@ -141,9 +145,10 @@ impl<'m, A: Access> Windows<'m, A> {
     }
 
     fn bytes(&self, pages: &Range<usize>) -> Range<usize> {
+        let size = page_size();
         let byte = |page: usize| {
             page.saturating_sub(self.first_page)
-                .saturating_mul(page_size())
+                .saturating_mul(size)
                 .min(self.length)
         };
         let start = byte(pages.start);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pixel formats: how the rows of their planes are made, and what each byte means.
 
-use super::regions::Area;
+use super::area::Area;
 use std::ops::Range;
 
 /// A video format, by GStreamer's name for it.
@@ -347,7 +347,7 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
-    use super::super::regions::Rect;
+    use super::super::area::Rect;
     use super::*;
 
     #[test]

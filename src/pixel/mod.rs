@@ -35,18 +35,21 @@
 //! More than eight bits go by the same formulas, all levels scaled, in double precision; five and
 //! six bits are made eight, go the way of RGB, and are rounded back.
 
+mod area;
 mod format;
 mod kernels;
 mod plan;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;
+mod span;
 mod tables;
 mod wide;
 
 pub use format::{Format, Piece, PlaneLayout};
 pub use kernels::Isa;
-pub use plan::{FramePlan, PairOp, PairSpan, PlaneOp, Step};
+pub use plan::{FramePlan, PairOp, PlaneOp, Step};
+pub use span::PairSpan;
 
 /// What the user set: the values of the element's properties of the same names.
 #[derive(Clone, Copy, PartialEq, Debug)]

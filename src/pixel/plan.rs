@@ -4,7 +4,7 @@
 use super::format::{Depth, Role, Shape, WideChroma};
 use super::kernels::{Bytes, Isa, Matrix, Mix, Stage, StageChroma, WordMix, Words};
 use super::tables::{self, Chroma, IDENTITY, Table, Turn};
-use super::{Adjust, Format, Range, wide};
+use super::{Adjust, Format, PairSpan, Range, wide};
 
 /// The work on one frame: which planes to touch and how.
 #[derive(Debug)]
@@ -62,17 +62,6 @@ pub struct PairOp {
 enum PairKind {
     Mix(Box<Mix>),
     WordMix(Box<WordMix>),
-}
-
-/// A piece of a row that two windows hold, for [`PairOp::apply`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PairSpan {
-    /// Where it begins in the first window.
-    pub first: usize,
-    /// Where it begins in the second.
-    pub second: usize,
-    /// Its length in either.
-    pub len: usize,
 }
 
 impl PlaneOp {
@@ -218,7 +207,10 @@ impl Builder<'_> {
                     });
                     steps.extend(self.bytes(0, &tables));
                 }
-                Err(turn) => steps.push(self.mix_step(0, &turn, &roles, Some(luma))),
+                Err(turn) => {
+                    let luma = (luma != IDENTITY).then_some(luma);
+                    steps.push(self.mix_step(0, &turn, &roles, luma));
+                }
             },
             Shape::Rgb { bytes, offsets } => steps.extend(self.rgb(bytes, offsets)),
             Shape::Rgb565 => {

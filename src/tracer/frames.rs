@@ -9,6 +9,7 @@ use super::names::{ElementId, ElementName};
 use crate::dmabuf::DmaBuf;
 use gst::prelude::*;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -34,6 +35,7 @@ pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> 
         Some(Arc::new(kept::Pad {
             id,
             element,
+            is_remembered: AtomicBool::new(false),
             seen: Mutex::default(),
         }))
     })
@@ -146,8 +148,9 @@ fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
 }
 
 /// What has descriptors, by what lies behind them: a dma-buf may be in several `GstMemory`.
-static BY_IDENTITY: LazyLock<Mutex<HashMap<(u64, u64), Weak<Memory>>>> =
-    LazyLock::new(Mutex::default);
+static BY_IDENTITY: LazyLock<Mutex<ByIdentity>> = LazyLock::new(Mutex::default);
+
+type ByIdentity = HashMap<(u64, u64), Weak<Memory>>;
 
 /// `GST_ALLOCATOR_SYSMEM` (gstallocator.h).
 const SYSTEM: &str = "SystemMemory";

@@ -314,7 +314,9 @@ impl ZeroCopy {
         if format.is_some() {
             self.watch_fresh();
             fill(&mut frames);
-            self.remember(pad, kept.element);
+            if !kept.is_remembered.swap(true, Relaxed) {
+                self.remember(pad, kept.element);
+            }
         }
         threads::with(|thread| {
             let mut left: SmallVec<[Left; 1]> = smallvec![];
@@ -410,14 +412,11 @@ impl ZeroCopy {
             return;
         };
         threads::with(|thread| {
-            if !thread.work.is_nothing() {
-                let mut book = lock(&self.book);
-                thread.settle(&mut book);
-                if thread.element() == Some(kept.element) {
-                    book.done(kept.element);
-                }
+            let mut book = lock(&self.book);
+            thread.settle(&mut book);
+            if thread.end(kept.id, is).is_some() {
+                book.done(kept.element);
             }
-            thread.end(kept.id, is);
         });
     }
 
@@ -430,17 +429,11 @@ impl ZeroCopy {
 
     /// Remembers an element that counts by itself.
     fn remember(&self, pad: &gst::Pad, id: ElementId) {
-        let mut counting = lock(&self.counting);
-        if let Some(there) = counting.get(&id)
-            && there.upgrade().is_some()
-        {
-            return;
-        }
         if let Some(element) = pad.parent_element()
             && (element.is::<crate::filter::DmaBufFilter>()
                 || element.is::<crate::upload::DmaBufUpload>())
         {
-            counting.insert(id, element.downgrade());
+            lock(&self.counting).insert(id, element.downgrade());
         }
     }
 

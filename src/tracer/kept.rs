@@ -11,6 +11,7 @@ use gst::glib;
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
 use rustix::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// What is kept on a pad.
@@ -18,6 +19,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 pub(super) struct Pad {
     pub(super) id: PadId,
     pub(super) element: ElementId,
+    /// Whether it was seen to that the element's own counts are found.
+    pub(super) is_remembered: AtomicBool,
     /// The caps that were seen last, and what they say of frames; None for what is no raw video.
     pub(super) seen: Mutex<(Option<gst::Caps>, Option<Arc<Format>>)>,
 }

@@ -58,25 +58,31 @@ pub(super) fn watch(allocator: &gst::Allocator) {
     }
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
     let _watching = WATCHING.lock().unwrap_or_else(PoisonError::into_inner);
-    let functions = Functions {
+    let mut functions = Functions {
         // SAFETY: the caller has the allocator.
         map: unsafe { (*pointer).mem_map_full },
         // SAFETY: as above.
         unmap: unsafe { (*pointer).mem_unmap_full },
     };
-    if functions
-        .map
-        .is_some_and(|there| there as usize == map as Map as usize)
-    {
+    let is_ours = |there: usize| there == map as Map as usize || there == unmap as Unmap as usize;
+    if functions.map.is_some_and(|there| is_ours(there as usize)) {
         return;
     }
+    if functions.unmap.is_some_and(|there| is_ours(there as usize)) {
+        // Only the other one was set anew.
+        functions.unmap = before(pointer).unmap;
+    }
     keep(pointer, functions);
+    // SAFETY: a place in a live object.
+    let unmap_slot = unsafe { &raw mut (*pointer).mem_unmap_full };
+    // SAFETY: as above.
+    let map_slot = unsafe { &raw mut (*pointer).mem_map_full };
     // SAFETY: an aligned pointer in a live object; other threads read it at any time, and find
     // either function.
-    let slot = unsafe { AtomicPtr::from_ptr((&raw mut (*pointer).mem_unmap_full).cast()) };
+    let slot = unsafe { AtomicPtr::from_ptr(unmap_slot.cast()) };
     slot.store(unmap as Unmap as *mut (), SeqCst);
     // SAFETY: as above.
-    let slot = unsafe { AtomicPtr::from_ptr((&raw mut (*pointer).mem_map_full).cast()) };
+    let slot = unsafe { AtomicPtr::from_ptr(map_slot.cast()) };
     slot.store(map as Map as *mut (), SeqCst);
 }
 
@@ -173,15 +179,16 @@ unsafe extern "C" fn map(
 unsafe extern "C" fn unmap(memory: *mut ffi::GstMemory, info: *mut ffi::GstMapInfo) {
     // SAFETY: GStreamer gives a live memory.
     let allocator = unsafe { (*memory).allocator };
-    match before(allocator).unmap {
+    if let Some(full) = before(allocator).unmap {
         // SAFETY: as in `map`.
-        Some(full) => unsafe { full(memory, info) },
+        unsafe { full(memory, info) };
+        return;
+    }
+    // SAFETY: as in `map`.
+    let plain = unsafe { (*allocator).mem_unmap };
+    if let Some(plain) = plain {
         // SAFETY: as in `map`.
-        None => match unsafe { (*allocator).mem_unmap } {
-            // SAFETY: as in `map`.
-            Some(plain) => unsafe { plain(memory) },
-            None => {}
-        },
+        unsafe { plain(memory) };
     }
 }
 

@@ -247,3 +247,36 @@ pub(super) fn bytes(number: u64) -> String {
         None => format!("{number} B"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_in_a_unit_that_can_be_read() {
+        for (number, text) in [
+            (0, "0 B"),
+            (9999, "9999 B"),
+            (10_000, "10 kB"),
+            (3_145_728, "3146 kB"),
+            (314_572_800, "315 MB"),
+            (20_000_000_000, "20 GB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn colours_and_lines_are_for_terminals() {
+        let report = Report::default();
+        let plain = write(&report, Look::Plain);
+        assert!(plain.is_ascii(), "{plain}");
+        assert!(!plain.contains('\x1b'), "{plain}");
+        let terminal = write(&report, Look::Terminal);
+        assert!(
+            terminal.contains("\x1b[33m"),
+            "no frames are amber: {terminal}"
+        );
+        assert!(terminal.contains('─'), "{terminal}");
+    }
+}

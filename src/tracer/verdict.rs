@@ -61,7 +61,8 @@ pub(super) fn of(report: &Report) -> Verdict {
             text: format!("NOT zero-copy: {}", copies.join("; ")),
         };
     }
-    let (kind, place) = if report.links.iter().all(|link| link.is_all_dma_buf()) {
+    let mut links = report.links.iter();
+    let (kind, place) = if links.all(|link| link.is_all_dma_buf() && link.in_dma_bufs() > 0) {
         (Kind::ZeroCopy, Place::DmaBufs)
     } else {
         (Kind::NotInDmaBufs, Place::Else)
@@ -140,6 +141,9 @@ fn way(report: &Report, place: Place) -> String {
                 .collect();
             sorts.sort_unstable();
             sorts.dedup();
+            if sorts.is_empty() {
+                sorts.push("no memory");
+            }
             format!(
                 "nothing was copied between {start} and {end}, but frames lie in {}, not in dma-bufs",
                 sorts.join(" and ")

@@ -2,26 +2,21 @@
 //! Pixel work, carried out on a frame where it lies.
 
 use super::call::{Calls, Stage};
-use super::function::FunctionFailure;
-use super::geometry::{self, GeometryError};
+use super::error::Error;
+use super::geometry;
+use super::lend::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
 use super::open::for_rows;
 use super::pages::Pages;
 use super::rows::PlaneRows;
 use super::task::Task;
 use super::threads::Threads;
-use super::walk::{self, Cut, Lend, Placed, Run};
+use super::walk::{Cut, Placed};
 use super::window::{FrameInfo, plane_infos};
 use super::{Frames, Plane};
-use crate::dmabuf::{Access, ReadOnly, ReadWrite, Writable, WriteOnly, page_size};
-use crate::memory::{self, How, OpenMemories, Place};
-use crate::pixel::Step;
+use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
+use crate::memory::{self, How, OpenMemories};
 use crate::pixel::regions::Sprite;
-use smallvec::SmallVec;
 use std::time::{Duration, Instant};
-
-/// Pages in a window when nothing else is asked for: where the cost of a window is lost in the
-/// work on it, and the window still in the second-level cache.
-pub(super) const WINDOW_PAGES: usize = 64;
 
 /// What was done on a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,20 +27,6 @@ pub struct Work {
     pub pages: u64,
     /// Time from the first window to the last.
     pub time: Duration,
-}
-
-/// Why a frame could not be worked on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Its layout is impossible; nothing was touched.
-    #[error(transparent)]
-    Geometry(#[from] GeometryError),
-    /// Its memory could not be opened or closed.
-    #[error(transparent)]
-    Memory(#[from] memory::Error),
-    /// A window function failed.
-    #[error(transparent)]
-    Function(#[from] FunctionFailure),
 }
 
 /// What is done with a frame besides its task.
@@ -63,13 +44,6 @@ pub struct Worker {
     pub(super) threads: Option<Threads>,
     pub(super) jobs: Vec<Job>,
     pub(super) pages: Pages,
-}
-
-/// A step of the plan on the planes, or on parts of them, that it is for.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) step: usize,
-    pub(super) placed: SmallVec<[Placed; 2]>,
 }
 
 impl Worker {
@@ -325,112 +299,5 @@ impl Worker {
             sprite.draw(&mut rows)?;
         }
         Ok(lender.windows)
-    }
-}
-
-fn cut(window_pages: usize) -> Cut {
-    Cut {
-        page: page_size(),
-        pages: if window_pages == 0 {
-            WINDOW_PAGES
-        } else {
-            window_pages
-        },
-    }
-}
-
-/// The memories of those planes that are touched.
-fn memories(planes: &[Plane], touches: impl Fn(usize) -> bool) -> SmallVec<[usize; 4]> {
-    let planes = planes.iter().enumerate();
-    planes
-        .filter(|(number, _)| touches(*number))
-        .map(|(_, plane)| plane.memory)
-        .collect()
-}
-
-/// The planes that a step works on.
-pub(super) fn planes_of(step: &Step) -> impl Iterator<Item = usize> + use<> {
-    let (first, second) = match step {
-        Step::Plane { plane, .. } => (*plane, None),
-        Step::Pair { first, second, .. } => (*first, Some(*second)),
-    };
-    std::iter::once(first).chain(second)
-}
-
-/// Where the planes lie in the memories that are open; those in others are never asked for.
-pub(super) fn place_all<A: Access>(
-    open: &OpenMemories<'_, '_, A>,
-    planes: &[Plane],
-    opened: &[usize],
-) -> SmallVec<[Placed; 4]> {
-    let place = |plane: &Plane| {
-        let place = if opened.contains(&plane.memory) {
-            open.place(plane.memory)
-        } else {
-            Place {
-                member: usize::MAX,
-                offset: 0,
-            }
-        };
-        Placed {
-            member: place.member,
-            start: place.offset + plane.offset,
-            plane: *plane,
-        }
-    };
-    planes.iter().map(place).collect()
-}
-
-/// Carries a step out on the planes, or the parts of them, in `placed`.
-pub(super) fn walk_step<L: Lend>(
-    lender: &mut L,
-    step: &Step,
-    placed: &[Placed],
-    cut: Cut,
-) -> Result<(), L::Error> {
-    match (step, placed) {
-        (Step::Plane { op, .. }, [plane]) => walk::plane(lender, plane, op, cut),
-        (Step::Pair { op, .. }, [first, second]) => walk::pair(lender, first, second, op, cut),
-        _ => unreachable!("a step has as many places as planes"),
-    }
-}
-
-/// The open memories of a frame, counting what they lend.
-pub(super) struct Lender<'l, 'o, 'b, A: Writable> {
-    open: &'l mut OpenMemories<'o, 'b, A>,
-    pages: &'l mut Pages,
-    pub(super) windows: u64,
-}
-
-impl<'l, 'o, 'b, A: Writable> Lender<'l, 'o, 'b, A> {
-    pub(super) fn new(open: &'l mut OpenMemories<'o, 'b, A>, pages: &'l mut Pages) -> Self {
-        Self {
-            open,
-            pages,
-            windows: 0,
-        }
-    }
-}
-
-impl<A: Writable> Lend for Lender<'_, '_, '_, A> {
-    type Error = memory::Error;
-
-    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), memory::Error> {
-        self.windows += 1;
-        self.pages.add(&run);
-        self.open.lend(run.0, run.1, |window| work(window))
-    }
-
-    fn two(
-        &mut self,
-        first: Run,
-        second: Run,
-        work: impl FnOnce(&mut [u8], &mut [u8]),
-    ) -> Result<(), memory::Error> {
-        self.windows += 2;
-        self.pages.add(&first);
-        self.pages.add(&second);
-        self.open
-            .lend_two(first, second, |first, second| work(first, second))
     }
 }

@@ -2,7 +2,7 @@
 //! Users' functions, called with the windows of a frame: in order or by threads, their panics
 //! caught, their time watched.
 
-use super::apply::Error;
+use super::error::Error;
 use super::function::{AnyFunction, ByAccess, FunctionError, FunctionFailure, Lending, Where};
 use super::pages::Pages;
 use super::threads::{Part, Threads};
@@ -80,9 +80,13 @@ impl<'f> Calls<'f> {
         Ok(())
     }
 
+    /// Whether a plane is to be lent: one that is wanted, or that a second window may be of.
     pub(super) fn touch(&self, plane: usize) -> bool {
-        let mut plans = self.functions.iter().flat_map(|(_, plan)| &plan.planes);
-        plans.any(|(wanted, _)| *wanted == plane)
+        self.functions.iter().any(|(_, plan)| {
+            let mut wanted = plan.planes.iter();
+            let has_pairs = plan.lending == Lending::Pairs && !plan.planes.is_empty();
+            has_pairs || wanted.any(|(wanted, _)| *wanted == plane)
+        })
     }
 
     /// Whether a bracket and a mapping of the frame's are needed.

@@ -2,8 +2,9 @@
 //! A frame copied from where it lies to where it should: the one copy that is made where one
 //! must be.
 
-use super::apply::{Error, WINDOW_PAGES};
+use super::error::Error;
 use super::geometry::{self, Plane};
+use super::lend::WINDOW_PAGES;
 use super::walk::{Cut, Placed};
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
 use crate::memory::{self, How, OpenMemories};

@@ -53,8 +53,10 @@ mod caps;
 mod copies;
 mod copy;
 mod crew;
+mod error;
 mod function;
 mod geometry;
+mod lend;
 mod open;
 mod pages;
 mod rows;
@@ -64,7 +66,7 @@ mod walk;
 mod watchdog;
 mod window;
 
-pub use apply::{Error, More, Work, Worker};
+pub use apply::{More, Work, Worker};
 pub use call::Calls;
 pub use caps::{
     FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
@@ -72,6 +74,7 @@ pub use caps::{
 };
 pub use copies::{Copies, Gate, Terms};
 pub use copy::copy;
+pub use error::Error;
 pub(crate) use function::Closure;
 pub use function::{
     AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,

@@ -2,8 +2,9 @@
 //! A frame opened for the CPU, wherever it came from: one bracket for each distinct dma-buf,
 //! planes proven to lie within them, rows lent.
 
-use super::apply::{Error, place_all};
+use super::error::Error;
 use super::geometry::{self, Plane};
+use super::lend::place_all;
 use super::walk::Placed;
 use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};
@@ -74,6 +75,10 @@ impl<A: Access> OpenFrame<'_, A> {
 }
 
 /// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied.
+///
+/// `info` is what the caps say, of any raw format whose rows are rows of pixels;
+/// [`Frames::from_caps`](super::Frames::from_caps) has it for `DMA_DRM` caps, too. Where the planes
+/// lie is the frame's `GstVideoMeta` to say, if it has one.
 ///
 /// ```
 /// use gstdmabufcpu::{memory::How, video};

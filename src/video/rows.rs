@@ -13,6 +13,26 @@ pub(super) struct PlaneRows<'r, L> {
 }
 
 impl<L: Lend> PlaneRows<'_, L> {
+    /// Where some units of a row lie, in bytes of their member. A partial unit at the end of the
+    /// frame's row ends with its last byte of picture.
+    fn place(&self, plane: usize, row: usize, units: &Range<usize>) -> Range<usize> {
+        let placed = &self.planes[plane];
+        let (row, unit) = (placed.row(row), placed.plane.unit);
+        row + units.start * unit..row + (units.end * unit).min(placed.plane.row_bytes())
+    }
+
+    /// The pages of the window that begins with byte `at` of bytes that end at `end`. Called
+    /// for each row: pages are powers of two, and dividing by what is not known to be one takes
+    /// as long as the rest.
+    fn window(&self, at: usize, end: usize) -> Range<usize> {
+        let shift = self.cut.page.trailing_zeros();
+        let first = at >> shift;
+        first
+            ..first
+                .saturating_add(self.cut.pages)
+                .min(((end - 1) >> shift) + 1)
+    }
+
     /// Lends the windows in which some units of a row lie to `work`, one by one, with the place
     /// of their bytes in the piece.
     fn each(
@@ -22,20 +42,19 @@ impl<L: Lend> PlaneRows<'_, L> {
         units: Range<usize>,
         mut work: impl FnMut(&mut [u8], Range<usize>),
     ) -> Result<(), L::Error> {
-        let placed = &self.planes[plane];
-        let unit = placed.plane.unit;
-        let begin = placed.row(row) + units.start * unit;
-        // A partial unit at the end of the frame's row ends with its last byte of picture.
-        let end = placed.row(row) + (units.end * unit).min(placed.plane.row_bytes());
+        let member = self.planes[plane].member;
+        let Range { start: begin, end } = self.place(plane, row, &units);
         let page = self.cut.page;
         let mut at = begin;
         while at < end {
-            let first = at / page;
-            let last = (first.saturating_add(self.cut.pages)).min(end.div_ceil(page));
-            let stop = end.min(last.saturating_mul(page));
-            self.lender.one((placed.member, first..last), |window| {
-                let here = at - first * page..stop - first * page;
-                work(&mut window[here], at - begin..stop - begin);
+            let pages = self.window(at, end);
+            let start = pages.start * page;
+            let stop = end.min(pages.end * page);
+            self.lender.one((member, pages), |window| {
+                work(
+                    &mut window[at - start..stop - start],
+                    at - begin..stop - begin,
+                );
             })?;
             at = stop;
         }
@@ -91,5 +110,31 @@ impl<L: Lend> Rows for PlaneRows<'_, L> {
                 }
             }
         })
+    }
+    fn update(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        scratch: &mut [u8],
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), L::Error> {
+        let placed = &self.planes[plane];
+        let member = placed.member;
+        let bytes = self.place(plane, row, &units);
+        // Padding of a partial unit is not to be written.
+        let is_whole = units.end * placed.plane.unit <= placed.plane.whole;
+        if is_whole && !bytes.is_empty() {
+            let pages = self.window(bytes.start, bytes.end);
+            let start = pages.start * self.cut.page;
+            if bytes.end <= pages.end * self.cut.page {
+                return self.lender.one((member, pages), |window| {
+                    work(&mut window[bytes.start - start..bytes.end - start]);
+                });
+            }
+        }
+        self.read(plane, row, units.clone(), scratch)?;
+        work(scratch);
+        self.write(plane, row, units, scratch)
     }
 }

@@ -153,7 +153,7 @@ impl Task {
             Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
             None => true,
         };
-        let mut steps = self.plan.steps().iter().flat_map(super::apply::planes_of);
+        let mut steps = self.plan.steps().iter().flat_map(super::lend::planes_of);
         (has_part && steps.any(|of_step| of_step == plane))
             || self.work.as_ref().is_some_and(|work| work.touches(plane))
     }

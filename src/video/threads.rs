@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame's work, shared by threads.
 
-use super::apply::{Job, Lender, walk_step};
 use super::crew::Crew;
+use super::lend::{Job, Lender, walk_step};
 use super::pages::Pages;
 use super::walk::{Cut, Deal, Lend, Placed, Run, Share};
 use crate::dmabuf::{Access, ReadWrite, Window, Windows};

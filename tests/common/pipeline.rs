@@ -28,21 +28,35 @@ pub(crate) fn watch_for_copies() {
             return;
         }
         let text = message.get().unwrap_or_default();
-        let low = text.to_lowercase();
-        // "frame copy", "slow copy", "copy plane", "memcpy 42 memory", "copy GstBuffer miniobject";
-        // caps and the like are copied, too, and cost nothing.
-        let small = function.contains("caps")
-            || low.contains("copy gst")
-                && !low.contains("gstbuffer ")
-                && !low.contains("gstmemory ");
-        if !small
-            && ["copy", "copied", "memcpy"]
-                .iter()
-                .any(|word| low.contains(word))
-        {
+        if speaks_of_a_copy(function, &text) {
             lock(&COPIES).push(format!("{function}: {text}"));
         }
     });
+}
+
+/// Whether a line of the performance log, by this function, is of a copy of pixels.
+fn speaks_of_a_copy(function: &str, text: &str) -> bool {
+    let low = text.to_lowercase();
+    // "frame copy", "slow copy", "copy plane", "memcpy 42 memory", "copy GstBuffer miniobject";
+    // caps and the like are copied, too, and cost nothing.
+    let small = function.contains("caps")
+        || low.contains("copy gst") && !low.contains("gstbuffer ") && !low.contains("gstmemory ");
+    let words = ["copy", "copied", "memcpy"];
+    !small && words.iter().any(|word| low.contains(word))
+}
+
+/// Those lines of another process's log (`GST_DEBUG=GST_PERFORMANCE:5`) that speak of copies.
+pub(crate) fn copies_in(log: &str) -> Vec<&str> {
+    let lines = log.lines().filter(|line| {
+        // … GST_PERFORMANCE file.c:123:function:<object> text
+        let said = line.split_once(" GST_PERFORMANCE ");
+        said.is_some_and(|(_, said)| {
+            let mut parts = said.splitn(4, ':').skip(2);
+            let (function, text) = (parts.next(), parts.next());
+            speaks_of_a_copy(function.unwrap_or_default(), text.unwrap_or_default())
+        })
+    });
+    lines.collect()
 }
 
 /// Takes the lines of the performance log that speak of copies.

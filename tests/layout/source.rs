@@ -32,6 +32,11 @@ impl Source {
         self.path.ends_with("/mod.rs")
     }
 
+    /// A module of tests, in a file of its own.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs")
+    }
+
     /// All paths that start with `crate`, `super` or `self`, from the crate's root on.
     pub(crate) fn paths(&self) -> Vec<Vec<String>> {
         let module = self.module();

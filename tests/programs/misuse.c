@@ -64,6 +64,7 @@ main (int argc, char **argv)
   Case self = { NULL, 0, 0, 0 };
   GError *error = NULL;
   GstElement *pipeline, *filter;
+  GstAllocator *allocator;
   GstMessage *message;
   guint flags = GST_DMABUFCPU_READ | GST_DMABUFCPU_WRITE;
   gchar *line;
@@ -74,6 +75,12 @@ main (int argc, char **argv)
     return 2;
   }
   gst_init (NULL, NULL);
+  allocator = gst_dmabufcpu_allocator_find (GST_DMABUFCPU_ALLOCATOR_MEMFD);
+  if (allocator == NULL) {
+    printf ("no allocator\n");
+    return EXIT_FAILURE;
+  }
+  gst_object_unref (allocator);
   self.name = argv[1];
   if (strcmp (self.name, "threads") == 0)
     flags |= GST_DMABUFCPU_THREADS;

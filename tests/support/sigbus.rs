@@ -26,7 +26,9 @@ type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     CALLS.fetch_add(1, SeqCst);
     // SAFETY: the kernel's structure.
-    let address = unsafe { (*info).si_addr() } as usize;
+    let fault = unsafe { &*info };
+    // SAFETY: of a fault, the address is what the kernel fills in.
+    let address = unsafe { fault.si_addr() } as usize;
     ADDRESS.store(address, SeqCst);
     let mut mask = MaybeUninit::zeroed();
     // SAFETY: a set on the stack.

@@ -4,12 +4,12 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs};
-use super::mix::{FloatTurn, Mix};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
+use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
-    primitives, tops,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives, tops,
 };
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
@@ -47,7 +47,6 @@ primitives! { "avx2,fma";
     floats(v: f32) -> F = x86::_mm256_set1_ps(v);
     and(a: V, b: V) -> V = x86::_mm256_and_si256(a, b);
     or(a: V, b: V) -> V = x86::_mm256_or_si256(a, b);
-    and_not(not: V, v: V) -> V = x86::_mm256_andnot_si256(not, v);
     xor(a: V, b: V) -> V = x86::_mm256_xor_si256(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm256_blendv_epi8(no, yes, mask);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm256_adds_epu8(a, b);
@@ -58,7 +57,6 @@ primitives! { "avx2,fma";
     add_signed_16(a: V, b: V) -> V = x86::_mm256_adds_epi16(a, b);
     sub_signed_16(a: V, b: V) -> V = x86::_mm256_subs_epi16(a, b);
     mul_rounded_15(a: V, b: V) -> V = x86::_mm256_mulhrs_epi16(a, b);
-    shift_left_8(a: V) -> V = x86::_mm256_slli_epi16::<8>(a);
     shift_right_8(a: V) -> V = x86::_mm256_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm256_shuffle_epi8(a, by);
     unpack_low_8(a: V, b: V) -> V = x86::_mm256_unpacklo_epi8(a, b);
@@ -82,6 +80,14 @@ lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
 split_by_pairs!("avx2,fma");
 compiled_kernels!("avx2,fma");
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+    if let AnyTurn::Float(turn) = turn {
+        turn_pairs_of!(blocks, Turning::new(turn));
+    }
+}
 
 /// A table in sixteen sub-tables of sixteen entries, each in both halves of a vector.
 struct Lut([V; 16]);

@@ -4,10 +4,14 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, Stage, StageChroma};
-use super::matrix_x86::{BLOCKS, each_group, matrix_x86};
-use super::mix::{FloatTurn, Mix};
-use super::shared::{compiled_kernels, each_block, each_vector, kernels, primitives, tops};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, turn_pairs_of};
+use super::mix::{AnyTurn, FloatTurn, Mix};
+use super::shared::{
+    compiled_kernels, each_two, each_two_vectors, each_vector, kernels, primitives, tops,
+};
+use super::shared_whole::whole_kernels;
+use super::whole::{Sum, WholeTurn, parts};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -17,6 +21,8 @@ use std::ops::Range;
 
 type V = x86::__m512i;
 type F = x86::__m512;
+/// How far words are shifted.
+type Count = V;
 
 const WIDTH: usize = 64;
 
@@ -42,10 +48,13 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma
     zero() -> V = x86::_mm512_setzero_si512();
     bytes_of(v: u8) -> V = x86::_mm512_set1_epi8(v.cast_signed());
     words(v: i16) -> V = x86::_mm512_set1_epi16(v);
+    two_words(low: i16, high: i16) -> V =
+        ints(i32::from(high) << 16 | i32::from(low.cast_unsigned()));
+    ints(v: i32) -> V = x86::_mm512_set1_epi32(v);
+    count(v: u32) -> Count = words(v as i16);
     floats(v: f32) -> F = x86::_mm512_set1_ps(v);
     and(a: V, b: V) -> V = x86::_mm512_and_si512(a, b);
     or(a: V, b: V) -> V = x86::_mm512_or_si512(a, b);
-    and_not(not: V, v: V) -> V = x86::_mm512_andnot_si512(not, v);
     xor(a: V, b: V) -> V = x86::_mm512_xor_si512(a, b);
     select(mask: V, yes: V, no: V) -> V = x86::_mm512_ternarylogic_epi64::<0xca>(mask, yes, no);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm512_adds_epu8(a, b);
@@ -58,9 +67,17 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma
     mul_rounded_15(a: V, b: V) -> V = x86::_mm512_mulhrs_epi16(a, b);
     // To each sum four products: a byte without a sign by one with a sign.
     dot(sum: V, a: V, b: V) -> V = x86::_mm512_dpbusd_epi32(sum, a, b);
-    shift_left_8(a: V) -> V = x86::_mm512_slli_epi16::<8>(a);
+    // To each sum two products of words.
+    dot_words(sum: V, a: V, b: V) -> V = x86::_mm512_dpwssd_epi32(sum, a, b);
+    word_pairs_by(a: V, b: V) -> V = x86::_mm512_madd_epi16(a, b);
+    add_32(a: V, b: V) -> V = x86::_mm512_add_epi32(a, b);
+    shift_right(a: V, by: Count) -> V = x86::_mm512_srav_epi16(a, by);
+    upper_words(a: V, b: V, down: V) -> V =
+        x86::_mm512_mask_shuffle_epi8(b, 0x3333_3333_3333_3333, a, down);
     shift_right_8(a: V) -> V = x86::_mm512_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm512_shuffle_epi8(a, by);
+    unpack_low_8(a: V, b: V) -> V = x86::_mm512_unpacklo_epi8(a, b);
+    unpack_high_8(a: V, b: V) -> V = x86::_mm512_unpackhi_epi8(a, b);
     unpack_low_16(a: V, b: V) -> V = x86::_mm512_unpacklo_epi16(a, b);
     unpack_high_16(a: V, b: V) -> V = x86::_mm512_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm512_unpacklo_epi64(a, b);
@@ -82,6 +99,7 @@ fn mask_of(length: usize) -> u64 {
 }
 
 kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+whole_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 
@@ -133,6 +151,67 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
             });
         }
         _ => super::portable::lookup(op, bytes, spans),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+    match turn {
+        AnyTurn::Whole(turn) => turn_pairs_of!(blocks, PairSums::new(turn)),
+        AnyTurn::Float(turn) => turn_pairs_of!(blocks, Turning::new(turn)),
+    }
+}
+
+/// Sums by dot products of four bytes, of which two count, and of two words.
+struct Weights {
+    /// The pair as words, 256 times as high.
+    wide: V,
+    /// For each sum: what it begins with, factors for bytes and for words.
+    of: [[V; 3]; 2],
+}
+
+impl Weights {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn new(turn: &WholeTurn, [a, b]: [usize; 2]) -> Self {
+        let wide: [u8; 16] = std::array::from_fn(|i| match i % 4 {
+            1 => (i - 1 + a) as u8,
+            3 => (i - 3 + b) as u8,
+            _ => 0x80,
+        });
+        let weights = |sum: &Sum| {
+            let [(h, l), (i, m)] = sum.factors.map(parts);
+            // Bytes are 128 too high.
+            let start = sum.start - 128 * (i32::from(l) + i32::from(m));
+            let mut bytes = [0; 4];
+            (bytes[a], bytes[b]) = (l.cast_unsigned(), m.cast_unsigned());
+            [
+                ints(start),
+                ints(i32::from_le_bytes(bytes)),
+                two_words(h, i),
+            ]
+        };
+        Self {
+            wide: pattern(&wide),
+            of: [weights(&turn.sums[0]), weights(&turn.sums[1])],
+        }
+    }
+
+    /// Both sums of the pair in each lane; `around_0` is the same less 128.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+    fn sums(&self, v: V, around_0: V) -> [V; 2] {
+        let wide = shuffle(around_0, self.wide);
+        let [[start, low, high], [other_start, other_low, other_high]] = self.of;
+        [
+            dot_words(dot(start, v, low), wide, high),
+            // The dot products share one unit; what is left for it goes elsewhere.
+            add_32(
+                dot(other_start, v, other_low),
+                word_pairs_by(wide, other_high),
+            ),
+        ]
     }
 }
 

@@ -33,16 +33,27 @@ impl Isa {
         &["portable"]
     };
 
-    /// The best of this machine; detected once.
+    /// The best of this machine, or one named in the environment variable
+    /// [`Isa::VARIABLE`], to compare them; detected once.
     #[must_use]
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
-            Self::available()
-                .last()
-                .copied()
-                .unwrap_or(Self(Set::Portable))
+            let wanted = std::env::var(Self::VARIABLE).ok();
+            Self::at_most(&Self::available(), wanted.as_deref())
         })
+    }
+
+    /// The environment variable that holds one of [`Isa::NAMES`]: no better set is used then. Any
+    /// other value counts for nothing.
+    pub const VARIABLE: &'static str = "DMABUFCPU_KERNELS";
+
+    /// The last of those available that is not better than the one of a name.
+    fn at_most(available: &[Self], name: Option<&str>) -> Self {
+        let limit = Self::NAMES.iter().position(|known| Some(*known) == name);
+        let within = |isa: &&Self| limit.is_none_or(|limit| isa.number() <= limit);
+        let best = available.iter().rev().find(within);
+        best.copied().unwrap_or(Self(Set::Portable))
     }
 
     /// All that this machine has, from the plainest to the best.
@@ -73,10 +84,25 @@ impl Isa {
         all
     }
 
+    /// Whether its kernels turn chroma in whole numbers: where there are dot products, or no
+    /// multiplication and addition of floating-point numbers that rounds once.
+    pub(super) fn has_whole_turns(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Set::Ssse3 | Set::Avx512) {
+            return true;
+        }
+        false
+    }
+
     /// Its name, in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::NAMES[match self.0 {
+        Self::NAMES[self.number()]
+    }
+
+    /// Its place in [`Isa::NAMES`].
+    fn number(self) -> usize {
+        match self.0 {
             Set::Portable => 0,
             #[cfg(target_arch = "x86_64")]
             Set::Ssse3 => 1,
@@ -86,6 +112,28 @@ impl Isa {
             Set::Avx512 => 3,
             #[cfg(target_arch = "aarch64")]
             Set::Neon => 1,
-        }]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leaves_out_what_is_better() {
+        let all = Isa::available();
+        for isa in &all {
+            assert_eq!(Isa::at_most(&all, Some(isa.name())), *isa);
+        }
+        let best = all.last().copied().unwrap();
+        for name in [None, Some(""), Some("mmx")] {
+            assert_eq!(Isa::at_most(&all, name), best);
+        }
+        // What the machine lacks is no reason to take something better.
+        let plain = [Isa(Set::Portable)];
+        for name in Isa::NAMES {
+            assert_eq!(Isa::at_most(&plain, Some(name)), plain[0]);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::{Isa, Mix, dispatch_wide, portable};
+use super::{Isa, Mix, dispatch, portable};
 use crate::pixel::tables::{IDENTITY, Table};
 use std::ops::Range;
 
@@ -63,15 +63,16 @@ impl Matrix {
         bytes: &mut [u8],
         spans: impl Iterator<Item = Range<usize>>,
     ) {
+        // On x86 the kernels look up what they cannot sum up.
         let unproven = |stage: &Stage| match &stage.chroma {
+            _ if cfg!(target_arch = "x86_64") => false,
             StageChroma::Mix(mix) => mix.turn.is_none(),
             StageChroma::Same | StageChroma::Table { .. } => false,
         };
         if self.stages.iter().any(unproven) {
             portable::matrix(self, bytes, spans);
         } else {
-            dispatch_wide!(isa, matrix(self, bytes, spans),
-                else portable::matrix(self, bytes, spans));
+            dispatch!(isa, matrix(self, bytes, spans));
         }
     }
 

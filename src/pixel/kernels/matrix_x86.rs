@@ -7,7 +7,7 @@
 //!
 //! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
 //! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
-//! back), and `Split` (from pixels to luma and chroma).
+//! back), `Split` (from pixels to luma and chroma), and `turn_blocks` (chroma).
 
 /// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
 /// nothing is rounded in between.
@@ -138,10 +138,21 @@ macro_rules! matrix_x86 {
             }
         }
 
+        /// Pairs of chroma for which no sum is exact, one by one.
+        #[target_feature(enable = $features)]
+        fn looked_up_pairs(mix: &Mix, v: V) -> V {
+            let mut bytes = [0; WIDTH];
+            store(&mut bytes, v);
+            for pair in bytes.as_chunks_mut::<2>().0 {
+                *pair = mix.pair(pair[0] ^ 0x80, pair[1] ^ 0x80).map(|c| c ^ 0x80);
+            }
+            load(&bytes)
+        }
+
         /// New chroma.
         #[inline]
         #[target_feature(enable = $features)]
-        fn change(chroma: &StageChroma, by: &Factors, blocks: &mut [Yuv]) {
+        fn change(chroma: &StageChroma, blocks: &mut [Yuv]) {
             match chroma {
                 StageChroma::Same => {}
                 StageChroma::Table { around_0, .. } => {
@@ -152,30 +163,13 @@ macro_rules! matrix_x86 {
                 }
                 StageChroma::Mix(mix) => {
                     if let Some(turn) = &mix.turn {
-                        let turn = Turning::new(turn);
+                        turn_blocks(turn, blocks);
+                    } else {
                         for [_, a, b] in blocks {
-                            (*a, *b) = turn.words(by, *a, *b);
+                            (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));
                         }
                     }
                 }
-            }
-        }
-
-        impl Turning {
-            /// Two vectors of words, U in the lower bytes and V in the upper ones, around 0.
-            #[inline]
-            #[target_feature(enable = $features)]
-            fn words(&self, by: &Factors, a: V, b: V) -> (V, V) {
-                let (u, v) = (
-                    by.merge(shift_left_8(a), and_not(by.upper, b)),
-                    by.pair(b, a),
-                );
-                let (u, v) = self.planes(xor(u, self.sign), xor(v, self.sign));
-                let (u, v) = (xor(u, self.sign), xor(v, self.sign));
-                (
-                    by.pair(u, v),
-                    by.merge(shift_left_8(v), and_not(by.upper, u)),
-                )
             }
         }
 
@@ -240,14 +234,14 @@ macro_rules! matrix_x86 {
             let luma = Lut::new(&last.luma_around_0);
             let between = |blocks: &mut [Yuv]| {
                 for stage in before {
-                    change(&stage.chroma, &by, blocks);
+                    change(&stage.chroma, blocks);
                     let luma = Lut::new(&stage.luma_around_0);
                     for block in &mut *blocks {
                         let [a, b] = by.colours(&luma, *block);
                         *block = by.block(by.to_yuv(a), by.to_yuv(b));
                     }
                 }
-                change(&last.chroma, &by, blocks);
+                change(&last.chroma, blocks);
             };
             let from_pixels = |[a, b, c, d]: [V; 4]| by.block(split.yuv(a, b), split.yuv(c, d));
             let to_pixels = |block: Yuv| {
@@ -283,6 +277,17 @@ macro_rules! matrix_x86 {
             }
         }
     };
+}
+
+/// Chroma of blocks turned by a kernel for pairs without a sign.
+macro_rules! turn_pairs_of {
+    ($blocks:expr, $turn:expr) => {{
+        let (turn, sign) = ($turn, bytes_of(0x80));
+        let around_0 = |v: V| xor(turn.pairs(xor(v, sign)), sign);
+        for [_, a, b] in $blocks {
+            (*a, *b) = (around_0(*a), around_0(*b));
+        }
+    }};
 }
 
 /// Blocks that go through one stage before they all go through the next. The steps of a block wait
@@ -354,4 +359,4 @@ macro_rules! split_by_pairs {
     };
 }
 
-pub(super) use {each_group, matrix_x86, split_by_pairs};
+pub(super) use {each_group, matrix_x86, split_by_pairs, turn_pairs_of};

@@ -6,10 +6,14 @@
 //! not for each span.
 
 mod bytes;
+mod compiled;
 mod isa;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
 mod matrix;
 mod mix;
 mod portable;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
+mod whole;
 mod words;
 
 #[cfg(target_arch = "x86_64")]
@@ -25,9 +29,12 @@ mod shared;
 #[cfg(target_arch = "aarch64")]
 mod shared_matrix;
 #[cfg(target_arch = "x86_64")]
+mod shared_whole;
+#[cfg(target_arch = "x86_64")]
 mod ssse3;
 
 pub(super) use bytes::Bytes;
+pub(super) use compiled::Loop;
 pub use isa::Isa;
 pub(super) use matrix::{Matrix, Stage, StageChroma};
 pub(super) use mix::Mix;
@@ -82,3 +89,20 @@ macro_rules! dispatch_wide {
     }};
 }
 use dispatch_wide;
+
+/// The same for functions that only SSSE3 and AVX-512 have.
+#[cfg(target_arch = "x86_64")]
+macro_rules! dispatch_whole {
+    ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        use crate::pixel::kernels::{avx512, isa::Set, ssse3};
+        match $isa.0 {
+            // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
+            Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            Set::Portable | Set::Avx2 => $other,
+        }
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+use dispatch_whole;

@@ -6,10 +6,10 @@
 
 use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
-use super::mix::{FloatTurn, Mix};
+use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors,
-    primitives, tops,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives, tops,
 };
 use super::shared_matrix::matrix_kernels;
 use super::words::{WordMix, Words};

@@ -72,6 +72,55 @@ macro_rules! each_block {
     };
 }
 
+/// The bytes of pairs of spans, a vector of each at a time.
+macro_rules! each_two_vectors {
+    ($first:expr, $second:expr, $spans:expr, $one:expr) => {
+        for span in $spans {
+            let first = &mut $first[span.first..][..span.len];
+            let second = &mut $second[span.second..][..span.len];
+            let (left, left_rest) = first.as_chunks_mut::<WIDTH>();
+            let (right, right_rest) = second.as_chunks_mut::<WIDTH>();
+            for (a, b) in left.iter_mut().zip(right) {
+                let (new_a, new_b) = $one(load(a), load(b));
+                store(a, new_a);
+                store(b, new_b);
+            }
+            if !left_rest.is_empty() {
+                let (a, b) = $one(load_part(left_rest), load_part(right_rest));
+                store_part(left_rest, a);
+                store_part(right_rest, b);
+            }
+        }
+    };
+}
+
+/// The bytes of spans two vectors at a time.
+macro_rules! each_two {
+    ($bytes:expr, $spans:expr, $two:expr) => {
+        for span in $spans {
+            let (vectors, rest) = $bytes[span].as_chunks_mut::<WIDTH>();
+            let (twos, one) = vectors.as_chunks_mut::<2>();
+            for [a, b] in twos {
+                let (new_a, new_b) = $two(load(a), load(b));
+                store(a, new_a);
+                store(b, new_b);
+            }
+            if one.is_empty() && rest.is_empty() {
+                continue;
+            }
+            let mut left = zero();
+            if let [a] = &one[..] {
+                left = load(a);
+            }
+            let (left, right) = $two(left, load_part(rest));
+            if let [a] = one {
+                store(a, left);
+            }
+            store_part(rest, right);
+        }
+    };
+}
+
 /// For shuffles: on top of each lane of 32 bits, the byte at `start + lane * step`; zero
 /// elsewhere.
 pub(super) const fn tops(start: u8, step: u8) -> [u8; 16] {
@@ -209,22 +258,7 @@ macro_rules! kernels {
             spans: impl Iterator<Item = PairSpan>,
         ) {
             let turn = Turning::new(turn);
-            for span in spans {
-                let first = &mut first[span.first..][..span.len];
-                let second = &mut second[span.second..][..span.len];
-                let (left, left_rest) = first.as_chunks_mut::<WIDTH>();
-                let (right, right_rest) = second.as_chunks_mut::<WIDTH>();
-                for (a, b) in left.iter_mut().zip(right) {
-                    let (new_a, new_b) = turn.planes(load(a), load(b));
-                    store(a, new_a);
-                    store(b, new_b);
-                }
-                if !left_rest.is_empty() {
-                    let (a, b) = turn.planes(load_part(left_rest), load_part(right_rest));
-                    store_part(left_rest, a);
-                    store_part(right_rest, b);
-                }
-            }
+            each_two_vectors!(first, second, spans, |a, b| turn.planes(a, b));
         }
 
         /// Groups of four bytes, of which two are chroma and the others luma or kept.
@@ -236,17 +270,8 @@ macro_rules! kernels {
             spans: impl Iterator<Item = Range<usize>>,
         ) {
             let turn = Turning::new(turn);
-            let places = |wanted: &[Role]| -> [u8; 16] {
-                std::array::from_fn(|i| {
-                    if wanted.contains(&op.roles[i % 4]) {
-                        0xff
-                    } else {
-                        0
-                    }
-                })
-            };
-            let luma_places = pattern(&places(&[Role::Luma]));
-            let chroma_places = pattern(&places(&[Role::U, Role::V]));
+            let luma_places = pattern(&op.places(&[Role::Luma]));
+            let chroma_places = pattern(&op.places(&[Role::U, Role::V]));
             let (u_at, v_at) = (op.place(Role::U), op.place(Role::V));
             let (first, second) = (u_at.min(v_at), u_at.max(v_at));
             // Where a byte comes from in the fours of two vectors.
@@ -278,27 +303,7 @@ macro_rules! kernels {
                 };
                 (done(a, spreads[0]), done(b, spreads[1]))
             };
-            for span in spans {
-                let (vectors, rest) = bytes[span].as_chunks_mut::<WIDTH>();
-                let (twos, one) = vectors.as_chunks_mut::<2>();
-                for [a, b] in twos {
-                    let (new_a, new_b) = two(load(a), load(b));
-                    store(a, new_a);
-                    store(b, new_b);
-                }
-                if one.is_empty() && rest.is_empty() {
-                    continue;
-                }
-                let mut left = zero();
-                if let [a] = &one[..] {
-                    left = load(a);
-                }
-                let (left, right) = two(left, load_part(rest));
-                if let [a] = one {
-                    store(a, left);
-                }
-                store_part(rest, right);
-            }
+            each_two!(bytes, spans, two);
         }
     };
 }
@@ -396,5 +401,6 @@ macro_rules! compiled_kernels {
 }
 
 pub(super) use {
-    compiled_kernels, each_block, each_vector, kernels, lookup_kernels, partial_vectors, primitives,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives,
 };

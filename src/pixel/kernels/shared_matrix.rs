@@ -36,8 +36,8 @@ macro_rules! matrix_kernels {
             fn new(op: &'a Matrix) -> Self {
                 let turn = |n: usize| match op.stages.get(n).map(|stage| &stage.chroma) {
                     Some(StageChroma::Mix(mix)) => match &mix.turn {
-                        Some(turn) => Some(Turning::new(turn)),
-                        None => None,
+                        Some(AnyTurn::Float(turn)) => Some(Turning::new(turn)),
+                        Some(AnyTurn::Whole(_)) | None => None,
                     },
                     _ => None,
                 };

@@ -4,12 +4,21 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytes::{Lookup, Saturate};
-use super::shared::{each_vector, partial_vectors, primitives};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
+use super::mix::{AnyTurn, Mix};
+use super::shared::{each_two, each_two_vectors, each_vector, partial_vectors, primitives};
+use super::shared_whole::{weights_by_pairs, whole_kernels};
+use super::whole::{Sum, WholeTurn, parts};
+use crate::pixel::PairSpan;
+use crate::pixel::format::Role;
 use crate::pixel::tables::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
 
 type V = x86::__m128i;
+/// How far words are shifted.
+type Count = V;
 
 const WIDTH: usize = 16;
 
@@ -20,13 +29,45 @@ primitives! { "ssse3";
     store(to: &mut [u8; WIDTH], v: V) -> () = unsafe {
         x86::_mm_storeu_si128(to.as_mut_ptr().cast::<V>(), v)
     };
+    pattern(from: &[u8; WIDTH]) -> V = load(from);
     zero() -> V = x86::_mm_setzero_si128();
+    bytes_of(v: u8) -> V = x86::_mm_set1_epi8(v.cast_signed());
     words(v: i16) -> V = x86::_mm_set1_epi16(v);
+    ints(v: i32) -> V = x86::_mm_set1_epi32(v);
+    two_words(low: i16, high: i16) -> V =
+        ints(i32::from(high) << 16 | i32::from(low.cast_unsigned()));
+    count(v: u32) -> Count = x86::_mm_cvtsi32_si128(v.cast_signed());
+    and(a: V, b: V) -> V = x86::_mm_and_si128(a, b);
+    or(a: V, b: V) -> V = x86::_mm_or_si128(a, b);
     xor(a: V, b: V) -> V = x86::_mm_xor_si128(a, b);
-    select(mask: V, yes: V, no: V) -> V = xor(no, x86::_mm_and_si128(mask, xor(yes, no)));
+    select(mask: V, yes: V, no: V) -> V = xor(no, and(mask, xor(yes, no)));
+    add_unsigned_8(a: V, b: V) -> V = x86::_mm_adds_epu8(a, b);
+    add_16(a: V, b: V) -> V = x86::_mm_add_epi16(a, b);
+    sub_16(a: V, b: V) -> V = x86::_mm_sub_epi16(a, b);
+    add_signed_16(a: V, b: V) -> V = x86::_mm_adds_epi16(a, b);
+    sub_signed_16(a: V, b: V) -> V = x86::_mm_subs_epi16(a, b);
+    mul_rounded_15(a: V, b: V) -> V = x86::_mm_mulhrs_epi16(a, b);
+    add_32(a: V, b: V) -> V = x86::_mm_add_epi32(a, b);
+    pairs_by(a: V, b: V) -> V = x86::_mm_maddubs_epi16(a, b);
+    word_pairs_by(a: V, b: V) -> V = x86::_mm_madd_epi16(a, b);
+    shift_right_8(a: V) -> V = x86::_mm_srli_epi16::<8>(a);
+    shift_right(a: V, by: Count) -> V = x86::_mm_sra_epi16(a, by);
+    upper_words(a: V, b: V, down: V) -> V = or(and(b, ints(-0x1_0000)), shuffle(a, down));
+    shuffle(a: V, by: V) -> V = x86::_mm_shuffle_epi8(a, by);
+    unpack_low_8(a: V, b: V) -> V = x86::_mm_unpacklo_epi8(a, b);
+    unpack_high_8(a: V, b: V) -> V = x86::_mm_unpackhi_epi8(a, b);
+    unpack_low_16(a: V, b: V) -> V = x86::_mm_unpacklo_epi16(a, b);
+    unpack_high_16(a: V, b: V) -> V = x86::_mm_unpackhi_epi16(a, b);
+    unpack_low_64(a: V, b: V) -> V = x86::_mm_unpacklo_epi64(a, b);
+    unpack_high_64(a: V, b: V) -> V = x86::_mm_unpackhi_epi64(a, b);
+    pack_signed_16(a: V, b: V) -> V = x86::_mm_packs_epi16(a, b);
 }
 
 partial_vectors!("ssse3");
+weights_by_pairs!("ssse3");
+whole_kernels!("ssse3");
+split_by_pairs!("ssse3");
+matrix_x86!("ssse3");
 
 #[target_feature(enable = "ssse3")]
 pub(super) fn saturate(op: &Saturate, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
@@ -109,4 +150,44 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
         }
         _ => super::portable::lookup(op, bytes, spans),
     }
+}
+
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+    if let AnyTurn::Whole(turn) = turn {
+        turn_pairs_of!(blocks, PairSums::new(turn));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn load_threes(block: &[u8; 3 * WIDTH]) -> [V; 4] {
+    let spread = load(&[0, 1, 2, 128, 3, 4, 5, 128, 6, 7, 8, 128, 9, 10, 11, 128]);
+    let (v, _) = block.as_chunks::<WIDTH>();
+    let (a, b, c) = (load(&v[0]), load(&v[1]), load(&v[2]));
+    [
+        shuffle(a, spread),
+        shuffle(x86::_mm_alignr_epi8::<12>(b, a), spread),
+        shuffle(x86::_mm_alignr_epi8::<8>(c, b), spread),
+        shuffle(x86::_mm_srli_si128::<4>(c), spread),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn store_threes(block: &mut [u8; 3 * WIDTH], [a, b, c, d]: [V; 4]) {
+    let close = load(&[0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 128, 128, 128, 128]);
+    let (a, b) = (shuffle(a, close), shuffle(b, close));
+    let (c, d) = (shuffle(c, close), shuffle(d, close));
+    let (v, _) = block.as_chunks_mut::<WIDTH>();
+    store(&mut v[0], or(a, x86::_mm_slli_si128::<12>(b)));
+    store(
+        &mut v[1],
+        or(x86::_mm_srli_si128::<4>(b), x86::_mm_slli_si128::<8>(c)),
+    );
+    store(
+        &mut v[2],
+        or(x86::_mm_srli_si128::<8>(c), x86::_mm_slli_si128::<4>(d)),
+    );
 }

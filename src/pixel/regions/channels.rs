@@ -344,6 +344,19 @@ impl Piece {
         }
     }
 
+    /// Those samples in its units that are not needed, of a channel that has `finest` in a unit,
+    /// which is the most that any has; counted from the start of the piece.
+    pub(in crate::pixel) fn unneeded(&self, finest: usize) -> impl Iterator<Item = usize> {
+        let all = self.units.start * finest..self.units.end * finest;
+        let ends = self.samples.iter().map(|span| span.end);
+        let starts = self.samples.iter().map(|span| span.start);
+        let gaps = std::iter::once(all.start)
+            .chain(ends)
+            .zip(starts.chain([all.end]));
+        gaps.flat_map(|(from, to)| from..to)
+            .map(move |sample| sample - all.start)
+    }
+
     /// How many samples of a channel lie before this one in the piece.
     pub(in crate::pixel) fn skip(&self, channel: &Channel, sample: usize) -> usize {
         sample - self.units.start * channel.per_unit

@@ -4,8 +4,9 @@
 //! Over, as in A over B: `new = (colour · alpha + old · (1 − alpha))`, with the first product made
 //! beforehand. Divisions round down, as those of `gst_video_blend` do.
 
-use crate::pixel::Format;
 use crate::pixel::format::{Depth, Role, Shape, WideChroma};
+use crate::pixel::kernels::Loop;
+use crate::pixel::{Format, Isa};
 use std::ops::Range;
 
 /// What is laid over a pixel: its colour times its alpha, in the frame's own components, and its
@@ -89,6 +90,7 @@ pub(super) struct Ink {
     kind: Kind,
     /// Bytes in a unit.
     unit: usize,
+    isa: Isa,
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +185,7 @@ impl Ink {
         Self {
             kind,
             unit: layout.unit(),
+            isa: Isa::best(),
         }
     }
 
@@ -198,10 +201,11 @@ impl Ink {
         match &self.kind {
             Kind::Bytes { product, keep } => {
                 let run = run(self.unit);
-                let ink = product[run.clone()].iter().zip(&keep[run]);
-                for (byte, (product, keep)) in bytes.iter_mut().zip(ink) {
-                    *byte = over(*product, *byte, *keep);
-                }
+                self.isa.run(Over {
+                    product: &product[run.clone()],
+                    keep: &keep[run],
+                    bytes,
+                });
             }
             Kind::Straight {
                 product,
@@ -262,6 +266,23 @@ fn dot_of(field: Field, dots: &[Dot]) -> (Option<usize>, Dot) {
         Field::Component { number, pixel } => (Some(number), dots[pixel]),
         Field::Alpha => (None, dots[0]),
         Field::Padding => (None, Dot::default()),
+    }
+}
+
+/// Ink over bytes.
+struct Over<'a> {
+    product: &'a [u16],
+    keep: &'a [u8],
+    bytes: &'a mut [u8],
+}
+
+impl Loop for Over<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let ink = self.product.iter().zip(self.keep);
+        for (byte, (product, keep)) in self.bytes.iter_mut().zip(ink) {
+            *byte = over(*product, *byte, *keep);
+        }
     }
 }
 

@@ -37,23 +37,24 @@ impl Whole for u64 {
 
 /// Exact division of sums that are no greater than some limit, by multiplication.
 ///
-/// A quarter is added to the sum. A tie is then a quarter of `1 / count` above the middle of two
-/// whole numbers, and every other quotient no nearer to any middle. So as long as the product's
-/// error is less than that, the whole number nearest to it is the mean, ties up; it lies in the
-/// lowest bits after a number was added that leaves no room for a fraction.
+/// Divisors are a little too great: by more than the roundings of product and divisor can take
+/// away. So a tie comes out above the middle of two whole numbers, and every other quotient, each
+/// at least half of `1 / count` from any middle, on the side where it is, as long as counts are
+/// not too great. The whole number nearest to the product is the mean, ties up, then; it lies in
+/// the lowest bits after a number was added that leaves no room for a fraction.
 pub(super) trait Divisor<W>: Copy + Default + Debug + Send + Sync {
     fn of(count: W) -> Self;
     fn mean(self, sum: W) -> u16;
 }
 
-/// The error of three roundings to 24 bits, of a number no greater than 2 to the bits of a
-/// sample, has to be less than a quarter of one part in `count`; and sums less than 2 to the 31.
+/// The error, of less than 2 to the -21 of a number no greater than 2 to the bits of a sample, has
+/// to be less than half of one part in `count`.
 pub(super) fn fits_single(bits: u32, count: usize) -> bool {
     (count as u128) << (bits + 4) < 1 << 24
 }
 
-/// Whether sums and counts stay below 2 to the 31. Three roundings to 53 bits are no matter then
-/// nor with 2 to the 32 times as many.
+/// Whether sums and counts stay below 2 to the 31. The error, 2 to the -49, is no matter then, nor
+/// with 2 to the 16 times as many.
 pub(super) fn fits_word(bits: u32, count: usize) -> bool {
     (count as u128) << bits < 1 << 31
 }
@@ -62,36 +63,36 @@ impl Divisor<u32> for f32 {
     #[inline(always)]
     fn of(count: u32) -> Self {
         // Signed numbers are converted faster.
-        1.0 / (count as i32 as f32)
+        (1.0 + f32::EPSILON * 2.0) / (count as i32 as f32)
     }
 
     #[inline(always)]
     fn mean(self, sum: u32) -> u16 {
-        ((sum as i32 as f32 + 0.25) * self + 8_388_608.0).to_bits() as u16
+        (sum as i32 as f32 * self + 8_388_608.0).to_bits() as u16
     }
 }
 
 impl Divisor<u32> for f64 {
     #[inline(always)]
     fn of(count: u32) -> Self {
-        1.0 / f64::from(count as i32)
+        (1.0 + f64::EPSILON * 4.0) / f64::from(count as i32)
     }
 
     #[inline(always)]
     fn mean(self, sum: u32) -> u16 {
-        ((f64::from(sum as i32) + 0.25) * self + 4_503_599_627_370_496.0).to_bits() as u16
+        (f64::from(sum as i32) * self + 4_503_599_627_370_496.0).to_bits() as u16
     }
 }
 
 impl Divisor<u64> for f64 {
     #[inline(always)]
     fn of(count: u64) -> Self {
-        1.0 / (count as i64 as f64)
+        (1.0 + f64::EPSILON * 4.0) / (count as i64 as f64)
     }
 
     #[inline(always)]
     fn mean(self, sum: u64) -> u16 {
-        ((sum as i64 as f64 + 0.25) * self + 4_503_599_627_370_496.0).to_bits() as u16
+        (sum as i64 as f64 * self + 4_503_599_627_370_496.0).to_bits() as u16
     }
 }
 

@@ -5,8 +5,9 @@
 //! from (windows of mapped pages, in the element) is for [`Rows`] to know. So nothing but the
 //! pixels of an effect is ever touched.
 
-mod area;
+mod aligned;
 mod blur;
+mod byte_sums;
 mod channels;
 mod clusters;
 mod fill;
@@ -16,12 +17,15 @@ mod pixelate;
 #[doc(hidden)]
 pub mod reference;
 mod sprite;
+mod sums;
+mod windows;
 
-pub use area::{Area, Band, Rect};
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;
 pub use sprite::{Colors, Image, Sprite};
+
+pub use super::area::{Area, Band, Rect};
 
 use std::ops::Range;
 
@@ -57,6 +61,24 @@ pub trait Rows {
         units: Range<usize>,
         from: &[u8],
     ) -> Result<(), Self::Error>;
+
+    /// Reads units of a row of a plane, has them worked on, and writes them; where that can be
+    /// had, in place. Else in `scratch`, which is as long as they are.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn update(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        scratch: &mut [u8],
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), Self::Error> {
+        self.read(plane, row, units.clone(), scratch)?;
+        work(scratch);
+        self.write(plane, row, units, scratch)
+    }
 }
 
 /// Where units are worked on: on the stack, once for all rows.
@@ -76,9 +98,10 @@ fn in_chunks<R: Rows>(
     while next < units.end {
         let count = (units.end - next).min(most);
         let bytes = &mut chunk[..count * unit];
-        rows.read(plane, row, next..next + count, bytes)?;
-        work(next - units.start, bytes);
-        rows.write(plane, row, next..next + count, bytes)?;
+        let at = next - units.start;
+        rows.update(plane, row, next..next + count, bytes, |bytes| {
+            work(at, bytes)
+        })?;
         next += count;
     }
     Ok(())

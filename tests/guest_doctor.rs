@@ -273,14 +273,15 @@ fn looking_tries_everything_and_leaves_nothing() {
     assert_eq!(testbed::grown(&files), Default::default());
     assert_eq!(testbed::mappings(), [""; 0]);
 
-    // Three exporters at three sizes, each written and read; four cameras opened in place; and
-    // how fast each is read.
+    // Four exporters at three sizes, each written and read; four cameras opened in place; how
+    // fast each is read; and the test picture, drawn into dma-bufs and inverted there.
+    const PICTURES: u64 = 5;
     assert_eq!(machine.exporters.len(), 4, "{:?}", machine.exporters);
     let brackets = display::brackets(&probes);
     let (reads, writes, both) = (brackets[&1], brackets[&2], brackets[&3]);
-    assert_eq!(writes, 4 * 3, "written");
+    assert_eq!(writes, 4 * 3 + PICTURES, "written");
     assert_eq!(reads, 4 * 3 + 4 * 3 + 4, "read again, and timed");
-    assert_eq!(both, 4, "cameras' own");
+    assert_eq!(both, 4 + PICTURES, "cameras' own, and the filter's");
     // Each card all that exporters and cameras make.
     assert_eq!(machine.cards.len(), 2);
     assert_eq!(probes.count("import"), 2 * (4 + 4), "imports by cards");

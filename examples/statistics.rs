@@ -22,7 +22,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The lowest byte, the mean and the highest.
 fn measure(sample: &gst::Sample, how: &How) -> Result<(u8, u64, u8), Failure> {
     let caps = sample.caps().ok_or("a frame without caps")?;
-    let info = gst_video::VideoInfo::from_caps(caps)?;
+    // Plain caps, memory:DMABuf and DMA_DRM alike.
+    let info = video::Frames::from_caps(caps)?.info;
     let frame = sample.buffer().ok_or("a sample without a frame")?;
     let numbers = video::read(frame, &info, how, |frame| {
         let plane = frame.planes()[0];

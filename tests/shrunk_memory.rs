@@ -73,6 +73,8 @@ fn lose_memory() -> Result<(), Error> {
     let mut buffer = DmaBuf::new(film.fd())?;
     let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Default::default())?;
     let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &Options::default())?;
+    // Lent before, and given back.
+    bracket.windows(&mut mapping)?.window(0..1)[0] = 5;
     let mut windows = bracket.windows(&mut mapping)?;
     let mut window = windows.window(0..3);
     window[0] = 2;

@@ -51,8 +51,10 @@ pub struct Bracket<'b, A: Access> {
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
-    /// On the mapping whose windows were lent.
+    /// On the mapping whose windows were lent last.
     hold: Option<Hold>,
+    /// One whose windows were lent before lost memory.
+    has_lost: bool,
     access: PhantomData<A>,
 }
 
@@ -100,6 +102,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             limit,
             open,
             hold: None,
+            has_lost: false,
             access: PhantomData,
         })
     }
@@ -120,7 +123,8 @@ impl<'b, A: Access> Bracket<'b, A> {
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
             "it is for reading only"
         } else {
-            // Of the mapping before, if there was one, `check` was asked.
+            // Of one that is gone by now, `check` was asked.
+            self.has_lost |= self.hold.take().is_some_and(Hold::release);
             self.hold = mapping.hold();
             return Ok(mapping.windows());
         };
@@ -163,7 +167,7 @@ impl<'b, A: Access> Bracket<'b, A> {
     }
 
     fn close(&mut self) -> Result<()> {
-        let is_lost = self.hold.take().is_some_and(Hold::release);
+        let is_lost = self.hold.take().is_some_and(Hold::release) || self.has_lost;
         if std::mem::take(&mut self.open) {
             let flags = uapi::SYNC_END | A::FLAGS;
             // No fences are waited for here: an END that is lost costs more than a late one.
@@ -277,6 +281,7 @@ pub(crate) fn sync_interruptible(
 #[cfg(test)]
 mod tests {
     use super::super::faults::{self, Call};
+    use super::super::{ReadOnly, ReadWrite};
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::Ordering::Relaxed;
@@ -363,6 +368,7 @@ mod tests {
                 limit: None,
                 open: true,
                 hold: None,
+                has_lost: false,
                 access: PhantomData,
             };
             how(bracket);

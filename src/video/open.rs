@@ -76,6 +76,10 @@ impl<A: Access> OpenFrame<'_, A> {
 
 /// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied.
 ///
+/// `info` is what the caps say, of any raw format whose rows are rows of pixels;
+/// [`Frames::from_caps`](super::Frames::from_caps) has it for `DMA_DRM` caps, too. Where the planes
+/// lie is the frame's `GstVideoMeta` to say, if it has one.
+///
 /// ```
 /// use gstdmabufcpu::{memory::How, video};
 /// # gst::init()?;

@@ -56,10 +56,6 @@ impl Programs {
 
     /// A C program of `tests/programs`, built; why not, where there is no compiler or no headers.
     pub(crate) fn c(&self, name: &str) -> Result<Command, String> {
-        // Where the machine's files are not this one's (`run-tests --gstreamer`).
-        if let Some(built) = std::env::var_os("DMABUFCPU_BUILT_PROGRAMS") {
-            return Ok(self.with_plugin(Command::new(Path::new(&built).join(name))));
-        }
         self.compiled("cc", &["-O1"], &source(&format!("{name}.c")))
     }
 
@@ -74,6 +70,12 @@ impl Programs {
     }
 
     fn compiled(&self, compiler: &str, options: &[&str], source: &Path) -> Result<Command, String> {
+        // Where the machine's files are not this one's (`run-tests --gstreamer`), and no compiler
+        // is there.
+        if let Some(built) = std::env::var_os("DMABUFCPU_BUILT_PROGRAMS") {
+            let program = Path::new(&built).join(source.file_stem().unwrap());
+            return Ok(self.with_plugin(Command::new(program)));
+        }
         let flags = Command::new("pkg-config")
             .args(["--cflags", "--libs"])
             .args([

@@ -3,8 +3,10 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
+#[cfg(target_arch = "x86_64")]
+use super::dispatch_whole;
 use super::whole::WholeTurn;
-use super::{Isa, dispatch_whole, dispatch_wide, portable};
+use super::{Isa, dispatch_wide, portable};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
 use crate::pixel::tables::{self, Table, Turn};

@@ -5,6 +5,7 @@ mod bus;
 pub mod dmabuf;
 pub mod doctor;
 pub mod filter;
+mod json;
 pub mod memory;
 pub mod pixel;
 mod plugin;

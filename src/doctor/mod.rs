@@ -20,7 +20,6 @@ mod exporters;
 mod findings;
 mod formats;
 mod gstreamer;
-mod json;
 mod judge;
 pub mod machine;
 mod node;
@@ -32,9 +31,9 @@ mod uapi;
 mod v4l2;
 mod wayland;
 
+pub use crate::json::Value;
 pub use advice::Advice;
 pub use command::run;
-pub use json::Value;
 pub use judge::{CAMERA_TO_SCREEN, PIPELINES, Problem, State, Verdict, judge};
 pub use machine::Machine;
 pub use report::{Entry, Report, Section};

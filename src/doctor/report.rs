@@ -2,8 +2,8 @@
 //! What is told: the same content for people and for programs.
 
 use super::advice::Advice;
-use super::json::Value;
 use super::judge::{CAMERA_TO_SCREEN, Problem, State, Verdict};
+use crate::json::Value;
 use std::fmt::Write as _;
 
 /// Columns of text; lines to type are never broken.

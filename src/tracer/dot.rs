@@ -25,9 +25,12 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
     let node = |name: &str| quoted(&format!("{number}/{name}"));
     text.push_str(&format!(
         "  subgraph cluster_{number} {{\n    label={};\n",
-        quoted(&format!("{}\n{}", report.pipeline, report.verdict.text))
+        quoted(&format!(
+            "{}\n{}",
+            report.rows.pipeline, report.verdict.text
+        ))
     ));
-    for element in &report.elements {
+    for element in &report.rows.elements {
         let mut label = format!("{}\n{}", element.name, element.factory);
         if element.copied_bytes > 0 {
             label.push_str(&format!(
@@ -47,7 +50,7 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
             quoted(&label)
         ));
     }
-    for link in &report.links {
+    for link in &report.rows.links {
         let sink = match &link.sink {
             Some(sink) => node(&sink.element),
             None => {

@@ -123,22 +123,8 @@ pub(super) fn frame(buffer: &gst::BufferRef) -> Frame {
     }
 }
 
-/// The memory at the root of the shares that `memory` was made by.
-fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
-    let mut memory = memory;
-    while let Some(parent) = memory.parent() {
-        memory = parent;
-    }
-    memory
-}
-
-/// What is known of a memory, whichever part of it this one is.
-pub(super) fn known_memory(memory: &gst::MemoryRef) -> Option<Arc<Memory>> {
-    kept::memory_if_known(root(memory))
-}
-
 fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
-    let root = root(memory);
+    let root = kept::root(memory);
     kept::memory(root, || {
         if let Some(allocator) = root.allocator() {
             mapping::watch(allocator);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Why frames were copied, as far as it can be told, and what helps.
 
-use super::report::{ElementRow, LinkRow, Report};
+use super::rows::{ElementRow, LinkRow, Rows};
 use super::work::Reason;
 
 /// Hints on what a report holds.
-pub(super) fn of(report: &Report) -> Vec<String> {
+pub(super) fn of(report: &Rows) -> Vec<String> {
     let mut hints = Vec::new();
     for element in &report.elements {
         if element.copied_bytes > 0 {
@@ -26,7 +26,7 @@ pub(super) fn of(report: &Report) -> Vec<String> {
     hints
 }
 
-fn copied(report: &Report, element: &ElementRow) -> Vec<String> {
+fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
     let name = &element.name;
     let mut hints = Vec::new();
     let told = |reason| element.reasons.of(reason) > 0;
@@ -124,7 +124,7 @@ fn copied(report: &Report, element: &ElementRow) -> Vec<String> {
 }
 
 /// What the element behind a source said when it was asked for buffers.
-fn asked(report: &Report, source: &str) -> String {
+fn asked(report: &Rows, source: &str) -> String {
     let link = report.links.iter().find(|link| link.src.element == source);
     let Some((link, sink)) = link.and_then(|link| Some((link, link.sink.as_ref()?))) else {
         return "what follows is not known".to_owned();
@@ -145,7 +145,7 @@ fn asked(report: &Report, source: &str) -> String {
 
 /// A pool was offered, and frames lie elsewhere: worth a word only where they had to be copied
 /// for it, or are in no dma-buf.
-fn pool_not_taken(report: &Report, link: &LinkRow) -> Option<String> {
+fn pool_not_taken(report: &Rows, link: &LinkRow) -> Option<String> {
     let sink = link.sink.as_ref()?;
     let answer = link.answer.as_ref()?;
     let pool = answer.pool.as_ref()?;
@@ -166,13 +166,13 @@ fn pool_not_taken(report: &Report, link: &LinkRow) -> Option<String> {
     })
 }
 
-fn format_of(report: &Report, element: &ElementRow) -> String {
+fn format_of(report: &Rows, element: &ElementRow) -> String {
     let format = formats(report, element).0;
     format.map_or_else(String::new, |format| format!("{format}, "))
 }
 
 /// The formats of what comes to an element and of what leaves it.
-fn formats<'r>(report: &'r Report, element: &ElementRow) -> (Option<&'r str>, Option<&'r str>) {
+fn formats<'r>(report: &'r Rows, element: &ElementRow) -> (Option<&'r str>, Option<&'r str>) {
     let before = report.links.iter().find(|link| {
         let sink = link.sink.as_ref();
         sink.is_some_and(|sink| sink.element == element.name)

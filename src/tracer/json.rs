@@ -1,220 +1,137 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The report for programs. A writer of its own: six kinds of values need no library.
+//! The report for programs.
 
-use super::report::{ElementRow, LinkRow, PadRow, Report};
+use super::report::Report;
+use super::rows::{ElementRow, LinkRow, PadRow};
 use super::work::Maps;
+use crate::json::Value;
 
 /// Of what the fields are; raised when one changes its meaning.
 const VERSION: u64 = 1;
 
 /// Writes reports as one document.
 pub(super) fn write(reports: &[Report], application: &Maps) -> String {
-    let mut text = object(|o| {
-        o.text("tracer", "zerocopy");
-        o.number("version", VERSION);
-        o.list("pipelines", reports.iter().map(pipeline));
-        o.raw("application", &maps(application));
+    let document = Value::object([
+        ("tracer", Value::from("zerocopy")),
+        ("version", Value::from(VERSION)),
+        ("pipelines", list(reports.iter().map(pipeline))),
+        ("application", maps(application)),
+    ]);
+    format!("{document}\n")
+}
+
+fn list(values: impl Iterator<Item = Value>) -> Value {
+    Value::List(values.collect())
+}
+
+fn pipeline(report: &Report) -> Value {
+    Value::object([
+        ("name", Value::from(report.rows.pipeline.as_str())),
+        ("occasion", Value::from(report.occasion.as_str())),
+        ("time", Value::from(report.time)),
+        ("verdict", Value::from(report.verdict.kind.name())),
+        ("sentence", Value::from(report.verdict.text.as_str())),
+        ("hints", Value::strings(&report.hints)),
+        ("links", list(report.rows.links.iter().map(link))),
+        ("elements", list(report.rows.elements.iter().map(element))),
+    ])
+}
+
+fn pad(row: &PadRow) -> Value {
+    Value::object([
+        ("element", Value::from(row.element.as_str())),
+        ("factory", Value::from(row.factory.as_str())),
+        ("pad", Value::from(row.pad.as_str())),
+    ])
+}
+
+fn link(row: &LinkRow) -> Value {
+    let memory = row.memories.iter().map(|sort| {
+        Value::object([
+            ("kind", Value::from(sort.kind.name())),
+            ("label", Value::from(sort.label.as_str())),
+            ("frames", Value::from(sort.frames)),
+        ])
     });
-    text.push('\n');
-    text
+    let allocation = row.answer.as_ref().map(|answer| {
+        Value::object([
+            ("answered", Value::from(answer.answered)),
+            ("pool", Value::from(answer.pool.as_deref())),
+            ("pool-taken", Value::from(answer.pool_taken)),
+            ("video-meta", Value::from(answer.video_meta)),
+        ])
+    });
+    Value::object([
+        ("src", pad(&row.src)),
+        ("sink", row.sink.as_ref().map_or(Value::Null, pad)),
+        ("format", Value::from(row.format.as_str())),
+        ("caps", Value::from(row.caps.as_str())),
+        ("formats", Value::from(row.formats as u64)),
+        ("frames", Value::from(row.frames)),
+        ("bytes", Value::from(row.bytes)),
+        ("frames-in-dma-bufs", Value::from(row.in_dma_bufs())),
+        ("memory", list(memory)),
+        ("buffers", Value::from(row.buffers as u64)),
+        ("buffers-are-more", Value::from(row.has_many_buffers)),
+        ("frames-made", Value::from(row.made)),
+        ("frames-same", Value::from(row.same)),
+        ("frames-new", Value::from(row.new)),
+        ("frames-partly", Value::from(row.partly)),
+        ("frames-replaced", Value::from(row.replaced)),
+        ("bytes-copied", Value::from(row.copied_bytes)),
+        ("first", Value::from(row.first)),
+        ("last", Value::from(row.last)),
+        ("allocation", allocation.unwrap_or(Value::Null)),
+    ])
 }
 
-fn pipeline(report: &Report) -> String {
-    object(|o| {
-        o.text("name", &report.pipeline);
-        o.text("occasion", &report.occasion);
-        o.number("time", report.time);
-        o.text("verdict", report.verdict.kind.name());
-        o.text("sentence", &report.verdict.text);
-        o.list("hints", report.hints.iter().map(|hint| string(hint)));
-        o.list("links", report.links.iter().map(link));
-        o.list("elements", report.elements.iter().map(element));
-    })
+fn element(row: &ElementRow) -> Value {
+    let log = row
+        .told()
+        .map(|(reason, times)| (reason.name(), Value::from(times)));
+    let made = row.made.iter().map(|made| {
+        Value::object([
+            ("kind", Value::from(made.what.kind.name())),
+            ("exporter", Value::from(made.what.exporter.as_str())),
+            ("allocator", Value::from(made.what.allocator.as_str())),
+            ("pool", Value::from(made.what.pool.as_str())),
+            ("pool-offered-by", Value::from(made.pool_of.as_deref())),
+            ("buffers", Value::from(made.what.buffers)),
+            ("bytes", Value::from(made.what.bytes)),
+            ("first", Value::from(made.what.first)),
+            ("last", Value::from(made.what.last)),
+        ])
+    });
+    let stats = row.stats.map(|stats| {
+        Value::object([
+            ("frames-copied", Value::from(stats.frames_copied)),
+            ("bytes-copied", Value::from(stats.bytes_copied)),
+            ("brackets", Value::from(stats.brackets)),
+            ("maps", Value::from(stats.maps)),
+        ])
+    });
+    Value::object([
+        ("name", Value::from(row.name.as_str())),
+        ("factory", Value::from(row.factory.as_str())),
+        ("frames-in", Value::from(row.entered)),
+        ("frames-out", Value::from(row.left)),
+        ("frames-in-shared", Value::from(row.shared)),
+        ("frames-copied", Value::from(row.copied_frames)),
+        ("bytes-copied", Value::from(row.copied_bytes)),
+        ("bytes-drawn", Value::from(row.drawn)),
+        ("log", Value::object(log)),
+        ("made", list(made)),
+        ("maps", maps(&row.maps)),
+        ("stats", stats.unwrap_or(Value::Null)),
+    ])
 }
 
-fn pad(row: &PadRow) -> String {
-    object(|o| {
-        o.text("element", &row.element);
-        o.text("factory", &row.factory);
-        o.text("pad", &row.pad);
-    })
-}
-
-fn link(row: &LinkRow) -> String {
-    object(|o| {
-        o.raw("src", &pad(&row.src));
-        let sink = row.sink.as_ref().map_or_else(|| "null".to_owned(), pad);
-        o.raw("sink", &sink);
-        o.text("format", &row.format);
-        o.text("caps", &row.caps);
-        o.number("formats", row.formats as u64);
-        o.number("frames", row.frames);
-        o.number("bytes", row.bytes);
-        o.number("frames-in-dma-bufs", row.in_dma_bufs());
-        let memory = row.memories.iter().map(|sort| {
-            object(|o| {
-                o.text("kind", sort.kind.name());
-                o.text("label", &sort.label);
-                o.number("frames", sort.frames);
-            })
-        });
-        o.list("memory", memory);
-        o.number("buffers", row.buffers as u64);
-        o.flag("buffers-are-more", row.has_many_buffers);
-        o.number("frames-made", row.made);
-        o.number("frames-same", row.same);
-        o.number("frames-new", row.new);
-        o.number("frames-partly", row.partly);
-        o.number("frames-replaced", row.replaced);
-        o.number("bytes-copied", row.copied_bytes);
-        o.number("first", row.first);
-        o.number("last", row.last);
-        let answer = row.answer.as_ref().map(|answer| {
-            object(|o| {
-                o.flag("answered", answer.answered);
-                let pool = answer.pool.as_ref();
-                o.raw(
-                    "pool",
-                    &pool.map_or_else(|| "null".to_owned(), |p| string(p)),
-                );
-                o.flag("pool-taken", answer.pool_taken);
-                o.flag("video-meta", answer.video_meta);
-            })
-        });
-        o.raw("allocation", answer.as_deref().unwrap_or("null"));
-    })
-}
-
-fn element(row: &ElementRow) -> String {
-    object(|o| {
-        o.text("name", &row.name);
-        o.text("factory", &row.factory);
-        o.number("frames-in", row.entered);
-        o.number("frames-out", row.left);
-        o.number("frames-in-shared", row.shared);
-        o.number("frames-copied", row.copied_frames);
-        o.number("bytes-copied", row.copied_bytes);
-        o.number("bytes-drawn", row.drawn);
-        o.raw(
-            "log",
-            &object(|o| {
-                for (reason, times) in row.told() {
-                    o.number(reason.name(), times);
-                }
-            }),
-        );
-        let made = row.made.iter().map(|made| {
-            object(|o| {
-                o.text("kind", made.what.kind.name());
-                o.text("exporter", &made.what.exporter);
-                o.text("allocator", &made.what.allocator);
-                o.text("pool", &made.what.pool);
-                let owner = made.pool_of.as_ref();
-                let owner = owner.map_or_else(|| "null".to_owned(), |name| string(name));
-                o.raw("pool-offered-by", &owner);
-                o.number("buffers", made.what.buffers);
-                o.number("bytes", made.what.bytes);
-                o.number("first", made.what.first);
-                o.number("last", made.what.last);
-            })
-        });
-        o.list("made", made);
-        o.raw("maps", &maps(&row.maps));
-        let stats = row.stats.map(|stats| {
-            object(|o| {
-                o.number("frames-copied", stats.frames_copied);
-                o.number("bytes-copied", stats.bytes_copied);
-                o.number("brackets", stats.brackets);
-                o.number("maps", stats.maps);
-            })
-        });
-        o.raw("stats", stats.as_deref().unwrap_or("null"));
-    })
-}
-
-fn maps(maps: &Maps) -> String {
-    object(|o| {
-        o.number("reads", maps.reads);
-        o.number("bytes-to-read", maps.read_bytes);
-        o.number("writes", maps.writes);
-        o.number("bytes-to-write", maps.written_bytes);
-        o.number("brackets", maps.brackets);
-    })
-}
-
-struct Object(String);
-
-fn object(fill: impl FnOnce(&mut Object)) -> String {
-    let mut object = Object(String::from("{"));
-    fill(&mut object);
-    object.0.push('}');
-    object.0
-}
-
-impl Object {
-    fn raw(&mut self, name: &str, value: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        self.0.push_str(&string(name));
-        self.0.push(':');
-        self.0.push_str(value);
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.raw(name, &string(value));
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.raw(name, &value.to_string());
-    }
-
-    fn flag(&mut self, name: &str, value: bool) {
-        self.raw(name, if value { "true" } else { "false" });
-    }
-
-    fn list(&mut self, name: &str, items: impl Iterator<Item = String>) {
-        let items: Vec<String> = items.collect();
-        self.raw(name, &format!("[{}]", items.join(",")));
-    }
-}
-
-/// A string with its quotes (RFC 8259, section 7).
-fn string(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            c if u32::from(c) < 0x20 => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strings_are_quoted() {
-        assert_eq!(
-            string("a \"b\"\\\n\u{1}ü"),
-            "\"a \\\"b\\\"\\\\\\n\\u0001ü\""
-        );
-    }
-
-    #[test]
-    fn empty_report_is_a_document() {
-        let text = write(&[], &Maps::default());
-        assert_eq!(
-            text,
-            "{\"tracer\":\"zerocopy\",\"version\":1,\"pipelines\":[],\"application\":{\"reads\":0,\
-             \"bytes-to-read\":0,\"writes\":0,\"bytes-to-write\":0,\"brackets\":0}}\n"
-        );
-    }
+fn maps(maps: &Maps) -> Value {
+    Value::object([
+        ("reads", Value::from(maps.reads)),
+        ("bytes-to-read", Value::from(maps.read_bytes)),
+        ("writes", Value::from(maps.writes)),
+        ("bytes-to-write", Value::from(maps.written_bytes)),
+        ("brackets", Value::from(maps.brackets)),
+    ])
 }

@@ -69,8 +69,22 @@ pub(super) fn element(
     keep(element, *ELEMENT, || Some(make()))
 }
 
+/// The memory at the root of the shares that `memory` was made by.
+pub(super) fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
+    let mut memory = memory;
+    while let Some(parent) = memory.parent() {
+        memory = parent;
+    }
+    memory
+}
+
+/// What is known of a memory, whichever part of it this one is.
+pub(super) fn known_memory(memory: &gst::MemoryRef) -> Option<Arc<Memory>> {
+    memory_if_known(root(memory))
+}
+
 /// What is kept on a memory, if it was seen before.
-pub(super) fn memory_if_known(memory: &gst::MemoryRef) -> Option<Arc<Memory>> {
+fn memory_if_known(memory: &gst::MemoryRef) -> Option<Arc<Memory>> {
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
     // SAFETY: a GstMemory begins with its GstMiniObject; the call locks by itself.
     let data = unsafe { ffi::gst_mini_object_get_qdata(object, MEMORY.into_glib()) };

@@ -10,7 +10,7 @@
 //! right function, too. This library stays loaded as all plugins do.
 #![allow(unsafe_code)]
 
-use super::frames;
+use super::kept;
 use super::memory::Kind;
 use super::threads;
 use super::work::Maps;
@@ -222,7 +222,7 @@ fn count(memory: &gst::MemoryRef, flags: ffi::GstMapFlags, full: bool) {
     // GstDmaBufAllocator sends START in its mem_map_full, whatever lies behind the descriptor
     // (gstdmabuf.c); what is known to be no dma-buf answers ENOTTY.
     if full && memory.is_memory_type::<gst_allocators::DmaBufMemory>() {
-        let is_other = frames::known_memory(memory).is_some_and(|m| m.kind != Kind::DmaBuf);
+        let is_other = kept::known_memory(memory).is_some_and(|m| m.kind != Kind::DmaBuf);
         maps.brackets = u64::from(!is_other);
     }
     let ours = threads::with(|thread| {

@@ -27,6 +27,7 @@ mod params;
 mod performance;
 mod quiet;
 mod report;
+mod rows;
 mod signals;
 mod table;
 mod threads;

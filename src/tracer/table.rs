@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The report for people.
 
-use super::report::{ElementRow, LinkRow, MadeRow, Report};
+use super::report::Report;
+use super::rows::{ElementRow, LinkRow, MadeRow};
 use super::verdict::Kind;
 
 /// Whether the table is for a terminal.
@@ -27,7 +28,7 @@ pub(super) fn write(report: &Report, look: Look) -> String {
             BOLD,
             &format!(
                 "zerocopy: {}, {}, {:.3} s",
-                report.pipeline,
+                report.rows.pipeline,
                 report.occasion,
                 seconds(report.time)
             )
@@ -47,9 +48,9 @@ pub(super) fn write(report: &Report, look: Look) -> String {
         .map(str::to_owned),
         colour: BOLD,
     }];
-    rows.extend(report.links.iter().map(|link| row(link, arrow)));
+    rows.extend(report.rows.links.iter().map(|link| row(link, arrow)));
     lay_out(&mut text, &rows, look);
-    for element in report.elements.iter().filter(|e| e.is_worth_a_line()) {
+    for element in report.rows.elements.iter().filter(|e| e.is_worth_a_line()) {
         for line in lines(element) {
             text.push_str(&format!("{}: {line}\n", element.name));
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The verdict on a pipeline, in one sentence.
 
-use super::report::{ElementRow, Report};
+use super::rows::{ElementRow, Rows};
 
 /// The verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// The verdict on what a report holds.
-pub(super) fn of(report: &Report) -> Verdict {
+pub(super) fn of(report: &Rows) -> Verdict {
     let frames = report.links.iter().filter(|link| link.sink.is_some());
     if frames.map(|link| link.frames).sum::<u64>() == 0 {
         return Verdict {
@@ -101,7 +101,7 @@ enum Place {
 }
 
 /// The way that frames go which nobody copies.
-fn way(report: &Report, place: Place) -> String {
+fn way(report: &Rows, place: Place) -> String {
     let starts: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_start()).collect();
     let ends: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_end()).collect();
     let readers: Vec<&str> = ends

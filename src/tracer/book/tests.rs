@@ -97,7 +97,7 @@ fn frame(memory: &Arc<Memory>, pts: u64) -> Frame {
 }
 
 fn copied(report: &Report, element: &str) -> (u64, u64) {
-    let row = report.elements.iter().find(|row| row.name == element);
+    let row = report.rows.elements.iter().find(|row| row.name == element);
     row.map_or((0, 0), |row| (row.copied_frames, row.copied_bytes))
 }
 
@@ -120,14 +120,14 @@ fn camera_to_display_is_zero_copy() {
          the same"
     );
     assert!(report.hints.is_empty(), "{:?}", report.hints);
-    assert_eq!(report.links.len(), 2);
-    let link = &report.links[1];
+    assert_eq!(report.rows.links.len(), 2);
+    let link = &report.rows.links[1];
     assert_eq!(
         (link.frames, link.same, link.new, link.buffers),
         (100, 100, 0, 4)
     );
     assert_eq!(link.memories[0].label, "dma-buf (vivid)");
-    let camera = &report.elements[0];
+    let camera = &report.rows.elements[0];
     assert_eq!(camera.made.len(), 1);
     assert_eq!(camera.made[0].what.buffers, 4);
     assert_eq!(
@@ -199,7 +199,7 @@ fn copy_at_the_end_is_told_by_the_log_alone() {
     }
     let report = line.report();
     assert_eq!(copied(&report, "kmssink"), (7, 7 * SIZE));
-    assert!(report.links[0].has_copies(), "red");
+    assert!(report.rows.links[0].has_copies(), "red");
     assert!(
         report
             .hints
@@ -228,7 +228,7 @@ fn source_that_draws_does_not_copy_and_one_that_runs_low_does() {
     line.go("videotestsrc0", "display", &buffers[0], 1);
     let report = line.report();
     assert_eq!(copied(&report, "videotestsrc0"), (0, 0));
-    assert_eq!(report.elements[0].drawn, SIZE);
+    assert_eq!(report.rows.elements[0].drawn, SIZE);
     assert_eq!(report.verdict.kind, Verdict::ZeroCopy);
 
     let mut line = Line::new();
@@ -262,7 +262,7 @@ fn tee_gives_what_it_got_on_every_pad() {
         "{}",
         report.verdict.text
     );
-    assert!(report.links.iter().skip(1).all(|link| link.same == 6));
+    assert!(report.rows.links.iter().skip(1).all(|link| link.same == 6));
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn no_frames_no_verdict() {
     line.book.lose(pad, &left, &format, 1);
     let report = line.report();
     assert_eq!(report.verdict.kind, Verdict::NoFrames);
-    assert_eq!(report.links[0].sink, None);
+    assert_eq!(report.rows.links[0].sink, None);
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub enum Value {
     Null,
     /// `true` and `false`.
     Bool(bool),
+    /// A count.
+    Number(u64),
     /// Text.
     String(String),
     /// An array.
@@ -24,14 +26,32 @@ impl From<&str> for Value {
     }
 }
 
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
+    }
+}
+
 impl Value {
     /// An array of texts.
-    pub(super) fn strings(texts: &[String]) -> Self {
+    pub(crate) fn strings(texts: &[String]) -> Self {
         Self::List(texts.iter().cloned().map(Self::String).collect())
     }
 
     /// An object.
-    pub(super) fn object<'k>(entries: impl IntoIterator<Item = (&'k str, Self)>) -> Self {
+    pub(crate) fn object<'k>(entries: impl IntoIterator<Item = (&'k str, Self)>) -> Self {
         let entries = entries.into_iter();
         Self::Object(
             entries
@@ -44,6 +64,7 @@ impl Value {
         match self {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(number) => write!(f, "{number}"),
             Self::String(text) => write_text(f, text),
             Self::List(values) => {
                 let each = values.iter().map(|value| (None, value));
@@ -111,11 +132,13 @@ mod tests {
         let value = Value::object([
             ("nothing", Value::Null),
             ("well", Value::Bool(true)),
+            ("count", Value::from(u64::MAX)),
             ("text", Value::from("a \"b\" \\ c\n\u{1}é")),
             ("empty", Value::List(vec![])),
             ("list", Value::strings(&["x".to_owned(), "y".to_owned()])),
         ]);
         let expected = "{\n  \"nothing\": null,\n  \"well\": true,\n  \
+            \"count\": 18446744073709551615,\n  \
             \"text\": \"a \\\"b\\\" \\\\ c\\n\\u0001é\",\n  \"empty\": [],\n  \
             \"list\": [\n    \"x\",\n    \"y\"\n  ]\n}";
         assert_eq!(value.to_string(), expected);

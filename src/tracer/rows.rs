@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the books hold of a pipeline, with names in place of numbers.
+
+use super::book::{Book, Element, Link, Made, Sort, Time};
+use super::memory::Kind;
+use super::names::{ElementId, PadId};
+use super::work::{Maps, Reason, Reasons};
+
+/// A pipeline.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) pipeline: String,
+    pub(super) links: Vec<LinkRow>,
+    pub(super) elements: Vec<ElementRow>,
+}
+
+/// A pad, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PadRow {
+    pub(super) element: String,
+    pub(super) factory: String,
+    pub(super) pad: String,
+}
+
+/// A link.
+#[derive(Clone, Debug)]
+pub(super) struct LinkRow {
+    pub(super) src: PadRow,
+    /// None for frames that came nowhere: the pad is not linked, or a probe dropped them.
+    pub(super) sink: Option<PadRow>,
+    /// The last format, in short and as caps, and how many there were.
+    pub(super) format: String,
+    pub(super) caps: String,
+    pub(super) formats: usize,
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    pub(super) memories: Vec<Sort>,
+    pub(super) buffers: usize,
+    pub(super) has_many_buffers: bool,
+    pub(super) made: u64,
+    pub(super) same: u64,
+    pub(super) new: u64,
+    pub(super) partly: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) replaced: u64,
+    /// The source that sends or the sink that ends here copies by itself, which shows on no
+    /// link.
+    pub(super) copied_at_an_end: bool,
+    pub(super) first: Time,
+    pub(super) last: Time,
+    /// How the sink pad answered the allocation query, if it was asked.
+    pub(super) answer: Option<AnswerRow>,
+}
+
+/// How a pad answered the allocation query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AnswerRow {
+    pub(super) answered: bool,
+    pub(super) pool: Option<String>,
+    pub(super) video_meta: bool,
+    /// Whether frames lie in that pool's memory.
+    pub(super) pool_taken: bool,
+}
+
+impl LinkRow {
+    /// Frames that lie wholly in dma-bufs.
+    pub(super) fn in_dma_bufs(&self) -> u64 {
+        self.sorts(Kind::DmaBuf)
+    }
+
+    fn sorts(&self, kind: Kind) -> u64 {
+        let of = self.memories.iter().filter(|sort| sort.kind == kind);
+        of.map(|sort| sort.frames).sum()
+    }
+
+    /// Whether each of its frames lies in a dma-buf.
+    pub(super) fn is_all_dma_buf(&self) -> bool {
+        self.memories.iter().all(|sort| sort.kind == Kind::DmaBuf)
+    }
+
+    /// Whether a frame that crossed it had been copied.
+    pub(super) fn has_copies(&self) -> bool {
+        self.new + self.partly + self.replaced > 0 || self.copied_at_an_end
+    }
+}
+
+/// An element.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ElementRow {
+    pub(super) name: String,
+    pub(super) factory: String,
+    pub(super) entered: u64,
+    pub(super) left: u64,
+    pub(super) made: Vec<MadeRow>,
+    pub(super) copied_frames: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) reasons: Reasons,
+    pub(super) drawn: u64,
+    pub(super) shared: u64,
+    pub(super) entered_in_dma_bufs: u64,
+    pub(super) stride: u64,
+    pub(super) maps: Maps,
+    /// What an element of this plugin counted by itself.
+    pub(super) stats: Option<Stats>,
+}
+
+/// Memory that an element was the first to send.
+#[derive(Clone, Debug)]
+pub(super) struct MadeRow {
+    pub(super) what: Made,
+    /// The element that offered the pool, if it is another one.
+    pub(super) pool_of: Option<String>,
+}
+
+/// The `stats` of `dmabuffilter` and `dmabufupload`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stats {
+    pub(super) frames_copied: u64,
+    pub(super) bytes_copied: u64,
+    pub(super) brackets: u64,
+    pub(super) maps: u64,
+}
+
+impl ElementRow {
+    /// Whether frames only come to it.
+    pub(super) fn is_end(&self) -> bool {
+        self.entered > 0 && self.left == 0
+    }
+
+    /// Whether frames only leave it.
+    pub(super) fn is_start(&self) -> bool {
+        self.entered == 0 && self.left > 0
+    }
+
+    /// Whether the CPU read what came, as far as maps tell.
+    pub(super) fn read_by_cpu(&self) -> bool {
+        self.maps.reads > 0
+    }
+
+    /// Whether there is more to say of it than its links do.
+    pub(super) fn is_worth_a_line(&self) -> bool {
+        self.copied_bytes > 0
+            || !self.made.is_empty()
+            || !self.maps.is_nothing()
+            || self.stats.is_some()
+    }
+
+    /// The log's reasons for copies, with how often.
+    pub(super) fn told(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let reasons = self.reasons;
+        Reason::ALL
+            .into_iter()
+            .map(move |reason| (reason, reasons.of(reason)))
+            .filter(|(_, times)| *times > 0)
+    }
+}
+
+/// The rows of a pipeline; `stats` gives what an element counted by itself.
+pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Option<Stats>) -> Rows {
+    let mut links: Vec<LinkRow> = book
+        .links_of(pipeline)
+        .map(|link| row(book, link))
+        .collect();
+    let mut elements = Vec::new();
+    for (id, name) in book.names.elements(pipeline) {
+        let element = book.element(id);
+        if element.entered + element.left == 0 && element.maps.is_nothing() {
+            continue;
+        }
+        let mut row = element_row(book, &element);
+        name.path.clone_into(&mut row.name);
+        name.factory.clone_into(&mut row.factory);
+        row.stats = stats(id);
+        if let Some(stats) = row.stats
+            && stats.bytes_copied > row.copied_bytes
+        {
+            // A copy into memory of a pool that it shares with those before it.
+            row.copied_bytes = stats.bytes_copied;
+            row.copied_frames = row.copied_frames.max(stats.frames_copied);
+        }
+        elements.push(row);
+    }
+    for link in &mut links {
+        let copies = |pad: &PadRow, at_end: bool| {
+            let element = elements
+                .iter()
+                .find(|e: &&ElementRow| e.name == pad.element);
+            element.is_some_and(|e| {
+                e.copied_bytes > 0 && if at_end { e.is_end() } else { e.is_start() }
+            })
+        };
+        link.copied_at_an_end =
+            copies(&link.src, false) || link.sink.as_ref().is_some_and(|sink| copies(sink, true));
+    }
+    Rows {
+        pipeline: pipeline.to_owned(),
+        links,
+        elements,
+    }
+}
+
+fn pad_row(book: &Book, pad: PadId) -> PadRow {
+    let name = book.names.pad_name(pad);
+    let element = name.and_then(|name| book.names.element_name(name.element));
+    PadRow {
+        element: element.map_or_else(String::new, |element| element.path.clone()),
+        factory: element.map_or_else(String::new, |element| element.factory.clone()),
+        pad: name.map_or_else(String::new, |name| name.name.clone()),
+    }
+}
+
+fn row(book: &Book, link: &Link) -> LinkRow {
+    let last = link.formats.last();
+    let answer = link.sink.and_then(|sink| book.answer_of(sink));
+    let src = book.names.element_of(link.src);
+    LinkRow {
+        src: pad_row(book, link.src),
+        sink: link.sink.map(|sink| pad_row(book, sink)),
+        format: last.map_or_else(String::new, |format| format.short.clone()),
+        caps: last.map_or_else(String::new, |format| format.caps.clone()),
+        formats: link.formats.len(),
+        frames: link.frames,
+        bytes: link.bytes,
+        memories: link.memories.clone(),
+        buffers: link.buffers.len(),
+        has_many_buffers: link.has_many_buffers(),
+        made: link.made,
+        same: link.same,
+        new: link.new,
+        partly: link.partly,
+        copied_bytes: link.new_bytes,
+        replaced: link.replaced,
+        copied_at_an_end: false,
+        first: link.first,
+        last: link.last,
+        answer: answer.map(|answer| {
+            let offered = (!answer.pool.is_empty()).then(|| answer.pool.clone());
+            let made = src.map(|src| book.element(src).made).unwrap_or_default();
+            AnswerRow {
+                answered: answer.answered,
+                pool_taken: offered
+                    .as_ref()
+                    .is_some_and(|pool| made.iter().any(|made| made.pool == *pool)),
+                pool: offered,
+                video_meta: answer.video_meta,
+            }
+        }),
+    }
+}
+
+fn element_row(book: &Book, element: &Element) -> ElementRow {
+    let made = element.made.iter().map(|made| MadeRow {
+        what: made.clone(),
+        pool_of: book
+            .owner(&made.pool)
+            .and_then(|owner| book.names.element_name(owner))
+            .map(|name| name.path.clone()),
+    });
+    ElementRow {
+        entered: element.entered,
+        left: element.left,
+        made: made.collect(),
+        copied_frames: element.copied_frames,
+        copied_bytes: element.copied_bytes,
+        reasons: element.reasons,
+        drawn: element.drawn,
+        shared: element.shared,
+        entered_in_dma_bufs: element.entered_in_dma_bufs,
+        stride: element.stride,
+        maps: element.maps,
+        ..ElementRow::default()
+    }
+}

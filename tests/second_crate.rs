@@ -10,10 +10,12 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/own_filter")
 }
 
-/// Builds it, with what the project's own tests were built with where that is the same.
+/// Builds it, with the versions that the project's own tests were built with.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(3).unwrap();
+    // Not into the same folder: there it would replace the library, which has another set of
+    // features, under the tests that run.
+    let target = test.ancestors().nth(3).unwrap().join("own-filter");
     // The project's own versions, of which cargo keeps those that are needed.
     let versions = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
     std::fs::copy(versions, folder().join("Cargo.lock")).unwrap();
@@ -22,7 +24,7 @@ fn build() -> PathBuf {
         .arg("--manifest-path")
         .arg(folder().join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(target)
+        .arg(&target)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -264,7 +264,9 @@ fn signals(page: &mut String, type_: glib::Type) {
     let mut lines = Vec::new();
     for at in 0..count as usize {
         // SAFETY: within the array.
-        let id = unsafe { *ids.add(at) };
+        let id = unsafe { ids.add(at) };
+        // SAFETY: as above.
+        let id = unsafe { *id };
         // SAFETY: the id of a signal, which GObject gave.
         let id: glib::subclass::SignalId = unsafe { from_glib(id) };
         let query = id.query();

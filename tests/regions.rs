@@ -399,7 +399,7 @@ fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
         let (across, down) = (shift(format.w_sub()), shift(format.h_sub()));
         let step = format.pixel_stride()[component] as usize;
         for (number, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
-            let (x, y) = (number % width >> across, number / width >> down);
+            let (x, y) = ((number % width) >> across, (number / width) >> down);
             pages.insert((memory.file, (start + y * place.stride + x * step) / 4096));
         }
     }

@@ -98,12 +98,15 @@ fn every_row_of_every_plane_is_lent_once_and_nothing_else() {
     }
 }
 
+/// A plane, and rows of it.
+type PlaneRows = (usize, Range<usize>);
+
 /// Notes which windows there were.
 #[derive(Clone)]
 struct Recorder {
     lending: Lending,
     step: usize,
-    windows: Arc<Mutex<Vec<(usize, Range<usize>)>>>,
+    windows: Arc<Mutex<Vec<PlaneRows>>>,
 }
 
 impl WindowFunction for Recorder {
@@ -457,7 +460,7 @@ impl WindowFunction for Neighbours {
         let no_rows = [
             0..0,
             0..planes[0].rows + 1,
-            9..5,
+            std::ops::Range { start: 9, end: 5 },
             usize::MAX - 1..usize::MAX,
         ];
         if no_rows

@@ -17,8 +17,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Once;
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("caps", caps),
     ("geometry", geometry),
     ("regions", regions),

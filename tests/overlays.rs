@@ -231,7 +231,7 @@ fn drawn(info: &VideoInfo, rectangle: &VideoOverlayRectangle) -> Vec<u8> {
 }
 
 /// GStreamer's own blending forgets the flag of a rectangle that it makes larger or smaller
-/// (`gst_video_blend_scale_linear_RGBA` fills in a new `GstVideoInfo`; 1.22 to 1.28), and
+/// (`gst_video_blend_scale_linear_RGBA` fills in a new `GstVideoInfo`; seen with 1.22), and
 /// multiplies with alpha twice. What is right is what the same picture gives unmultiplied.
 #[test]
 fn premultiplied_overlay_stays_premultiplied_when_it_is_scaled() {

@@ -71,17 +71,25 @@ fn element(name: &'static str) -> Element {
 /// program and could be loaded.
 fn load_from_beside() -> Option<String> {
     let program = std::env::current_exe().ok()?;
-    let file = beside(&program).into_iter().find(|file| file.exists())?;
+    let found = beside(&program).into_iter().filter_map(|file| {
+        let modified = file.metadata().and_then(|it| it.modified()).ok()?;
+        Some((modified, file))
+    });
+    // With cargo there may be an older one that only `cargo build` makes anew.
+    let (_, file) = found.max_by_key(|(modified, _)| *modified)?;
     gst::Plugin::load_file(&file).ok()?;
     Some(file.parent()?.display().to_string())
 }
 
-/// Where a library may lie: with cargo beside the program or one folder above it, in an install
-/// prefix below lib.
+/// Where a library may lie: with cargo beside the program, one folder above it or in `deps` (the
+/// only one that `cargo run` and `cargo test` make), in an install prefix below lib.
 fn beside(program: &Path) -> Vec<PathBuf> {
     const LIBRARY: &str = "libgstdmabufcpu.so";
     let folders: Vec<&Path> = program.ancestors().skip(1).take(2).collect();
-    let mut files: Vec<PathBuf> = folders.iter().map(|folder| folder.join(LIBRARY)).collect();
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| [folder.join(LIBRARY), folder.join("deps").join(LIBRARY)])
+        .collect();
     if let Some(prefix) = folders.get(1) {
         let lib = prefix.join("lib");
         files.push(lib.join("gstreamer-1.0").join(LIBRARY));

@@ -84,7 +84,7 @@ impl<A: Access> OpenFrame<'_, A> {
 /// use gstdmabufcpu::{memory::How, video};
 /// # gst::init()?;
 /// # let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 64, 48).build()?;
-/// # let buffer = gst::Buffer::with_size(info.size())?;
+/// # let buffer = gst::Buffer::from_slice(vec![0; info.size()]);
 /// let darkest = video::read(&buffer, &info, &How::default(), |frame| {
 ///     let luma = frame.rows(0, 0..48)?;
 ///     Ok::<_, video::WindowError>(luma.rows().flatten().min().copied())

@@ -4,8 +4,10 @@
 mod bus;
 pub mod dmabuf;
 pub mod doctor;
+mod element;
 pub mod filter;
 mod json;
+mod lock;
 pub mod memory;
 pub mod pixel;
 mod plugin;

@@ -10,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Modules at the crate's root by floor, the lowest first: each knows only floors below its own.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 9] = [
+    &["lock"],
     &["dmabuf", "json", "pixel"],
     &["memory"],
     &["video"],
     &["bus"],
+    &["element"],
     &["filter", "upload"],
     &["tracer", "doctor"],
     &["plugin", "bin"],

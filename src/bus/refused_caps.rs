@@ -5,9 +5,10 @@
 //! fit. Both ways in which caps are refused, in answer to a query of what is possible and in
 //! answer to caps that are tried, go through an element's queries.
 
+use crate::lock::lock;
 use crate::video;
 use gst::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// What was said of refused caps since the element was started.
 #[derive(Debug, Default)]
@@ -80,7 +81,6 @@ impl RefusedCaps {
     }
 
     fn said(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        // What the mutex guards is whole at every moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

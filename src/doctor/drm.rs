@@ -331,7 +331,7 @@ fn picture_for(card: &Card) -> (&'static Format, (u32, u32)) {
     let codes = || card.planes.iter().flat_map(|plane| &plane.formats);
     let named = |name: &str| {
         let known = codes().filter_map(|code| Format::of_drm(*code));
-        known.into_iter().find(|format| format.gst == name)
+        known.into_iter().find(|format| format.name() == name)
     };
     let any = || codes().find_map(|code| Format::of_drm(*code));
     let format = named("BGRx").or_else(any).unwrap_or(&super::formats::BGRX);
@@ -376,10 +376,10 @@ mod tests {
             ..Default::default()
         };
         let (format, size) = picture_for(&card);
-        assert_eq!((format.gst, size), ("BGRx", (1920, 1080)));
+        assert_eq!((format.name(), size), ("BGRx", (1920, 1080)));
         card.connectors[0].lit_mode = Some((1024, 768));
         card.planes[0].formats.pop();
         let (format, size) = picture_for(&card);
-        assert_eq!((format.gst, size), ("NV12", (1024, 768)));
+        assert_eq!((format.name(), size), ("NV12", (1024, 768)));
     }
 }

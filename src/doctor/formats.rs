@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One format's names: GStreamer's, V4L2's and DRM's, for those that the filter knows and a
-//! camera or a display may have.
+//! V4L2's names of the formats that the filter knows and a camera or a display may have, and which
+//! of these a display takes. (DRM's names are [`DrmFormat`]'s.)
 //!
-//! V4L2's as in v4l2src (`gst_v4l2_object_v4l2fourcc_to_video_format`), DRM's as in kmssink
-//! (`format_map` in gstkmsutils.c), which takes no others.
+//! V4L2's as in v4l2src (`gst_v4l2_object_v4l2fourcc_to_video_format`); what displays take as in
+//! kmssink (`format_map` in gstkmsutils.c), which knows no others.
+
+use crate::memory::DrmFormat;
+use gst_video::VideoFormat;
 
 /// How rows of a picture lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,21 +19,31 @@ pub(super) enum Layout {
     Planar(u32),
 }
 
+/// Whether kmssink knows a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Display {
+    Shown,
+    NotShown,
+}
+
 /// A format.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Format {
-    /// GStreamer's name.
-    pub(super) gst: &'static str,
+    format: VideoFormat,
     /// V4L2's codes.
     pub(super) v4l2: &'static [[u8; 4]],
-    /// DRM's code.
-    pub(super) drm: Option<[u8; 4]>,
-    pub(super) layout: Layout,
+    display: Display,
+    layout: Layout,
 }
 
 macro_rules! formats {
-    ($($gst:literal $($v4l2:literal)*, $drm:expr, $layout:expr;)*) => {
-        &[$(Format { gst: $gst, v4l2: &[$(*$v4l2),*], drm: $drm, layout: $layout }),*]
+    ($($format:ident $($v4l2:literal)*, $display:ident, $layout:expr;)*) => {
+        &[$(Format {
+            format: VideoFormat::$format,
+            v4l2: &[$(*$v4l2),*],
+            display: Display::$display,
+            layout: $layout,
+        }),*]
     };
 }
 
@@ -38,37 +51,37 @@ use Layout::{Packed, Planar, SemiPlanar};
 
 /// The lighter for the CPU, the earlier.
 pub(super) const FORMATS: &[Format] = formats! {
-    "NV12" b"NV12" b"NM12", Some(*b"NV12"), SemiPlanar(2);
-    "NV21" b"NV21" b"NM21", Some(*b"NV21"), SemiPlanar(2);
-    "I420" b"YU12" b"YM12", Some(*b"YU12"), Planar(2);
-    "YV12" b"YV12" b"YM21", Some(*b"YV12"), Planar(2);
-    "NV16" b"NV16" b"NM16", Some(*b"NV16"), SemiPlanar(1);
-    "NV61" b"NV61" b"NM61", Some(*b"NV61"), SemiPlanar(1);
-    "Y42B" b"422P", Some(*b"YU16"), Planar(1);
-    "YUY2" b"YUYV", Some(*b"YUYV"), Packed(2);
-    "UYVY" b"UYVY", Some(*b"UYVY"), Packed(2);
-    "YVYU" b"YVYU", Some(*b"YVYU"), Packed(2);
-    "VYUY" b"VYUY", None, Packed(2);
-    "GRAY8" b"GREY", None, Packed(1);
-    "GRAY16_LE" b"Y16 ", None, Packed(2);
-    "RGB16" b"RGBP", Some(*b"RG16"), Packed(2);
-    "BGRx" b"XR24" b"BGR4", Some(*b"XR24"), Packed(4);
-    "RGBx" b"XB24", Some(*b"XB24"), Packed(4);
-    "xRGB" b"BX24" b"RGB4", None, Packed(4);
-    "xBGR" b"RX24", None, Packed(4);
-    "BGRA" b"AR24", Some(*b"AR24"), Packed(4);
-    "RGBA" b"AB24", Some(*b"AB24"), Packed(4);
-    "ARGB" b"BA24", None, Packed(4);
-    "ABGR" b"RA24", None, Packed(4);
-    "RGB" b"RGB3", Some(*b"BG24"), Packed(3);
-    "BGR" b"BGR3", Some(*b"RG24"), Packed(3);
+    Nv12 b"NV12" b"NM12", Shown, SemiPlanar(2);
+    Nv21 b"NV21" b"NM21", Shown, SemiPlanar(2);
+    I420 b"YU12" b"YM12", Shown, Planar(2);
+    Yv12 b"YV12" b"YM21", Shown, Planar(2);
+    Nv16 b"NV16" b"NM16", Shown, SemiPlanar(1);
+    Nv61 b"NV61" b"NM61", Shown, SemiPlanar(1);
+    Y42b b"422P", Shown, Planar(1);
+    Yuy2 b"YUYV", Shown, Packed(2);
+    Uyvy b"UYVY", Shown, Packed(2);
+    Yvyu b"YVYU", Shown, Packed(2);
+    Vyuy b"VYUY", NotShown, Packed(2);
+    Gray8 b"GREY", NotShown, Packed(1);
+    Gray16Le b"Y16 ", NotShown, Packed(2);
+    Rgb16 b"RGBP", Shown, Packed(2);
+    Bgrx b"XR24" b"BGR4", Shown, Packed(4);
+    Rgbx b"XB24", Shown, Packed(4);
+    Xrgb b"BX24" b"RGB4", NotShown, Packed(4);
+    Xbgr b"RX24", NotShown, Packed(4);
+    Bgra b"AR24", Shown, Packed(4);
+    Rgba b"AB24", Shown, Packed(4);
+    Argb b"BA24", NotShown, Packed(4);
+    Abgr b"RA24", NotShown, Packed(4);
+    Rgb b"RGB3", Shown, Packed(3);
+    Bgr b"BGR3", Shown, Packed(3);
 };
 
 /// What displays have that have nothing else.
 pub(super) const BGRX: Format = Format {
-    gst: "BGRx",
+    format: VideoFormat::Bgrx,
     v4l2: &[],
-    drm: Some(*b"XR24"),
+    display: Display::Shown,
     layout: Packed(4),
 };
 
@@ -81,14 +94,20 @@ impl Format {
 
     /// The one that a display calls so.
     pub(super) fn of_drm(fourcc: u32) -> Option<&'static Self> {
-        FORMATS
-            .iter()
-            .find(|it| it.drm == Some(fourcc.to_le_bytes()))
+        FORMATS.iter().find(|it| it.drm_fourcc() == Some(fourcc))
     }
 
-    /// DRM's code as a number.
+    /// GStreamer's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.format.to_str()
+    }
+
+    /// DRM's code, of those that displays take.
     pub(super) fn drm_fourcc(&self) -> Option<u32> {
-        self.drm.map(u32::from_le_bytes)
+        match self.display {
+            Display::Shown => DrmFormat::of(self.format)?.code(),
+            Display::NotShown => None,
+        }
     }
 
     /// Bytes in a row, and rows of all planes together, where rows are as long as can be.
@@ -132,10 +151,9 @@ mod tests {
     #[test]
     fn every_format_is_one_that_the_filter_knows() {
         for format in FORMATS {
-            let known = crate::video::FORMATS
-                .iter()
-                .any(|(known, _)| known.to_str() == format.gst);
-            assert!(known, "{}", format.gst);
+            let mut known = crate::video::FORMATS.iter();
+            let known = known.any(|(known, _)| *known == format.format);
+            assert!(known, "{}", format.name());
         }
     }
 
@@ -144,14 +162,26 @@ mod tests {
         for (at, format) in FORMATS.iter().enumerate() {
             for other in &FORMATS[at + 1..] {
                 assert!(!format.v4l2.iter().any(|code| other.v4l2.contains(code)));
-                assert!(format.drm.is_none() || format.drm != other.drm);
+                let code = format.drm_fourcc();
+                assert!(code.is_none() || code != other.drm_fourcc());
             }
         }
     }
 
     #[test]
+    fn what_displays_take_has_a_name_there() {
+        for format in FORMATS {
+            let is_shown = format.display == Display::Shown;
+            assert_eq!(format.drm_fourcc().is_some(), is_shown, "{}", format.name());
+        }
+        let rgb = Format::of_drm(u32::from_le_bytes(*b"BG24"));
+        assert_eq!(rgb.map(Format::name), Some("RGB"));
+        assert_eq!(BGRX.drm_fourcc(), Some(u32::from_le_bytes(*b"XR24")));
+    }
+
+    #[test]
     fn planes_lie_one_behind_the_other() {
-        let of = |name: &str| FORMATS.iter().find(|format| format.gst == name).unwrap();
+        let of = |name: &str| FORMATS.iter().find(|format| format.name() == name).unwrap();
         assert_eq!(of("BGRx").planes(400, 50), [(400, 0)]);
         assert_eq!(of("NV12").planes(100, 50), [(100, 0), (100, 5000)]);
         assert_eq!(

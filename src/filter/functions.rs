@@ -5,12 +5,13 @@
 use super::signals::{self, Emitter};
 use super::stats::Stats;
 use crate::dmabuf::{ReadOnly, ReadWrite};
+use crate::lock::lock;
 use crate::video::{AnyFunction, Calls, Watchdog, late};
 use gst::glib;
 use gst::prelude::*;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A function, and whether it may change frames.
 type Shared = (bool, Arc<Mutex<AnyFunction>>);
@@ -27,12 +28,6 @@ pub(super) struct Functions {
 
 /// The functions for one frame.
 pub(super) type OfFrame = SmallVec<[Shared; 3]>;
-
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutexes here guard is whole at every moment; a user's function that panicked is
-    // his to answer for.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn share(function: AnyFunction) -> Shared {
     (function.writes(), Arc::new(Mutex::new(function)))
@@ -113,7 +108,7 @@ pub(super) fn calls<'f>(
     watchdog: &'f Watchdog,
     stats: &Stats,
 ) -> Calls<'f> {
-    let number = stats.frames.load(Relaxed).saturating_sub(1);
+    let number = stats.common.frames.load(Relaxed).saturating_sub(1);
     let functions = functions.iter().map(|(_, function)| lock(function));
     Calls::new(functions, watchdog, number)
 }

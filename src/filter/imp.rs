@@ -6,13 +6,13 @@ use super::overlays::{self, Overlays};
 use super::planned::Planned;
 use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
-use super::stats::{Stats, add};
-use crate::bus::{self, RefusedCaps};
+use super::stats::Stats;
+use crate::bus;
 use crate::dmabuf::Options;
-use crate::memory::{self, AllocatorChoice, Chosen, How};
-use crate::video::{
-    self, AnyFunction, Copies, Frames, FunctionFailure, Gate, More, Terms, Work, Worker,
-};
+use crate::element::{self, Common, add};
+use crate::lock::lock;
+use crate::memory::{self, AllocatorChoice, How};
+use crate::video::{self, AnyFunction, Copies, Frames, FunctionFailure, More, Terms, Work, Worker};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -21,7 +21,7 @@ use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -51,15 +51,8 @@ pub struct DmaBufFilter {
     settings: Mutex<Arc<Settings>>,
     stream: Mutex<Option<Stream>>,
     stats: Mutex<Arc<Stats>>,
-    chosen: Chosen,
-    gate: Arc<Gate>,
-    refused: RefusedCaps,
+    common: Common,
     functions: Functions,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutexes here guard is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]
@@ -85,10 +78,8 @@ impl ObjectImpl for DmaBufFilter {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        match pspec.name() {
-            "allocator" => return self.chosen.set_allocator(value.get().unwrap_or_default()),
-            "device" => return self.chosen.set_device(value.get().unwrap_or_default()),
-            _ => {}
+        if self.common.set_property(pspec.name(), value) {
+            return;
         }
         {
             let mut guard = lock(&self.settings);
@@ -110,15 +101,16 @@ impl ObjectImpl for DmaBufFilter {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "stats" => self.stats().to_value(),
-            "allocator" => self.chosen.allocator().to_value(),
-            "device" => self.chosen.device().to_value(),
-            name => lock(&self.settings).get(name).unwrap_or_else(|| {
-                gst::error!(CAT, imp = self, "no property {name} to get");
-                pspec.default_value().clone()
-            }),
+        let name = pspec.name();
+        if name == "stats" {
+            return self.stats().to_value();
         }
+        let value = self.common.property(name);
+        let value = value.or_else(|| lock(&self.settings).get(name));
+        value.unwrap_or_else(|| {
+            gst::error!(CAT, imp = self, "no property {name} to get");
+            pspec.default_value().clone()
+        })
     }
 }
 
@@ -144,16 +136,11 @@ impl ElementImpl for DmaBufFilter {
         &TEMPLATES
     }
 
-    /// A frame that is waiting for a buffer to be copied into must not be waited for.
     fn change_state(
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        match transition {
-            gst::StateChange::ReadyToPaused => self.gate.set_closed(false),
-            gst::StateChange::PausedToReady => self.gate.set_closed(true),
-            _ => {}
-        }
+        self.common.before_change(transition);
         self.parent_change_state(transition)
     }
 }
@@ -165,8 +152,7 @@ impl BaseTransformImpl for DmaBufFilter {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stats) = Arc::default();
-        self.chosen.reset();
-        self.refused.reset();
+        self.common.start();
         self.update_passthrough();
         Ok(())
     }
@@ -178,23 +164,17 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        match event.type_() {
-            gst::EventType::FlushStart => self.gate.set_closed(true),
-            gst::EventType::FlushStop => self.gate.set_closed(false),
-            // Before it goes on: the pipeline's own EOS message comes after.
-            gst::EventType::Eos => bus::post_stats(self.obj().upcast_ref(), self.stats()),
-            _ => {}
-        }
+        let element = self.obj();
+        self.common
+            .before_sink_event(element.upcast_ref(), &event, || self.stats());
         self.parent_sink_event(event)
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         let answered = BaseTransformImplExt::parent_query(self, direction, query);
-        if direction == gst::PadDirection::Sink {
-            let element = self.obj();
-            let pad = element.sink_pad();
-            self.refused.look(*CAT, element.upcast_ref(), pad, query);
-        }
+        let element = self.obj();
+        self.common
+            .after_query(*CAT, element.upcast_ref(), direction, query);
         answered
     }
 
@@ -207,7 +187,7 @@ impl BaseTransformImpl for DmaBufFilter {
             planned: Planned::default(),
             overlays: Overlays::default(),
             worker: Worker::default(),
-            copies: Copies::new(&self.gate),
+            copies: Copies::new(&self.common.gate),
             told_of_copies: false,
             told_of_brackets: false,
         });
@@ -225,10 +205,7 @@ impl BaseTransformImpl for DmaBufFilter {
             gst::PadDirection::Sink => video::without_overlays(caps),
             _ => video::with_and_without_overlays(caps),
         };
-        Some(match filter {
-            Some(filter) => filter.intersect_with_mode(&other, gst::CapsIntersectMode::First),
-            None => other,
-        })
+        Some(element::narrowed(other, filter))
     }
 
     fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
@@ -252,19 +229,14 @@ impl BaseTransformImpl for DmaBufFilter {
         {
             query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
         }
-        let choice = self.chosen.allocator();
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
         let size = caps
             .and_then(|caps| Frames::from_caps(caps).ok())
             .map(|frames| frames.info.size());
-        let forced = !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None);
-        if need_pool
-            && (forced || !memory::has_pool(query))
-            && let Some(source) = self.chosen.source(is_dma_buf_caps)
-            && let Err(error) = memory::put_first(query, &source, element.upcast_ref())
-        {
-            gst::debug!(CAT, imp = self, "no pool to offer: {error}");
+        if need_pool {
+            self.common
+                .offer_pool(*CAT, element.upcast_ref(), query, is_dma_buf_caps);
         }
         // A query without a pool entry makes v4l2src copy frames to system memory when it runs
         // low on buffers (gst_v4l2_object_decide_allocation): say how many we hold instead.
@@ -288,7 +260,7 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        add(&lock(&self.stats).frames, 1);
+        add(&lock(&self.stats).common.frames, 1);
         let element = self.obj();
         let segment = element.segment();
         if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
@@ -322,7 +294,7 @@ const FRAMES_HELD: u32 = 1;
 
 impl DmaBufFilter {
     fn stats(&self) -> gst::Structure {
-        lock(&self.stats).to_structure(self.chosen.in_use())
+        lock(&self.stats).to_structure(self.common.chosen.in_use())
     }
 
     /// Sets a user's function, or takes it away.
@@ -386,7 +358,7 @@ impl DmaBufFilter {
             if !functions.is_empty() {
                 self.look(&frame, stream, &settings, &stats, functions)?;
             }
-            add(&stats.frames_in_place, 1);
+            stats.common.went(None);
             return Ok(frame);
         }
         stream.overlays.update(&frame, &stream.frames);
@@ -414,13 +386,7 @@ impl DmaBufFilter {
             }
         }
         self.filter(frame.make_mut(), stream, &settings, &stats, functions)?;
-        match copied {
-            None => add(&stats.frames_in_place, 1),
-            Some(bytes) => {
-                add(&stats.frames_copied, 1);
-                add(&stats.bytes_copied, bytes);
-            }
-        }
+        stats.common.went(copied);
         Ok(frame)
     }
 
@@ -483,7 +449,7 @@ impl DmaBufFilter {
     /// Counts what was done.
     fn worked(&self, work: &Work, stream: &mut Stream, stats: &Stats) {
         stats.add_work(work);
-        if !stream.told_of_brackets && stats.kernel.unbracketed.load(Relaxed) > 0 {
+        if !stream.told_of_brackets && stats.common.kernel.unbracketed.load(Relaxed) > 0 {
             stream.told_of_brackets = true;
             gst::info!(
                 CAT,
@@ -537,10 +503,10 @@ impl DmaBufFilter {
             why: SHARED,
             caps: &caps,
             info: &stream.frames.info,
-            prefer_downstream: self.chosen.allocator() == AllocatorChoice::Auto,
-            source: self.chosen.source(stream.is_dma_buf_caps),
+            prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
+            source: self.common.chosen.source(stream.is_dma_buf_caps),
             fence_timeout: settings.fence_timeout(),
-            counters: &stats.kernel,
+            counters: &stats.common.kernel,
         };
         let copy = stream.copies.copy(shared, &terms)?;
         if !std::mem::replace(&mut stream.told_of_copies, true) {
@@ -563,7 +529,7 @@ fn how(settings: &Settings, stats: &Stats) -> How {
         options: Options {
             fence_timeout: settings.fence_timeout(),
             pages: None,
-            counters: Arc::clone(&stats.kernel),
+            counters: Arc::clone(&stats.common.kernel),
         },
     }
 }

@@ -2,6 +2,7 @@
 //! What the user set, and the properties it is set by.
 
 use super::regions;
+use crate::element;
 use crate::memory;
 use crate::pixel::Adjust;
 use crate::pixel::regions::Rect;
@@ -417,10 +418,6 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .build(),
         allocator,
         device,
-        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-            .nick("Statistics")
-            .blurb("Counts and times since the element was last started")
-            .read_only()
-            .build(),
+        element::stats_property(),
     ]
 }

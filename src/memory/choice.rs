@@ -3,9 +3,10 @@
 
 use super::Source;
 use crate::dmabuf::exporters::Kind;
+use crate::lock::lock;
 use gst::glib;
 use gst::prelude::*;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Names the order of `auto`: kinds, separated by commas, say `udmabuf,dma-heap`.
 pub const ORDER_VARIABLE: &str = "DMABUFCPU_ALLOCATORS";
@@ -125,11 +126,6 @@ impl Chosen {
         let kind = source.and_then(|(_, source)| source.in_use());
         kind.map_or("none", Kind::name)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutexes here guard is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The properties `allocator` and `device`.

@@ -17,11 +17,12 @@ pub const DMA_DRM: &str = "DMA_DRM";
 pub const DMA_DRM_FORMAT: i32 = 114;
 
 /// Rows of pixels, one behind the other (`DRM_FORMAT_MOD_LINEAR`).
-const LINEAR: u64 = 0;
+pub(crate) const LINEAR: u64 = 0;
 /// Whatever the driver thinks best, and tells nobody (`DRM_FORMAT_MOD_INVALID`).
-const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
+pub(crate) const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
 /// The flag in a fourcc (`DRM_FORMAT_BIG_ENDIAN`), in strings `_BE`.
 const BIG_ENDIAN: &str = "_BE";
+const BIG_ENDIAN_BIT: u32 = 1 << 31;
 
 /// Linear formats and what DRM calls them: the pairs of `format_map` in `video-info-dma.c` of
 /// GStreamer 1.28 that GStreamer 1.22 has formats for. The planar formats of more than 8 bits are
@@ -97,6 +98,16 @@ impl DrmFormat {
             fourcc: (*fourcc).to_owned(),
             modifier: LINEAR,
         })
+    }
+
+    /// The fourcc as a number.
+    pub(crate) fn code(&self) -> Option<u32> {
+        let (name, bit) = match self.fourcc.strip_suffix(BIG_ENDIAN) {
+            Some(name) => (name, BIG_ENDIAN_BIT),
+            None => (self.fourcc.as_str(), 0),
+        };
+        let bytes = name.as_bytes().try_into().ok()?;
+        Some(u32::from_le_bytes(bytes) | bit)
     }
 
     /// GStreamer's format for it, as far as a CPU can make something of it.
@@ -292,6 +303,14 @@ mod tests {
         }
         let short: DrmFormat = "NV12:0XaB".parse().unwrap();
         assert_eq!(short.to_string(), "NV12:0x00000000000000ab");
+    }
+
+    #[test]
+    fn numbers_are_the_characters_in_their_order() {
+        let code = |text: &str| text.parse::<DrmFormat>().unwrap().code();
+        assert_eq!(code("NV12"), Some(0x3231_564e));
+        assert_eq!(code("R8  "), Some(0x2020_3852));
+        assert_eq!(code("R16 _BE"), Some(0x2036_3152 | 1 << 31));
     }
 
     #[test]

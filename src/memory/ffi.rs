@@ -3,12 +3,13 @@
 #![allow(unsafe_code)]
 
 use crate::dmabuf::{Access, Windows};
+use crate::lock::lock;
 use gst::ffi;
 use gst::glib::translate::IntoGlib;
 use rustix::fd::BorrowedFd;
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// What a memory is used for.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +112,7 @@ impl Drop for ByteMap<'_> {
 }
 
 /// The memory's descriptor, if it has one.
-pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
+pub(crate) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
     let fd = memory
         .downcast_memory_ref::<gst_allocators::FdMemory>()?
         .fd();
@@ -155,7 +156,7 @@ pub(super) fn keep<E>(
     memory: &gst::MemoryRef,
     make: impl FnOnce() -> Result<Kept, E>,
 ) -> Result<Kept, E> {
-    let _inserting = INSERTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _inserting = lock(&INSERTING);
     if let Some(there) = kept(memory) {
         return Ok(there);
     }

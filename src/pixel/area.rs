@@ -243,6 +243,7 @@ impl Area {
 
 #[cfg(test)]
 mod tests {
+    use super::super::random::Random;
     use super::*;
 
     const SIZE: (usize, usize) = (13, 11);
@@ -268,13 +269,8 @@ mod tests {
         seen
     }
 
-    fn random_rects(count: usize, state: &mut u32) -> Vec<Rect> {
-        let mut next = |range: u32| {
-            *state ^= *state << 13;
-            *state ^= *state >> 17;
-            *state ^= *state << 5;
-            (*state >> 8) % range
-        };
+    fn random_rects(count: usize, random: &mut Random) -> Vec<Rect> {
+        let mut next = |range: usize| random.below(range) as u32;
         let rect = |_| Rect {
             x: next(22) as i32 - 5,
             y: next(20) as i32 - 5,
@@ -294,9 +290,9 @@ mod tests {
 
     #[test]
     fn area_holds_the_pixels_of_its_rectangles_and_no_others() {
-        let mut state = 7;
+        let mut random = Random(7);
         for count in (0..10).cycle().take(500) {
-            let rects = random_rects(count, &mut state);
+            let rects = random_rects(count, &mut random);
             let inside = Area::inside(&rects, SIZE);
             let outside = Area::outside(&rects, SIZE);
             let (within, without) = (pixels(&inside), pixels(&outside));
@@ -320,9 +316,9 @@ mod tests {
 
     #[test]
     fn outline_is_the_rectangle_without_its_inside() {
-        let mut state = 11;
+        let mut random = Random(11);
         for line in (0..5).cycle().take(300) {
-            let rects = random_rects(2, &mut state);
+            let rects = random_rects(2, &mut random);
             let seen = pixels(&Area::outlines(&rects, line, SIZE));
             for (row, seen) in seen.iter().enumerate() {
                 for (column, seen) in seen.iter().enumerate() {
@@ -342,9 +338,9 @@ mod tests {
 
     #[test]
     fn sample_is_taken_if_one_of_its_pixels_is() {
-        let mut state = 13;
+        let mut random = Random(13);
         for share in [(1, 1), (2, 1), (2, 2)].into_iter().cycle().take(300) {
-            let rects = random_rects(4, &mut state);
+            let rects = random_rects(4, &mut random);
             let area = Area::inside(&rects, SIZE);
             let whole = pixels(&area);
             let samples = area.samples(share);

@@ -348,17 +348,13 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::super::area::Rect;
+    use super::super::random::Random;
     use super::*;
 
     #[test]
     fn pieces_hold_the_samples_of_an_area_and_no_others() {
-        let mut state = 5_u32;
-        let mut next = |range: u32| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) % range
-        };
+        let mut random = Random(5);
+        let mut next = |range: usize| random.below(range) as u32;
         for _ in 0..200 {
             let rects: Vec<Rect> = (0..next(5))
                 .map(|_| Rect {

@@ -39,6 +39,8 @@ mod area;
 mod format;
 mod kernels;
 mod plan;
+#[cfg(test)]
+pub(crate) mod random;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;

@@ -2,48 +2,13 @@
 //! The books: what left which element, what came to which, and what was done to it. Events come
 //! in, a [`Report`](super::report::Report) goes out; no GStreamer.
 
+use super::counts::{Deeds, SORTS, Traffic};
 use super::memory::{Kind, Memory};
 use super::names::{ElementId, Names, PadId};
-use super::work::{Maps, Reasons, Work};
-use smallvec::SmallVec;
+use super::passing::{Frame, Left, Origin, Part, Time};
+use super::work::{Reasons, Work};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// Nanoseconds since GStreamer was started.
-pub(super) type Time = u64;
-
-/// A frame as it is at some pad.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Frame {
-    pub(super) parts: SmallVec<[Part; 4]>,
-    pub(super) pts: Option<u64>,
-    /// The buffer is one of a pool, not a copy of such a one.
-    pub(super) pooled: bool,
-    /// Others hold the buffer, too: it may not be written.
-    pub(super) shared: bool,
-    /// Bytes from row to row, by the frame's own account.
-    pub(super) stride: u64,
-}
-
-/// A memory of a frame, and how many bytes of it belong to the frame.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) memory: Arc<Memory>,
-    pub(super) size: u64,
-}
-
-impl Frame {
-    pub(super) fn size(&self) -> u64 {
-        self.parts.iter().map(|part| part.size).sum()
-    }
-
-    fn lies_where(&self, other: &Self) -> bool {
-        let serials = |frame: &Self| -> SmallVec<[u64; 4]> {
-            frame.parts.iter().map(|p| p.memory.serial).collect()
-        };
-        serials(self) == serials(other)
-    }
-}
 
 /// What caps say of frames.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,49 +19,13 @@ pub(super) struct Format {
     pub(super) caps: String,
 }
 
-/// How a frame that leaves an element stands to those that came to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// No frames come to this element: it makes them.
-    Made,
-    /// It lies where it lay when it came.
-    Same,
-    /// It lies elsewhere: copied or converted.
-    New,
-    /// Some of its memories do, some do not.
-    Partly,
-}
-
-/// A frame that has left its element.
-#[derive(Clone, Debug)]
-pub(super) struct Left {
-    pub(super) frame: Frame,
-    pub(super) origin: Origin,
-    /// Bytes in memories that did not come to the element.
-    pub(super) new_bytes: u64,
-}
-
 /// What is known of an element.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Element {
-    /// Frames that came and left.
-    pub(super) entered: u64,
-    pub(super) left: u64,
+    pub(super) counts: Deeds,
     pub(super) made: Vec<Made>,
-    pub(super) copied_frames: u64,
-    pub(super) copied_bytes: u64,
-    /// Of these: in memory that left by a link, or told by the performance log alone.
-    pub(super) reasons: Reasons,
-    /// Bytes that an element to which no frames come copied to draw its own.
-    pub(super) drawn: u64,
-    /// Frames that came while others held them.
-    pub(super) shared: u64,
-    /// Frames that came in dma-bufs.
-    pub(super) entered_in_dma_bufs: u64,
-    /// Bytes from row to row of the last frame that came, and all of its bytes.
-    pub(super) stride: u64,
+    /// Bytes of the last frame that came.
     size: u64,
-    pub(super) maps: Maps,
     /// Bytes of the performance log that no frame was found for yet.
     pending: u64,
     pending_reasons: Reasons,
@@ -115,8 +44,6 @@ pub(super) struct Made {
     pub(super) last: Time,
 }
 
-/// Sorts of memory that are told apart for an element or a link.
-const SORTS: usize = 8;
 /// Buffers of a link that are told apart.
 const BUFFERS: usize = 256;
 /// Formats of a link that are remembered.
@@ -170,9 +97,9 @@ impl Element {
         }
         self.pending = 0;
         if bytes > 0 {
-            self.copied_frames += 1;
-            self.copied_bytes += bytes;
-            self.reasons.add(&self.pending_reasons);
+            self.counts.copied_frames += 1;
+            self.counts.copied_bytes += bytes;
+            self.counts.reasons.add(&self.pending_reasons);
         }
         self.pending_reasons = Reasons::default();
     }
@@ -185,28 +112,9 @@ pub(super) struct Link {
     /// None for frames that came nowhere.
     pub(super) sink: Option<PadId>,
     pub(super) formats: Vec<Arc<Format>>,
-    pub(super) frames: u64,
-    pub(super) bytes: u64,
-    pub(super) made: u64,
-    pub(super) same: u64,
-    pub(super) new: u64,
-    pub(super) partly: u64,
-    pub(super) new_bytes: u64,
-    /// Frames in whose place others arrived.
-    pub(super) replaced: u64,
-    pub(super) memories: Vec<Sort>,
+    pub(super) counts: Traffic,
     pub(super) buffers: BTreeSet<u64>,
-    pub(super) first: Time,
-    pub(super) last: Time,
     reported: u64,
-}
-
-/// Frames in one sort of memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sort {
-    pub(super) kind: Kind,
-    pub(super) label: String,
-    pub(super) frames: u64,
 }
 
 impl Link {
@@ -215,18 +123,8 @@ impl Link {
             src,
             sink,
             formats: Vec::new(),
-            frames: 0,
-            bytes: 0,
-            made: 0,
-            same: 0,
-            new: 0,
-            partly: 0,
-            new_bytes: 0,
-            replaced: 0,
-            memories: Vec::new(),
+            counts: Traffic::begin(now),
             buffers: BTreeSet::new(),
-            first: now,
-            last: now,
             reported: 0,
         }
     }
@@ -237,59 +135,17 @@ impl Link {
     }
 
     fn carry(&mut self, left: &Left, format: &Arc<Format>, now: Time) {
-        self.frames += 1;
-        self.bytes += left.frame.size();
-        self.last = now;
-        self.new_bytes += left.new_bytes;
-        *match left.origin {
-            Origin::Made => &mut self.made,
-            Origin::Same => &mut self.same,
-            Origin::New => &mut self.new,
-            Origin::Partly => &mut self.partly,
-        } += 1;
+        self.counts.carry(left, now);
         if !self.formats.iter().rev().any(|known| known == format) {
             if self.formats.len() >= FORMATS {
                 self.formats.remove(0);
             }
             self.formats.push(Arc::clone(format));
         }
-        for (index, part) in left.frame.parts.iter().enumerate() {
-            let memory = &part.memory;
+        for part in &left.frame.parts {
             if self.buffers.len() < BUFFERS {
-                self.buffers.insert(memory.serial);
+                self.buffers.insert(part.memory.serial);
             }
-            // A frame counts once, however many planes it has.
-            let again = left.frame.parts[..index]
-                .iter()
-                .any(|other| other.memory.kind == memory.kind);
-            if !again {
-                self.count(memory);
-            }
-        }
-    }
-
-    fn count(&mut self, memory: &Memory) {
-        let same = |sort: &&mut Sort| {
-            sort.kind == memory.kind
-                && match memory.kind {
-                    Kind::System => true,
-                    Kind::Other => sort.label == memory.allocator,
-                    Kind::File => sort.label == memory.exporter,
-                    Kind::DmaBuf => sort
-                        .label
-                        .strip_prefix("dma-buf (")
-                        .and_then(|rest| rest.strip_suffix(')'))
-                        .is_some_and(|exporter| exporter == memory.exporter),
-                }
-        };
-        if let Some(sort) = self.memories.iter_mut().find(same) {
-            sort.frames += 1;
-        } else if self.memories.len() < SORTS {
-            self.memories.push(Sort {
-                kind: memory.kind,
-                label: memory.label(),
-                frames: 1,
-            });
         }
     }
 }
@@ -327,9 +183,9 @@ impl Book {
             return left;
         };
         let element = self.element_mut(id);
-        element.left += 1;
+        element.counts.left += 1;
         let frame = &left.frame;
-        if element.entered == 0 {
+        if element.counts.entered == 0 {
             for part in &frame.parts {
                 if part.memory.is_first_seen() {
                     element.first_seen(&part.memory, now);
@@ -341,7 +197,7 @@ impl Book {
                 element.copied(0);
             } else {
                 // How it draws: videotestsrc copies a still picture into each frame.
-                element.drawn += std::mem::take(&mut element.pending);
+                element.counts.drawn += std::mem::take(&mut element.pending);
                 element.pending_reasons = Reasons::default();
             }
             return left;
@@ -382,7 +238,7 @@ impl Book {
         let link = self.link_mut(src, Some(sink), now);
         link.carry(left, format, now);
         if !left.frame.lies_where(frame) {
-            link.replaced += 1;
+            link.counts.replaced += 1;
         }
     }
 
@@ -400,15 +256,15 @@ impl Book {
             part.memory.enter(id, frame.pts);
         }
         let element = self.element_mut(id);
-        element.entered += 1;
-        element.stride = frame.stride;
+        element.counts.entered += 1;
+        element.counts.stride = frame.stride;
         element.size = frame.size();
         if frame.shared {
-            element.shared += 1;
+            element.counts.shared += 1;
         }
         let is_dma_buf = |part: &Part| part.memory.kind == Kind::DmaBuf;
         if frame.parts.iter().all(is_dma_buf) && !frame.parts.is_empty() {
-            element.entered_in_dma_bufs += 1;
+            element.counts.entered_in_dma_bufs += 1;
         }
     }
 
@@ -420,7 +276,7 @@ impl Book {
     /// Work that was done on an element's thread since the last event.
     pub(super) fn work(&mut self, element: ElementId, work: &Work) {
         let element = self.element_mut(element);
-        element.maps.add(&work.maps);
+        element.counts.maps.add(&work.maps);
         element.pending += work.copied;
         element.pending_reasons.add(&work.reasons);
     }
@@ -441,7 +297,7 @@ impl Book {
     /// Whether frames went through a pipeline since it was last reported.
     pub(super) fn has_news(&self, pipeline: &str) -> bool {
         self.links_of(pipeline)
-            .any(|link| link.frames > link.reported)
+            .any(|link| link.counts.frames > link.reported)
     }
 
     /// Whether a pipeline was reported at all.
@@ -454,7 +310,7 @@ impl Book {
         let names = &self.names;
         for link in &mut self.links {
             if is_of(names, link, pipeline) {
-                link.reported = link.frames;
+                link.reported = link.counts.frames;
             }
         }
     }
@@ -468,7 +324,7 @@ impl Book {
         let element = self.elements.get(id.0 as usize).cloned();
         let mut element = element.unwrap_or_default();
         // What no frame was found for: the last copies of a thread that went on.
-        if element.entered > 0 {
+        if element.counts.entered > 0 {
             element.copied(0);
         }
         element

@@ -32,14 +32,14 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
     ));
     for element in &report.rows.elements {
         let mut label = format!("{}\n{}", element.name, element.factory);
-        if element.copied_bytes > 0 {
+        if element.counts.copied_bytes > 0 {
             label.push_str(&format!(
                 "\ncopied {} frames, {}",
-                element.copied_frames,
-                bytes(element.copied_bytes)
+                element.counts.copied_frames,
+                bytes(element.counts.copied_bytes)
             ));
         }
-        let colour = if element.copied_bytes > 0 {
+        let colour = if element.counts.copied_bytes > 0 {
             RED
         } else {
             "black"
@@ -61,16 +61,21 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
                 nowhere
             }
         };
-        let memories: Vec<&str> = link.memories.iter().map(|m| m.label.as_str()).collect();
+        let memories: Vec<&str> = link
+            .counts
+            .memories
+            .iter()
+            .map(|m| m.label.as_str())
+            .collect();
         let mut label = format!(
             "{} frames\n{}\n{}, {} buffers",
-            link.frames,
+            link.counts.frames,
             link.format,
             memories.join(", "),
             link.buffers
         );
-        if link.copied_bytes > 0 {
-            label.push_str(&format!("\ncopied {}", bytes(link.copied_bytes)));
+        if link.counts.copied_bytes > 0 {
+            label.push_str(&format!("\ncopied {}", bytes(link.counts.copied_bytes)));
         }
         let colour = if link.has_copies() {
             RED

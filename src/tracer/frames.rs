@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames, pads and elements as GStreamer has them, brought into the words of the books.
 
-use super::book::{Answer, Book, Format, Frame, Part};
+use super::book::{Answer, Book, Format};
 use super::kept;
 use super::mapping;
 use super::memory::{Kind, Memory};
 use super::names::{ElementId, ElementName};
+use super::passing::{Frame, Part};
 use crate::dmabuf::DmaBuf;
+use crate::lock::lock;
 use gst::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The books hold nothing that a panic could leave half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 /// What is kept on a pad; None for those of ghost pads, which are no links of their own, and for
 /// pads that belong to no element.
@@ -148,7 +145,7 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     let mut known = Memory::new(Kind::Other, size);
     known.allocator = type_name.unwrap_or_default().to_owned();
     known.pool = kept::pool_name(buffer).unwrap_or_default();
-    let Some(fd) = kept::descriptor(memory) else {
+    let Some(fd) = crate::memory::descriptor(memory) else {
         if allocator.is_some_and(|a| a.memory_type() == SYSTEM) {
             known.kind = Kind::System;
         }

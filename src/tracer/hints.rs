@@ -8,7 +8,7 @@ use super::work::Reason;
 pub(super) fn of(report: &Rows) -> Vec<String> {
     let mut hints = Vec::new();
     for element in &report.elements {
-        if element.copied_bytes > 0 {
+        if element.counts.copied_bytes > 0 {
             hints.extend(copied(report, element));
         }
     }
@@ -16,11 +16,11 @@ pub(super) fn of(report: &Rows) -> Vec<String> {
         hints.extend(pool_not_taken(report, link));
     }
     let lost = report.links.iter().filter(|link| link.sink.is_none());
-    for link in lost.filter(|link| link.frames > 1) {
+    for link in lost.filter(|link| link.counts.frames > 1) {
         hints.push(format!(
             "{} frames that left {}:{} came nowhere: the pad is not linked, or a probe dropped \
              them.",
-            link.frames, link.src.element, link.src.pad
+            link.counts.frames, link.src.element, link.src.pad
         ));
     }
     hints
@@ -29,7 +29,7 @@ pub(super) fn of(report: &Rows) -> Vec<String> {
 fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
     let name = &element.name;
     let mut hints = Vec::new();
-    let told = |reason| element.reasons.of(reason) > 0;
+    let told = |reason| element.counts.reasons.of(reason) > 0;
     if element.is_start() && element.factory.starts_with("v4l2") {
         if told(Reason::MemoryCopy) {
             hints.push(format!(
@@ -52,14 +52,14 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         return hints;
     }
     if told(Reason::FrameCopy) {
-        if element.entered_in_dma_bufs > 0 {
+        if element.counts.entered_in_dma_bufs > 0 {
             hints.push(format!(
                 "The display refused to import the dma-bufs that came to {name} ({}a stride of {} \
                  bytes). Ask for a format, width or stride that the device can show, or let it \
                  make the buffers: v4l2src io-mode=dmabuf-import, or dmabufupload before {name}. \
                  GST_DEBUG=kmsallocator:5,kmssink:5 shows the kernel's answer.",
                 format_of(report, element),
-                element.stride
+                element.counts.stride
             ));
         } else {
             hints.push(format!(
@@ -78,13 +78,14 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         ));
         return hints;
     }
-    if element.shared > 0 && (told(Reason::MemoryCopy) || element.factory == "dmabuffilter") {
+    if element.counts.shared > 0 && (told(Reason::MemoryCopy) || element.factory == "dmabuffilter")
+    {
         hints.push(format!(
             "{} of {} frames came to {name} while somebody else held them, too (a tee upstream, \
              a sink that keeps its last sample), so it could not write in place. Put {name} \
              before the tee, or give it the only branch{}.",
-            element.shared,
-            element.entered,
+            element.counts.shared,
+            element.counts.entered,
             if element.factory == "dmabuffilter" {
                 "; copy-policy says what is done otherwise"
             } else {
@@ -108,7 +109,7 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         (Some(_), Some(_)) => hints.push(format!(
             "{name} gave the same format as it got, but in memory of its own: an element that \
              works in place, or passes through, would not. {}",
-            if element.shared > 0 {
+            if element.counts.shared > 0 {
                 "Frames came to it while others held them (a tee upstream?)."
             } else {
                 ""
@@ -149,14 +150,14 @@ fn pool_not_taken(report: &Rows, link: &LinkRow) -> Option<String> {
     let sink = link.sink.as_ref()?;
     let answer = link.answer.as_ref()?;
     let pool = answer.pool.as_ref()?;
-    if answer.pool_taken || link.same == link.frames || link.is_all_dma_buf() {
+    if answer.pool_taken || link.counts.same == link.counts.frames || link.is_all_dma_buf() {
         return None;
     }
     let by = &sink.element;
     let is_copied = report
         .elements
         .iter()
-        .any(|element| element.name == *by && element.copied_bytes > 0);
+        .any(|element| element.name == *by && element.counts.copied_bytes > 0);
     is_copied.then(|| {
         format!(
             "{by} offered its pool {pool}, and {} did not take it: its frames lie in memory of \

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The tracer: GStreamer's hooks, brought to the books.
 
-use super::book::{Book, Frame, Left, Time};
-use super::frames::{self, lock};
+use super::book::Book;
+use super::frames;
 use super::names::ElementId;
 use super::params::{Detail, Format, Params};
+use super::passing::{Frame, Left, Time};
 use super::report::{self, Report};
 use super::rows::Stats;
 use super::signals::Listener;
 use super::threads::{self, Step, StepKind};
 use super::{mapping, newer, output, performance};
+use crate::lock::lock;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;

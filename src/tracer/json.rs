@@ -46,7 +46,7 @@ fn pad(row: &PadRow) -> Value {
 }
 
 fn link(row: &LinkRow) -> Value {
-    let memory = row.memories.iter().map(|sort| {
+    let memory = row.counts.memories.iter().map(|sort| {
         Value::object([
             ("kind", Value::from(sort.kind.name())),
             ("label", Value::from(sort.label.as_str())),
@@ -67,20 +67,20 @@ fn link(row: &LinkRow) -> Value {
         ("format", Value::from(row.format.as_str())),
         ("caps", Value::from(row.caps.as_str())),
         ("formats", Value::from(row.formats as u64)),
-        ("frames", Value::from(row.frames)),
-        ("bytes", Value::from(row.bytes)),
+        ("frames", Value::from(row.counts.frames)),
+        ("bytes", Value::from(row.counts.bytes)),
         ("frames-in-dma-bufs", Value::from(row.in_dma_bufs())),
         ("memory", list(memory)),
         ("buffers", Value::from(row.buffers as u64)),
         ("buffers-are-more", Value::from(row.has_many_buffers)),
-        ("frames-made", Value::from(row.made)),
-        ("frames-same", Value::from(row.same)),
-        ("frames-new", Value::from(row.new)),
-        ("frames-partly", Value::from(row.partly)),
-        ("frames-replaced", Value::from(row.replaced)),
-        ("bytes-copied", Value::from(row.copied_bytes)),
-        ("first", Value::from(row.first)),
-        ("last", Value::from(row.last)),
+        ("frames-made", Value::from(row.counts.made)),
+        ("frames-same", Value::from(row.counts.same)),
+        ("frames-new", Value::from(row.counts.new)),
+        ("frames-partly", Value::from(row.counts.partly)),
+        ("frames-replaced", Value::from(row.counts.replaced)),
+        ("bytes-copied", Value::from(row.counts.copied_bytes)),
+        ("first", Value::from(row.counts.first)),
+        ("last", Value::from(row.counts.last)),
         ("allocation", allocation.unwrap_or(Value::Null)),
     ])
 }
@@ -113,15 +113,15 @@ fn element(row: &ElementRow) -> Value {
     Value::object([
         ("name", Value::from(row.name.as_str())),
         ("factory", Value::from(row.factory.as_str())),
-        ("frames-in", Value::from(row.entered)),
-        ("frames-out", Value::from(row.left)),
-        ("frames-in-shared", Value::from(row.shared)),
-        ("frames-copied", Value::from(row.copied_frames)),
-        ("bytes-copied", Value::from(row.copied_bytes)),
-        ("bytes-drawn", Value::from(row.drawn)),
+        ("frames-in", Value::from(row.counts.entered)),
+        ("frames-out", Value::from(row.counts.left)),
+        ("frames-in-shared", Value::from(row.counts.shared)),
+        ("frames-copied", Value::from(row.counts.copied_frames)),
+        ("bytes-copied", Value::from(row.counts.copied_bytes)),
+        ("bytes-drawn", Value::from(row.counts.drawn)),
         ("log", Value::object(log)),
         ("made", list(made)),
-        ("maps", maps(&row.maps)),
+        ("maps", maps(&row.counts.maps)),
         ("stats", stats.unwrap_or(Value::Null)),
     ])
 }

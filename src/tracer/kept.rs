@@ -6,13 +6,13 @@
 use super::book::Format;
 use super::memory::Memory;
 use super::names::{ElementId, PadId};
+use crate::lock::lock;
 use gst::ffi;
 use gst::glib;
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
-use rustix::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// What is kept on a pad.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ fn keep<T: Clone + Send + Sync + 'static>(
         return Some(there);
     }
     let made = make()?;
-    let _keeping = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _keeping = lock(&KEEPING);
     if let Some(there) = look() {
         return Some(there);
     }
@@ -99,7 +99,7 @@ pub(super) fn memory(memory: &gst::MemoryRef, make: impl FnOnce() -> Arc<Memory>
         return there;
     }
     let made = make();
-    let _keeping = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _keeping = lock(&KEEPING);
     if let Some(there) = memory_if_known(memory) {
         return there;
     }
@@ -116,19 +116,6 @@ pub(super) fn memory(memory: &gst::MemoryRef, make: impl FnOnce() -> Arc<Memory>
 unsafe extern "C" fn drop_memory(data: glib::ffi::gpointer) {
     // SAFETY: it is the box that `memory` gave away.
     drop(unsafe { Box::from_raw(data.cast::<Arc<Memory>>()) });
-}
-
-/// The memory's descriptor, if it has one.
-pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
-    let fd = memory
-        .downcast_memory_ref::<gst_allocators::FdMemory>()?
-        .fd();
-    if fd < 0 {
-        return None;
-    }
-    // SAFETY: the memory owns the descriptor and lives at least as long as the result. (One
-    // that was closed behind its back gives EBADF: nothing but system calls is done with it.)
-    Some(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// The name of the pool that a buffer goes back to, by the field `pool` of `GstBuffer`.

@@ -14,13 +14,14 @@ use super::kept;
 use super::memory::Kind;
 use super::threads;
 use super::work::Maps;
+use crate::lock::lock;
 use gst::ffi;
 use gst::glib;
 use gst::glib::ffi::gpointer;
 use gst::glib::translate::{IntoGlib, ToGlibPtr};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
 type Map = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo, usize) -> gpointer;
 type Unmap = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo);
@@ -57,7 +58,7 @@ pub(super) fn watch(allocator: &gst::Allocator) {
         return;
     }
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
-    let _watching = WATCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _watching = lock(&WATCHING);
     let mut functions = Functions {
         // SAFETY: the caller has the allocator.
         map: unsafe { (*pointer).mem_map_full },

@@ -2,9 +2,10 @@
 //! What is known of a piece of memory, and through which elements its present content went.
 
 use super::names::{ElementId, PadId};
+use crate::lock::lock;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// What a memory is, as far as it matters to whether it can go on without a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -170,7 +171,7 @@ impl Memory {
     }
 
     fn visits(&self) -> MutexGuard<'_, SmallVec<[Visit; 4]>> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.visits)
     }
 }
 

@@ -12,6 +12,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod book;
+mod counts;
 mod dot;
 mod frames;
 mod hints;
@@ -24,6 +25,7 @@ mod names;
 mod newer;
 mod output;
 mod params;
+mod passing;
 mod performance;
 mod quiet;
 mod report;

@@ -2,8 +2,9 @@
 //! A report: what there is of a pipeline, a verdict and hints. What the three formats are
 //! written from.
 
-use super::book::{Book, Time};
+use super::book::Book;
 use super::names::ElementId;
+use super::passing::Time;
 use super::rows::{self, Rows, Stats};
 use super::{hints, verdict};
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the books hold of a pipeline, with names in place of numbers.
 
-use super::book::{Book, Element, Link, Made, Sort, Time};
+use super::book::{Book, Element, Link, Made};
+use super::counts::{Deeds, Traffic};
 use super::memory::Kind;
 use super::names::{ElementId, PadId};
-use super::work::{Maps, Reason, Reasons};
+use super::work::Reason;
 
 /// A pipeline.
 #[derive(Clone, Debug, Default)]
@@ -32,22 +33,12 @@ pub(super) struct LinkRow {
     pub(super) format: String,
     pub(super) caps: String,
     pub(super) formats: usize,
-    pub(super) frames: u64,
-    pub(super) bytes: u64,
-    pub(super) memories: Vec<Sort>,
+    pub(super) counts: Traffic,
     pub(super) buffers: usize,
     pub(super) has_many_buffers: bool,
-    pub(super) made: u64,
-    pub(super) same: u64,
-    pub(super) new: u64,
-    pub(super) partly: u64,
-    pub(super) copied_bytes: u64,
-    pub(super) replaced: u64,
     /// The source that sends or the sink that ends here copies by itself, which shows on no
     /// link.
     pub(super) copied_at_an_end: bool,
-    pub(super) first: Time,
-    pub(super) last: Time,
     /// How the sink pad answered the allocation query, if it was asked.
     pub(super) answer: Option<AnswerRow>,
 }
@@ -69,18 +60,22 @@ impl LinkRow {
     }
 
     fn sorts(&self, kind: Kind) -> u64 {
-        let of = self.memories.iter().filter(|sort| sort.kind == kind);
+        let of = self.counts.memories.iter().filter(|sort| sort.kind == kind);
         of.map(|sort| sort.frames).sum()
     }
 
     /// Whether each of its frames lies in a dma-buf.
     pub(super) fn is_all_dma_buf(&self) -> bool {
-        self.memories.iter().all(|sort| sort.kind == Kind::DmaBuf)
+        self.counts
+            .memories
+            .iter()
+            .all(|sort| sort.kind == Kind::DmaBuf)
     }
 
     /// Whether a frame that crossed it had been copied.
     pub(super) fn has_copies(&self) -> bool {
-        self.new + self.partly + self.replaced > 0 || self.copied_at_an_end
+        let counts = &self.counts;
+        counts.new + counts.partly + counts.replaced > 0 || self.copied_at_an_end
     }
 }
 
@@ -89,17 +84,8 @@ impl LinkRow {
 pub(super) struct ElementRow {
     pub(super) name: String,
     pub(super) factory: String,
-    pub(super) entered: u64,
-    pub(super) left: u64,
+    pub(super) counts: Deeds,
     pub(super) made: Vec<MadeRow>,
-    pub(super) copied_frames: u64,
-    pub(super) copied_bytes: u64,
-    pub(super) reasons: Reasons,
-    pub(super) drawn: u64,
-    pub(super) shared: u64,
-    pub(super) entered_in_dma_bufs: u64,
-    pub(super) stride: u64,
-    pub(super) maps: Maps,
     /// What an element of this plugin counted by itself.
     pub(super) stats: Option<Stats>,
 }
@@ -124,30 +110,30 @@ pub(super) struct Stats {
 impl ElementRow {
     /// Whether frames only come to it.
     pub(super) fn is_end(&self) -> bool {
-        self.entered > 0 && self.left == 0
+        self.counts.entered > 0 && self.counts.left == 0
     }
 
     /// Whether frames only leave it.
     pub(super) fn is_start(&self) -> bool {
-        self.entered == 0 && self.left > 0
+        self.counts.entered == 0 && self.counts.left > 0
     }
 
     /// Whether the CPU read what came, as far as maps tell.
     pub(super) fn read_by_cpu(&self) -> bool {
-        self.maps.reads > 0
+        self.counts.maps.reads > 0
     }
 
     /// Whether there is more to say of it than its links do.
     pub(super) fn is_worth_a_line(&self) -> bool {
-        self.copied_bytes > 0
+        self.counts.copied_bytes > 0
             || !self.made.is_empty()
-            || !self.maps.is_nothing()
+            || !self.counts.maps.is_nothing()
             || self.stats.is_some()
     }
 
     /// The log's reasons for copies, with how often.
     pub(super) fn told(&self) -> impl Iterator<Item = (Reason, u64)> {
-        let reasons = self.reasons;
+        let reasons = self.counts.reasons;
         Reason::ALL
             .into_iter()
             .map(move |reason| (reason, reasons.of(reason)))
@@ -164,7 +150,8 @@ pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Optio
     let mut elements = Vec::new();
     for (id, name) in book.names.elements(pipeline) {
         let element = book.element(id);
-        if element.entered + element.left == 0 && element.maps.is_nothing() {
+        let counts = &element.counts;
+        if counts.entered + counts.left == 0 && counts.maps.is_nothing() {
             continue;
         }
         let mut row = element_row(book, &element);
@@ -172,11 +159,12 @@ pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Optio
         name.factory.clone_into(&mut row.factory);
         row.stats = stats(id);
         if let Some(stats) = row.stats
-            && stats.bytes_copied > row.copied_bytes
+            && stats.bytes_copied > row.counts.copied_bytes
         {
             // A copy into memory of a pool that it shares with those before it.
-            row.copied_bytes = stats.bytes_copied;
-            row.copied_frames = row.copied_frames.max(stats.frames_copied);
+            let counts = &mut row.counts;
+            counts.copied_bytes = stats.bytes_copied;
+            counts.copied_frames = counts.copied_frames.max(stats.frames_copied);
         }
         elements.push(row);
     }
@@ -186,7 +174,7 @@ pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Optio
                 .iter()
                 .find(|e: &&ElementRow| e.name == pad.element);
             element.is_some_and(|e| {
-                e.copied_bytes > 0 && if at_end { e.is_end() } else { e.is_start() }
+                e.counts.copied_bytes > 0 && if at_end { e.is_end() } else { e.is_start() }
             })
         };
         link.copied_at_an_end =
@@ -219,20 +207,10 @@ fn row(book: &Book, link: &Link) -> LinkRow {
         format: last.map_or_else(String::new, |format| format.short.clone()),
         caps: last.map_or_else(String::new, |format| format.caps.clone()),
         formats: link.formats.len(),
-        frames: link.frames,
-        bytes: link.bytes,
-        memories: link.memories.clone(),
+        counts: link.counts.clone(),
         buffers: link.buffers.len(),
         has_many_buffers: link.has_many_buffers(),
-        made: link.made,
-        same: link.same,
-        new: link.new,
-        partly: link.partly,
-        copied_bytes: link.new_bytes,
-        replaced: link.replaced,
         copied_at_an_end: false,
-        first: link.first,
-        last: link.last,
         answer: answer.map(|answer| {
             let offered = (!answer.pool.is_empty()).then(|| answer.pool.clone());
             let made = src.map(|src| book.element(src).made).unwrap_or_default();
@@ -257,17 +235,8 @@ fn element_row(book: &Book, element: &Element) -> ElementRow {
             .map(|name| name.path.clone()),
     });
     ElementRow {
-        entered: element.entered,
-        left: element.left,
+        counts: element.counts,
         made: made.collect(),
-        copied_frames: element.copied_frames,
-        copied_bytes: element.copied_bytes,
-        reasons: element.reasons,
-        drawn: element.drawn,
-        shared: element.shared,
-        entered_in_dma_bufs: element.entered_in_dma_bufs,
-        stride: element.stride,
-        maps: element.maps,
         ..ElementRow::default()
     }
 }

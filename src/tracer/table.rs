@@ -87,7 +87,7 @@ fn row(link: &LinkRow, arrow: &str) -> Row {
     if link.formats > 1 {
         format.push_str(&format!(" (of {})", link.formats));
     }
-    let memories: Vec<String> = match link.memories.as_slice() {
+    let memories: Vec<String> = match link.counts.memories.as_slice() {
         [one] => vec![one.label.clone()],
         several => several
             .iter()
@@ -98,12 +98,12 @@ fn row(link: &LinkRow, arrow: &str) -> Row {
     Row {
         cells: [
             format!("{}:{} {arrow} {sink}", link.src.element, link.src.pad),
-            link.frames.to_string(),
+            link.counts.frames.to_string(),
             format,
             memories.join(", "),
             format!("{}{more}", link.buffers),
             as_it_came(link),
-            bytes(link.copied_bytes),
+            bytes(link.counts.copied_bytes),
         ],
         colour: if link.has_copies() {
             RED
@@ -118,11 +118,11 @@ fn row(link: &LinkRow, arrow: &str) -> Row {
 /// Whether frames lie where they lay when they came to the element that sent them.
 fn as_it_came(link: &LinkRow) -> String {
     let parts = [
-        (link.made, "made here"),
-        (link.same, "yes"),
-        (link.new, "NO"),
-        (link.partly, "partly"),
-        (link.replaced, "replaced on the way"),
+        (link.counts.made, "made here"),
+        (link.counts.same, "yes"),
+        (link.counts.new, "NO"),
+        (link.counts.partly, "partly"),
+        (link.counts.replaced, "replaced on the way"),
     ];
     let there: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).collect();
     match there.as_slice() {
@@ -140,7 +140,7 @@ fn as_it_came(link: &LinkRow) -> String {
 /// What is to be said of an element beside its links.
 fn lines(element: &ElementRow) -> Vec<String> {
     let mut lines: Vec<String> = element.made.iter().map(made).collect();
-    if element.copied_bytes > 0 {
+    if element.counts.copied_bytes > 0 {
         let told: Vec<String> = element
             .told()
             .map(|(reason, times)| format!("{times} × \"{}\"", reason.name()))
@@ -152,16 +152,16 @@ fn lines(element: &ElementRow) -> Vec<String> {
         };
         lines.push(format!(
             "copied or converted {} frames, {} bytes{told}",
-            element.copied_frames, element.copied_bytes
+            element.counts.copied_frames, element.counts.copied_bytes
         ));
     }
-    if element.drawn > 0 {
+    if element.counts.drawn > 0 {
         lines.push(format!(
             "copied {} bytes of its own to draw its frames",
-            element.drawn
+            element.counts.drawn
         ));
     }
-    let maps = &element.maps;
+    let maps = &element.counts.maps;
     if !maps.is_nothing() {
         lines.push(format!(
             "mapped {} times for reading ({}), {} times for writing ({}), {} brackets",

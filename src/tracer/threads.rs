@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! For each thread: which element is at work on it, and what it did since the last event.
 
-use super::book::{Book, Format, Left};
+use super::book::{Book, Format};
 use super::names::{ElementId, PadId};
+use super::passing::Left;
 use super::work::Work;
 use smallvec::SmallVec;
 use std::cell::RefCell;

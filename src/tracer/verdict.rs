@@ -40,19 +40,19 @@ impl Kind {
 /// The verdict on what a report holds.
 pub(super) fn of(report: &Rows) -> Verdict {
     let frames = report.links.iter().filter(|link| link.sink.is_some());
-    if frames.map(|link| link.frames).sum::<u64>() == 0 {
+    if frames.map(|link| link.counts.frames).sum::<u64>() == 0 {
         return Verdict {
             kind: Kind::NoFrames,
             text: "no raw video frame crossed a link".to_owned(),
         };
     }
     let mut copies: Vec<String> = report.elements.iter().filter_map(copy).collect();
-    for link in report.links.iter().filter(|link| link.replaced > 0) {
+    for link in report.links.iter().filter(|link| link.counts.replaced > 0) {
         copies.push(format!(
             "a probe on {}:{} put others in place of {}",
             link.src.element,
             link.src.pad,
-            frames_of(link.replaced)
+            frames_of(link.counts.replaced)
         ));
     }
     if !copies.is_empty() {
@@ -75,7 +75,7 @@ pub(super) fn of(report: &Rows) -> Verdict {
 
 /// What an element copied, if it did.
 fn copy(element: &ElementRow) -> Option<String> {
-    if element.copied_bytes == 0 {
+    if element.counts.copied_bytes == 0 {
         return None;
     }
     let told = element.told().next().is_some();
@@ -89,8 +89,8 @@ fn copy(element: &ElementRow) -> Option<String> {
     Some(format!(
         "{} {how} {}, {} bytes",
         element.name,
-        frames_of(element.copied_frames),
-        element.copied_bytes
+        frames_of(element.counts.copied_frames),
+        element.counts.copied_bytes
     ))
 }
 
@@ -110,16 +110,16 @@ fn way(report: &Rows, place: Place) -> String {
         .map(|end| end.name.as_str())
         .collect();
     let (start, end) = (names(&starts), names(&ends));
-    let left: u64 = starts.iter().map(|start| start.left).sum();
+    let left: u64 = starts.iter().map(|start| start.counts.left).sum();
     let nowhere = report.links.iter().filter(|link| link.sink.is_none());
-    let lost: u64 = nowhere.map(|link| link.made).sum();
+    let lost: u64 = nowhere.map(|link| link.counts.made).sum();
     let frames = left.saturating_sub(lost);
     let mut text = match place {
         Place::DmaBufs => {
-            let from = report.links.iter().filter(|link| link.made > 0);
+            let from = report.links.iter().filter(|link| link.counts.made > 0);
             let buffers = from.clone().map(|link| link.buffers).max().unwrap_or(0);
             let many = from.clone().any(|link| link.has_many_buffers);
-            let reached = ends.iter().map(|end| end.entered).min().unwrap_or(0);
+            let reached = ends.iter().map(|end| end.counts.entered).min().unwrap_or(0);
             let how_many = if reached >= frames {
                 format!("each of {}", frames_of(frames))
             } else {
@@ -135,7 +135,7 @@ fn way(report: &Rows, place: Place) -> String {
             let mut sorts: Vec<&str> = report
                 .links
                 .iter()
-                .flat_map(|link| &link.memories)
+                .flat_map(|link| &link.counts.memories)
                 .filter(|sort| sort.kind != super::memory::Kind::DmaBuf)
                 .map(|sort| sort.label.as_str())
                 .collect();

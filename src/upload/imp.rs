@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Negotiation, properties and the way of a frame through the element.
 
-use crate::bus::{self, RefusedCaps};
-use crate::dmabuf::Counters;
-use crate::memory::{self, AllocatorChoice, Chosen};
-use crate::video::{self, Copies, Gate, Kind, Terms};
+use crate::bus;
+use crate::element::{self, Common, Counts, add};
+use crate::lock::lock;
+use crate::memory::{self, AllocatorChoice};
+use crate::video::{self, Copies, Kind, Terms};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -12,8 +13,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -38,29 +38,12 @@ struct Stream {
     told_of_copies: bool,
 }
 
-/// Counts since the element was started.
-#[derive(Debug, Default)]
-struct Stats {
-    kernel: Arc<Counters>,
-    frames: AtomicU64,
-    frames_in_place: AtomicU64,
-    frames_copied: AtomicU64,
-    bytes_copied: AtomicU64,
-}
-
 /// The element.
 #[derive(Debug, Default)]
 pub struct DmaBufUpload {
-    chosen: Chosen,
-    gate: Arc<Gate>,
+    common: Common,
     stream: Mutex<Option<Stream>>,
-    stats: Mutex<Arc<Stats>>,
-    refused: RefusedCaps,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutexes here guard is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    stats: Mutex<Arc<Counts>>,
 }
 
 #[glib::object_subclass]
@@ -76,15 +59,7 @@ impl ObjectImpl for DmaBufUpload {
             let [allocator, device] = memory::allocator_properties(
                 "Where dma-bufs come from, where downstream has no pool of them",
             );
-            vec![
-                allocator,
-                device,
-                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                    .nick("Statistics")
-                    .blurb("Counts since the element was last started")
-                    .read_only()
-                    .build(),
-            ]
+            vec![allocator, device, element::stats_property()]
         });
         &PROPERTIES
     }
@@ -96,23 +71,21 @@ impl ObjectImpl for DmaBufUpload {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        match pspec.name() {
-            "allocator" => self.chosen.set_allocator(value.get().unwrap_or_default()),
-            "device" => self.chosen.set_device(value.get().unwrap_or_default()),
-            name => gst::error!(CAT, imp = self, "no property {name} to set"),
+        let name = pspec.name();
+        if !self.common.set_property(name, value) {
+            gst::error!(CAT, imp = self, "no property {name} to set");
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "allocator" => self.chosen.allocator().to_value(),
-            "device" => self.chosen.device().to_value(),
-            "stats" => self.stats().to_value(),
-            name => {
-                gst::error!(CAT, imp = self, "no property {name} to get");
-                pspec.default_value().clone()
-            }
+        let name = pspec.name();
+        if name == "stats" {
+            return self.stats().to_value();
         }
+        self.common.property(name).unwrap_or_else(|| {
+            gst::error!(CAT, imp = self, "no property {name} to get");
+            pspec.default_value().clone()
+        })
     }
 }
 
@@ -138,16 +111,11 @@ impl ElementImpl for DmaBufUpload {
         &TEMPLATES
     }
 
-    /// A frame that is waiting for a buffer to be copied into must not be waited for.
     fn change_state(
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        match transition {
-            gst::StateChange::ReadyToPaused => self.gate.set_closed(false),
-            gst::StateChange::PausedToReady => self.gate.set_closed(true),
-            _ => {}
-        }
+        self.common.before_change(transition);
         self.parent_change_state(transition)
     }
 }
@@ -160,8 +128,7 @@ impl BaseTransformImpl for DmaBufUpload {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stats) = Arc::default();
-        self.chosen.reset();
-        self.refused.reset();
+        self.common.start();
         Ok(())
     }
 
@@ -171,23 +138,17 @@ impl BaseTransformImpl for DmaBufUpload {
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        match event.type_() {
-            gst::EventType::FlushStart => self.gate.set_closed(true),
-            gst::EventType::FlushStop => self.gate.set_closed(false),
-            // Before it goes on: the pipeline's own EOS message comes after.
-            gst::EventType::Eos => bus::post_stats(self.obj().upcast_ref(), self.stats()),
-            _ => {}
-        }
+        let element = self.obj();
+        self.common
+            .before_sink_event(element.upcast_ref(), &event, || self.stats());
         self.parent_sink_event(event)
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         let answered = BaseTransformImplExt::parent_query(self, direction, query);
-        if direction == gst::PadDirection::Sink {
-            let element = self.obj();
-            let pad = element.sink_pad();
-            self.refused.look(*CAT, element.upcast_ref(), pad, query);
-        }
+        let element = self.obj();
+        self.common
+            .after_query(*CAT, element.upcast_ref(), direction, query);
         answered
     }
 
@@ -200,7 +161,7 @@ impl BaseTransformImpl for DmaBufUpload {
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
         let mut other = gst::Caps::new_empty();
-        let can_make = self.chosen.can_make_dma_bufs();
+        let can_make = self.common.chosen.can_make_dma_bufs();
         for (structure, features) in caps.iter_with_features() {
             let mut one = gst::Caps::new_empty();
             one.get_mut()?
@@ -220,10 +181,7 @@ impl BaseTransformImpl for DmaBufUpload {
                 }
             }
         }
-        Some(match filter {
-            Some(filter) => filter.intersect_with_mode(&other, gst::CapsIntersectMode::First),
-            None => other,
-        })
+        Some(element::narrowed(other, filter))
     }
 
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
@@ -233,7 +191,7 @@ impl BaseTransformImpl for DmaBufUpload {
             info,
             caps: outcaps.clone(),
             must_be_dma_buf: video::is_dma_buf_caps(outcaps),
-            copies: Copies::new(&self.gate),
+            copies: Copies::new(&self.common.gate),
             told_of_copies: false,
         });
         Ok(())
@@ -259,10 +217,7 @@ impl BaseTransformImpl for DmaBufUpload {
         let element = self.obj();
         let mut downstream = gst::query::Allocation::new(Some(&caps), true);
         let answered = element.src_pad().peer_query(downstream.query_mut());
-        let forced = !matches!(
-            self.chosen.allocator(),
-            AllocatorChoice::Auto | AllocatorChoice::None
-        );
+        let forced = self.common.is_forced();
         if answered {
             memory::copy_meta::<gst_video::VideoMeta>(&downstream, query);
         }
@@ -270,12 +225,8 @@ impl BaseTransformImpl for DmaBufUpload {
             let pool = pool.filter(|pool| !forced && memory::gives_dma_bufs(pool));
             query.add_allocation_pool(pool.as_ref(), size, least, most);
         }
-        if (forced || !memory::has_pool(query))
-            && let Some(source) = self.chosen.source(must_be_dma_buf)
-            && let Err(error) = memory::put_first(query, &source, element.upcast_ref())
-        {
-            gst::debug!(CAT, imp = self, "no pool to offer: {error}");
-        }
+        self.common
+            .offer_pool(*CAT, element.upcast_ref(), query, must_be_dma_buf);
         gst::debug!(CAT, imp = self, "proposing {query:?}");
         Ok(())
     }
@@ -290,7 +241,7 @@ impl BaseTransformImpl for DmaBufUpload {
 
 impl DmaBufUpload {
     fn stats(&self) -> gst::Structure {
-        lock(&self.stats).to_structure(self.chosen.in_use())
+        lock(&self.stats).to_structure(&[], self.common.chosen.in_use())
     }
 
     fn frame(&self, frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
@@ -299,9 +250,9 @@ impl DmaBufUpload {
         let Some(stream) = &mut *stream else {
             return Err(gst::FlowError::NotNegotiated);
         };
-        stats.frames.fetch_add(1, Relaxed);
+        add(&stats.frames, 1);
         if stream.is_there(&frame) {
-            stats.frames_in_place.fetch_add(1, Relaxed);
+            stats.went(None);
             return Ok(frame);
         }
         let element = self.obj();
@@ -310,14 +261,13 @@ impl DmaBufUpload {
             why: "it does not lie in a dma-buf",
             caps: &stream.caps,
             info: &stream.info,
-            prefer_downstream: self.chosen.allocator() == AllocatorChoice::Auto,
-            source: self.chosen.source(stream.must_be_dma_buf),
+            prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
+            source: self.common.chosen.source(stream.must_be_dma_buf),
             fence_timeout: Some(FENCE_TIMEOUT),
             counters: &stats.kernel,
         };
         let (copy, bytes) = stream.copies.copy(&frame, &terms)?;
-        stats.frames_copied.fetch_add(1, Relaxed);
-        stats.bytes_copied.fetch_add(bytes, Relaxed);
+        stats.went(Some(bytes));
         if !std::mem::replace(&mut stream.told_of_copies, true) {
             let why = "upstream did not take the pool that it was offered";
             gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
@@ -335,22 +285,5 @@ impl Stream {
             memory.is_memory_type::<gst_allocators::DmaBufMemory>()
                 || !self.must_be_dma_buf && memory.is_memory_type::<gst_allocators::FdMemory>()
         })
-    }
-}
-
-impl Stats {
-    fn to_structure(&self, allocator: &str) -> gst::Structure {
-        let mut stats = gst::Structure::new_empty("application/x-dmabufcpu-stats");
-        for (name, counter) in [
-            ("frames", &self.frames),
-            ("frames-in-place", &self.frames_in_place),
-            ("frames-copied", &self.frames_copied),
-            ("bytes-copied", &self.bytes_copied),
-        ] {
-            stats.set(name, counter.load(Relaxed));
-        }
-        memory::add_counts(&mut stats, &self.kernel);
-        stats.set("allocator", allocator);
-        stats
     }
 }

@@ -3,7 +3,9 @@
 //! caught, their time watched.
 
 use super::error::Error;
-use super::function::{AnyFunction, ByAccess, FunctionError, FunctionFailure, Lending, Where};
+use super::function::{
+    AnyFunction, ByAccess, FunctionError, FunctionFailure, Lending, Where, of_any,
+};
 use super::pages::Pages;
 use super::threads::{Part, Threads};
 use super::walk::{Cut, Placed, Share};
@@ -11,12 +13,13 @@ use super::watchdog::{Watchdog, Watched};
 use super::window::{FrameInfo, FrameWindow, PlaneInfo, Span};
 use super::{Plane, WindowAccess, WindowFunction};
 use crate::dmabuf::{Includes, ReadOnly, ReadWrite, Window, WriteOnly};
+use crate::lock::lock;
 use crate::memory::{self, OpenMemories};
 use smallvec::SmallVec;
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The functions that a frame goes through, one after the other.
@@ -151,50 +154,54 @@ pub(super) struct Service<'c, 's> {
 
 /// An access that frames are opened for, and the functions that can be served then.
 pub(super) trait Serves: WindowAccess {
+    /// A function of this very access.
+    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>>;
+
     /// Has a function work on the frame; returns the number of windows.
     fn serve(
         service: &mut Service<'_, '_>,
         open: &mut OpenMemories<'_, '_, Self>,
         function: &ByAccess,
-    ) -> Result<u64, Error>;
-}
-
-impl Serves for ReadWrite {
-    fn serve(
-        service: &mut Service<'_, '_>,
-        open: &mut OpenMemories<'_, '_, Self>,
-        function: &ByAccess,
     ) -> Result<u64, Error> {
-        match function {
-            ByAccess::Read(function) => service.run(open, &**function),
-            ByAccess::Write(function) => service.run(open, &**function),
-            ByAccess::Update(function) => service.run(open, &**function),
+        match Self::own(function) {
+            Some(function) => service.run(open, function),
+            None => unreachable!("{function:?} in a bracket for something else"),
         }
     }
 }
 
-impl Serves for ReadOnly {
+impl Serves for ReadWrite {
+    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
+        match function {
+            ByAccess::Update(function) => Some(&**function),
+            _ => None,
+        }
+    }
+
+    /// Whatever it does, this bracket is for it, too.
     fn serve(
         service: &mut Service<'_, '_>,
         open: &mut OpenMemories<'_, '_, Self>,
         function: &ByAccess,
     ) -> Result<u64, Error> {
+        of_any!(function, function => service.run(open, &**function))
+    }
+}
+
+impl Serves for ReadOnly {
+    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
         match function {
-            ByAccess::Read(function) => service.run(open, &**function),
-            _ => unreachable!("a function that writes, in a bracket for reading"),
+            ByAccess::Read(function) => Some(&**function),
+            _ => None,
         }
     }
 }
 
 impl Serves for WriteOnly {
-    fn serve(
-        service: &mut Service<'_, '_>,
-        open: &mut OpenMemories<'_, '_, Self>,
-        function: &ByAccess,
-    ) -> Result<u64, Error> {
+    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
         match function {
-            ByAccess::Write(function) => service.run(open, &**function),
-            _ => unreachable!("a function that reads, in a bracket for writing"),
+            ByAccess::Write(function) => Some(&**function),
+            _ => None,
         }
     }
 }
@@ -412,9 +419,4 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "without a word".to_owned())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutex guards is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,12 +3,13 @@
 
 use super::copy::copy;
 use crate::dmabuf::Counters;
+use crate::lock::lock;
 use crate::memory::{Pool, Source, dma_buf_pool};
 use gst::prelude::*;
 use gst_video::VideoInfo;
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What a copy needs to know of a stream.
@@ -40,7 +41,7 @@ pub struct Gate(Mutex<(bool, Option<gst::BufferPool>)>);
 impl Gate {
     /// Closed, it lets nobody wait; who waits is told that the element is flushing.
     pub fn set_closed(&self, closed: bool) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.0 = closed;
         if let Some(pool) = &state.1 {
             pool.set_flushing(closed);
@@ -48,18 +49,13 @@ impl Gate {
     }
 
     fn set_pool(&self, pool: Option<&gst::BufferPool>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.1 = pool.cloned();
         if state.0
             && let Some(pool) = pool
         {
             pool.set_flushing(true);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (bool, Option<gst::BufferPool>)> {
-        // What the mutex guards is whole at every moment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -184,10 +184,16 @@ impl WindowAccess for ReadWrite {
 
 impl Debug for AnyFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            ByAccess::Read(_) => "a function that reads",
-            ByAccess::Write(_) => "a function that writes",
-            ByAccess::Update(_) => "a function that reads and writes",
+        self.0.fmt(f)
+    }
+}
+
+impl Debug for ByAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read(_) => "a function that reads",
+            Self::Write(_) => "a function that writes",
+            Self::Update(_) => "a function that reads and writes",
         })
     }
 }
@@ -202,6 +208,7 @@ macro_rules! of_any {
         }
     };
 }
+pub(super) use of_any;
 
 impl AnyFunction {
     /// Any function.

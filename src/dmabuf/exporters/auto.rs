@@ -4,7 +4,8 @@
 use super::super::Result;
 use super::super::error::Error;
 use super::{Allocation, Exporter, Kind, Request};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 
 /// What became of one exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Auto {
 
     /// The kind that gave the last buffer; `None` before the first.
     pub fn in_use(&self) -> Option<Kind> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let found = state.tried.iter().any(|tried| tried.failure.is_none());
         found.then(|| self.exporters[state.current].kind())
     }
@@ -61,7 +62,7 @@ impl Auto {
     /// The exporter in use, once one was found, and why those before it are not; the number
     /// changes with the answer.
     pub fn report(&self) -> (u64, Vec<Tried>) {
-        let state = self.lock();
+        let state = lock(&self.state);
         (state.changes, state.tried.clone())
     }
 
@@ -77,7 +78,7 @@ impl Auto {
     /// As [`allocate`](Self::allocate), with the number of the exporter that gave the buffer: two
     /// may be of the same kind.
     pub(crate) fn allocate_from(&self, request: &Request<'_>) -> Result<(usize, Allocation)> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let mut failures = Vec::new();
         let mut last = None;
         for (index, exporter) in self.exporters.iter().enumerate().skip(state.current) {
@@ -118,10 +119,6 @@ impl Auto {
                     .collect(),
             }),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

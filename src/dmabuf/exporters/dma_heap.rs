@@ -4,7 +4,7 @@
 
 use super::super::error::Error;
 use super::super::{Result, sys};
-use super::{Allocation, Exporter, Kind, Request, name, whole_pages};
+use super::{Allocation, Exporter, Kind, Request, first_that_opens, name, whole_pages};
 use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -46,19 +46,9 @@ impl DmaHeap {
     }
 
     fn node(&self) -> Result<&(PathBuf, OwnedFd)> {
-        self.node.get_or_try_init(|| {
-            if let Some(path) = &self.wanted {
-                return open(path);
-            }
-            let mut first_failure = None;
-            let folder = Path::new(FOLDER);
-            for heap in heaps().map_err(|errno| not_open(folder, errno))? {
-                match open(&folder.join(heap)) {
-                    Ok(node) => return Ok(node),
-                    Err(error) => first_failure = first_failure.or(Some(error)),
-                }
-            }
-            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
+        self.node.get_or_try_init(|| match &self.wanted {
+            Some(path) => open(path),
+            None => first_that_opens(FOLDER, heaps(), open, not_open),
         })
     }
 }

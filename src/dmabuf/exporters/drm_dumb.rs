@@ -3,12 +3,13 @@
 
 use super::super::error::Error;
 use super::super::{Result, sys, uapi};
-use super::{Allocation, Exporter, Kind, Request, Rows, name, whole_pages};
+use super::{Allocation, Exporter, Kind, Request, Rows, first_that_opens, name, whole_pages};
+use crate::lock::lock;
 use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 const FOLDER: &str = "/dev/dri";
 
@@ -35,8 +36,7 @@ struct Card {
 impl Card {
     /// Lets go of a handle, and of those that the driver did not let go of before.
     fn destroy(&self, handle: u32) {
-        // What the mutex guards is whole at every moment.
-        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handles = lock(&self.handles);
         handles.push(handle);
         handles.retain(|handle| sys::destroy_dumb(self.fd.as_fd(), *handle).is_err());
         // Some it never will (the card was unplugged): these are not worth a call each time.
@@ -65,22 +65,12 @@ impl DrmDumb {
     }
 
     fn card(&self) -> Result<&Card> {
-        self.card.get_or_try_init(|| {
-            if let Some(path) = &self.wanted {
-                return open(path);
-            }
-            let mut first_failure = None;
-            let folder = Path::new(FOLDER);
-            for card in cards().map_err(|errno| not_open(folder, errno))? {
-                // Not every card has dumb buffers: try one.
-                let tried = open(&folder.join(card))
-                    .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
-                match tried {
-                    Ok(node) => return Ok(node),
-                    Err(error) => first_failure = first_failure.or(Some(error)),
-                }
-            }
-            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
+        // Not every card has dumb buffers: try one.
+        let open_and_try =
+            |path: &Path| open(path).and_then(|card| allocate(&card, PLAIN_ROW, 1).map(|_| card));
+        self.card.get_or_try_init(|| match &self.wanted {
+            Some(path) => open(path),
+            None => first_that_opens(FOLDER, cards(), open_and_try, not_open),
         })
     }
 }

@@ -14,10 +14,12 @@ pub use drm_dumb::DrmDumb;
 pub use memfd::Memfd;
 pub use udmabuf::Udmabuf;
 
-use super::{Result, sys, uapi, window::page_size};
+use super::{Error, Result, sys, uapi, window::page_size};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use std::ffi::CString;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The kinds of exporters, by the names that users type.
@@ -121,6 +123,25 @@ pub trait Exporter: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Device`](super::Error::Device).
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation>;
+}
+
+/// The first node in `folder` that opens, tried in the order of `names`; where none does, why the
+/// first did not.
+fn first_that_opens<N>(
+    folder: &str,
+    names: std::result::Result<Vec<String>, Errno>,
+    open: impl Fn(&Path) -> Result<N>,
+    not_open: impl Fn(&Path, Errno) -> Error,
+) -> Result<N> {
+    let folder = Path::new(folder);
+    let mut first_failure = None;
+    for name in names.map_err(|errno| not_open(folder, errno))? {
+        match open(&folder.join(name)) {
+            Ok(node) => return Ok(node),
+            Err(error) => first_failure = first_failure.or(Some(error)),
+        }
+    }
+    Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
 }
 
 /// A size in whole pages; `None` where that is more than can be.

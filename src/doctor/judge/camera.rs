@@ -64,7 +64,7 @@ impl<'m> Source<'m> {
             .collect();
         let rank = |format: &Format| {
             let all = super::super::formats::FORMATS.iter();
-            all.take_while(|it| it.gst != format.gst).count()
+            all.take_while(|it| it.name() != format.name()).count()
         };
         formats.sort_by_key(|(is_now, format, _)| (!is_now, rank(format)));
         if formats.is_empty() {
@@ -211,7 +211,10 @@ impl<'m> Source<'m> {
         fits: impl Fn((u32, u32)) -> bool,
         wanted: &[(u32, u32)],
     ) -> Option<(u32, u32)> {
-        let (_, sizes) = self.formats.iter().find(|(it, _)| it.gst == format.gst)?;
+        let (_, sizes) = self
+            .formats
+            .iter()
+            .find(|(it, _)| it.name() == format.name())?;
         let now = self.camera.current.as_ref().map(|current| current.size);
         let listed = match sizes {
             Sizes::Listed(listed) => {
@@ -242,10 +245,10 @@ impl<'m> Source<'m> {
     ) -> Result<(&'static Format, (u32, u32)), Problem> {
         let mut common = Vec::new();
         for (format, _) in &self.formats {
-            if !display.formats.iter().any(|it| it.gst == format.gst) {
+            if !display.formats.iter().any(|it| it.name() == format.name()) {
                 continue;
             }
-            common.push(format.gst);
+            common.push(format.name());
             let size = self.size_that(format, |size| display.fits(size), &display.sizes_wanted());
             if let Some(size) = size {
                 return Ok((format, size));
@@ -253,7 +256,11 @@ impl<'m> Source<'m> {
         }
         let name = format!("{} on {}", display.connector.name, display.card.node.path);
         if common.is_empty() {
-            let formats: Vec<String> = display.formats.iter().map(|it| it.gst.to_owned()).collect();
+            let formats: Vec<String> = display
+                .formats
+                .iter()
+                .map(|it| it.name().to_owned())
+                .collect();
             return Err(self.nothing_in_common(&name, &formats, &display.sink));
         }
         let (format, size) = self.picture();
@@ -278,7 +285,7 @@ impl<'m> Source<'m> {
     }
 
     fn sizes_of(&self, format: &str) -> String {
-        let sizes = self.formats.iter().find(|(it, _)| it.gst == format);
+        let sizes = self.formats.iter().find(|(it, _)| it.name() == format);
         match sizes {
             Some((_, Sizes::Listed(listed))) => sizes_in_words(listed),
             Some((_, Sizes::Range { least, most, .. })) => {
@@ -290,7 +297,11 @@ impl<'m> Source<'m> {
 
     /// That `other` takes none of its formats.
     pub(super) fn nothing_in_common(&self, other: &str, theirs: &[String], sink: &str) -> Problem {
-        let ours: Vec<&str> = self.formats.iter().map(|(format, _)| format.gst).collect();
+        let ours: Vec<&str> = self
+            .formats
+            .iter()
+            .map(|(format, _)| format.name())
+            .collect();
         let (format, size) = self.picture();
         Problem::new(
             format!(

@@ -5,10 +5,7 @@ use super::super::advice::Advice;
 use super::super::formats::{FORMATS, Format};
 use super::super::machine::{Exporter, Fourcc, Machine, Wayland};
 use super::{Problem, Way, camera, caps, no_exporter, properties};
-
-/// `DRM_FORMAT_MOD_LINEAR` and `DRM_FORMAT_MOD_INVALID`.
-const LINEAR: u64 = 0;
-const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
+use crate::memory::{IMPLICIT, LINEAR};
 
 /// What keeps waylandsink from taking dma-bufs.
 fn no_wayland(machine: &Machine) -> Result<&Wayland, Problem> {

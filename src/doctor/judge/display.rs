@@ -192,7 +192,7 @@ impl<'m> Display<'m> {
 
     /// What a test picture is to be.
     pub(super) fn picture(&self) -> (&'static Format, (u32, u32)) {
-        let bgrx = self.formats.iter().find(|format| format.gst == "BGRx");
+        let bgrx = self.formats.iter().find(|format| format.name() == "BGRx");
         let wanted = self.sizes_wanted();
         let size = wanted.into_iter().find(|size| self.fits(*size));
         (bgrx.unwrap_or(&self.formats[0]), size.unwrap_or((640, 480)))

@@ -368,7 +368,7 @@ fn on_display(source: &Source<'_>, display: &Display<'_>, io_mode: &str, filter:
 fn caps(format: &Format, (width, height): (u32, u32)) -> String {
     format!(
         "video/x-raw,format={},width={width},height={height}",
-        format.gst
+        format.name()
     )
 }
 

@@ -3,39 +3,15 @@
 //! of fields, the values of constants.
 
 use super::{drm, v4l2};
+use crate::dmabuf::uapi::headers;
 use std::mem::offset_of;
-use std::process::Command;
 
-/// Values of C expressions.
-fn in_c(name: &str, expressions: &[String]) -> Vec<u64> {
-    let name = format!("dmabufcpu-doctor-{name}-{}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let (source, program) = (folder.join("numbers.c"), folder.join("numbers"));
-    let prints: String = expressions
-        .iter()
-        .map(|it| format!("printf(\"%llu\\n\", (unsigned long long)({it}));\n"))
-        .collect();
-    let text = format!(
-        "#include <stdio.h>\n#include <stddef.h>\n#include <sys/time.h>\n\
-         #include <linux/videodev2.h>\n#include <libdrm/drm.h>\n#include <libdrm/drm_mode.h>\n\
-         int main(void) {{ {prints} return 0; }}\n"
-    );
-    std::fs::write(&source, text).unwrap();
-    let compiled = Command::new("cc")
-        .arg(&source)
-        .arg("-o")
-        .arg(&program)
-        .status();
-    assert!(
-        compiled.unwrap().success(),
-        "cc, linux-libc-dev and libdrm-dev are needed"
-    );
-    let output = Command::new(&program).output().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| line.parse().unwrap()).collect()
-}
+const HEADERS: [&str; 4] = [
+    "sys/time.h",
+    "linux/videodev2.h",
+    "libdrm/drm.h",
+    "libdrm/drm_mode.h",
+];
 
 /// Collects `C expression => our value`.
 macro_rules! table {
@@ -57,8 +33,8 @@ macro_rules! fields {
 #[track_caller]
 fn compare(name: &str, table: Vec<(String, u64)>) {
     let (expressions, ours): (Vec<_>, Vec<_>) = table.into_iter().unzip();
-    for ((expression, kernel), ours) in expressions.iter().zip(in_c(name, &expressions)).zip(&ours)
-    {
+    let kernel = headers::values(&format!("doctor-{name}"), &HEADERS, &expressions);
+    for ((expression, kernel), ours) in expressions.iter().zip(kernel).zip(&ours) {
         assert_eq!(kernel, *ours, "{expression}: the headers, and ours");
     }
     assert!(!ours.is_empty());

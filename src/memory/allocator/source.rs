@@ -5,7 +5,8 @@
 use super::{allocator_of, make};
 use crate::dmabuf::exporters::{Auto, Exporter, Kind, Request, Tried};
 use crate::dmabuf::{self, Error};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::lock::lock;
+use std::sync::{Arc, Mutex};
 
 /// Exporters in an order, with fallback, giving `GstMemory`.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Source {
 
     fn log_changes(&self) {
         let (number, tried) = self.auto.report();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = lock(&self.reported);
         if std::mem::replace(&mut *reported, number) == number {
             return;
         }

@@ -4,6 +4,7 @@
 use super::layout::{Layout, Layouts};
 use crate::dmabuf::exporters::Request;
 use crate::dmabuf::{self, Counters};
+use crate::lock::lock;
 use crate::memory::allocator::CAT;
 use crate::memory::{Source, kept, video_info};
 use gst::glib;
@@ -12,7 +13,7 @@ use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoAlignment, VideoFrameFlags, VideoInfo, VideoMeta};
 use once_cell::sync::OnceCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a device may go on reading a buffer that was given back.
@@ -36,11 +37,6 @@ struct Frames {
     with_meta: bool,
     /// Of every buffer: GStreamer's pool drops those of another size.
     size: usize,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the mutexes here guard is whole at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]

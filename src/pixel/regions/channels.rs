@@ -372,18 +372,8 @@ impl Piece {
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init)] // one span is what is meant
 mod tests {
+    use super::super::super::random::noise;
     use super::*;
-
-    fn noise(length: usize) -> Vec<u8> {
-        let mut state = 0x1234_5678_u32;
-        let next = |_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 11) as u8
-        };
-        (0..length).map(next).collect()
-    }
 
     #[test]
     fn bits_of_channels_do_not_overlap_and_alpha_is_in_none() {
@@ -414,7 +404,7 @@ mod tests {
     fn packed_values_are_unpacked_again_and_nothing_else_changes() {
         for &format in Format::ALL {
             for plane in PlaneChannels::of(format) {
-                let units = noise(plane.unit * 10);
+                let units = noise(plane.unit * 10, 1);
                 for channel in &plane.channels {
                     for (skip, count) in [(0, 10 * channel.per_unit), (1, 4), (3, 1), (9, 1)] {
                         let mut old = vec![0; count];

@@ -180,6 +180,7 @@ impl Sets {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::random::Random;
     use super::super::Rect;
     use super::*;
 
@@ -189,13 +190,8 @@ mod tests {
 
     #[test]
     fn parts_are_what_is_near_and_together_they_are_the_area() {
-        let mut state = 5_u32;
-        let mut next = |range: u32| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) % range
-        };
+        let mut random = Random(5);
+        let mut next = |range: usize| random.below(range) as u32;
         for turn in 0..600 {
             let size = (60, 50);
             let rects: Vec<Rect> = (0..next(14))

@@ -4,6 +4,7 @@ use super::super::report::{self, Report};
 use super::super::verdict::Kind as Verdict;
 use super::super::work::Reason;
 use super::*;
+use smallvec::SmallVec;
 
 const SIZE: u64 = 1000;
 
@@ -98,7 +99,9 @@ fn frame(memory: &Arc<Memory>, pts: u64) -> Frame {
 
 fn copied(report: &Report, element: &str) -> (u64, u64) {
     let row = report.rows.elements.iter().find(|row| row.name == element);
-    row.map_or((0, 0), |row| (row.copied_frames, row.copied_bytes))
+    row.map_or((0, 0), |row| {
+        (row.counts.copied_frames, row.counts.copied_bytes)
+    })
 }
 
 #[test]
@@ -123,10 +126,15 @@ fn camera_to_display_is_zero_copy() {
     assert_eq!(report.rows.links.len(), 2);
     let link = &report.rows.links[1];
     assert_eq!(
-        (link.frames, link.same, link.new, link.buffers),
+        (
+            link.counts.frames,
+            link.counts.same,
+            link.counts.new,
+            link.buffers
+        ),
         (100, 100, 0, 4)
     );
-    assert_eq!(link.memories[0].label, "dma-buf (vivid)");
+    assert_eq!(link.counts.memories[0].label, "dma-buf (vivid)");
     let camera = &report.rows.elements[0];
     assert_eq!(camera.made.len(), 1);
     assert_eq!(camera.made[0].what.buffers, 4);
@@ -228,7 +236,7 @@ fn source_that_draws_does_not_copy_and_one_that_runs_low_does() {
     line.go("videotestsrc0", "display", &buffers[0], 1);
     let report = line.report();
     assert_eq!(copied(&report, "videotestsrc0"), (0, 0));
-    assert_eq!(report.rows.elements[0].drawn, SIZE);
+    assert_eq!(report.rows.elements[0].counts.drawn, SIZE);
     assert_eq!(report.verdict.kind, Verdict::ZeroCopy);
 
     let mut line = Line::new();
@@ -262,7 +270,14 @@ fn tee_gives_what_it_got_on_every_pad() {
         "{}",
         report.verdict.text
     );
-    assert!(report.rows.links.iter().skip(1).all(|link| link.same == 6));
+    assert!(
+        report
+            .rows
+            .links
+            .iter()
+            .skip(1)
+            .all(|link| link.counts.same == 6)
+    );
 }
 
 #[test]
@@ -372,9 +387,9 @@ fn books_of_a_process_that_runs_for_years_stay_small() {
     assert!(line.book.answers.len() < 2000);
     assert!(line.book.pools.len() < 2000);
     let shared = line.book.links_of("*").next();
-    let frames = shared.map(|link| (link.frames, link.buffers.len() <= BUFFERS));
+    let frames = shared.map(|link| (link.counts.frames, link.buffers.len() <= BUFFERS));
     assert!(frames.is_some_and(|(frames, few)| frames > 19_000 && few));
     // Nothing is lost.
-    let all: u64 = line.book.links.iter().map(|link| link.frames).sum();
+    let all: u64 = line.book.links.iter().map(|link| link.counts.frames).sum();
     assert_eq!(all, 20_000);
 }

@@ -2,6 +2,7 @@
 //! Windows of small pages over plain bytes.
 
 use super::*;
+use crate::pixel::random::{Random, noise};
 use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
 use std::collections::BTreeSet;
 
@@ -52,17 +53,6 @@ impl Lend for Bytes {
         self.lent.extend([first, second]);
         Ok(())
     }
-}
-
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_u32;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
 }
 
 const ADJUST: Adjust = Adjust {
@@ -143,7 +133,7 @@ fn windows_of_any_size_give_the_same_bytes() {
             ] {
                 let row = layout.row_bytes(width).unwrap();
                 let placed = placed(format, number, width, height, start, row + padding);
-                let before = noise(placed.end() + 40);
+                let before = noise(placed.end() + 40, 1);
                 let after = expected(&before, &placed, op);
                 for (page, pages) in [(16, 1), (16, 3), (32, 1), (64, 2), (4096, 64), (17, 1)] {
                     let mut memory = Bytes {
@@ -200,7 +190,7 @@ fn two_planes_walked_together_meet_byte_for_byte() {
             let mut one = placed(Format::I420, first, 18, 10, start, stride);
             let mut other = placed(Format::I420, second, 18, 10, other_start, other_stride);
             [one.member, other.member] = members;
-            let before = [noise(2000), noise(2001)];
+            let before = [noise(2000, 1), noise(2001, 2)];
             let mut after = before.clone();
             for row in 0..one.plane.rows {
                 let mut left = after[one.member][one.row(row)..][..9].to_vec();
@@ -228,19 +218,6 @@ fn two_planes_walked_together_meet_byte_for_byte() {
                 );
             }
         }
-    }
-}
-
-/// Numbers without a pattern, the same each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
     }
 }
 
@@ -302,7 +279,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         if number % 4 == 0 && placed.end() < 1 << 17 {
             let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
             if let Some(op) = plane_op(&plan, plane_number) {
-                let before = noise(placed.end() + random.below(40));
+                let before = noise(placed.end() + random.below(40), 1);
                 let mut memory = Bytes {
                     members: vec![before.clone()],
                     page,

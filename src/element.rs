@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What both elements have, and do in the same way: the choice of an allocator, the pool of it that
+//! upstream is offered, the gate at which frames wait for a buffer, refused caps, and the counts of
+//! frames.
+
+use crate::bus::{self, RefusedCaps};
+use crate::dmabuf::Counters;
+use crate::memory::{self, AllocatorChoice, Chosen};
+use crate::video::Gate;
+use gst::glib;
+use gst::prelude::*;
+use gst_base::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What each of them has.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    pub(crate) chosen: Chosen,
+    pub(crate) gate: Arc<Gate>,
+    refused: RefusedCaps,
+}
+
+impl Common {
+    /// Sets `allocator` or `device`; false for any other property.
+    pub(crate) fn set_property(&self, name: &str, value: &glib::Value) -> bool {
+        match name {
+            "allocator" => self.chosen.set_allocator(value.get().unwrap_or_default()),
+            "device" => self.chosen.set_device(value.get().unwrap_or_default()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// What [`set_property`](Self::set_property) has set; `None` for any other property.
+    pub(crate) fn property(&self, name: &str) -> Option<glib::Value> {
+        match name {
+            "allocator" => Some(self.chosen.allocator().to_value()),
+            "device" => Some(self.chosen.device().to_value()),
+            _ => None,
+        }
+    }
+
+    /// A stream begins.
+    pub(crate) fn start(&self) {
+        self.chosen.reset();
+        self.refused.reset();
+    }
+
+    /// Before the parent changes the state: a frame that is waiting for a buffer to be copied into
+    /// must not be waited for.
+    pub(crate) fn before_change(&self, transition: gst::StateChange) {
+        match transition {
+            gst::StateChange::ReadyToPaused => self.gate.set_closed(false),
+            gst::StateChange::PausedToReady => self.gate.set_closed(true),
+            _ => {}
+        }
+    }
+
+    /// Before the parent has an event on the sink pad: the gate as above, and `stats` at the end of
+    /// the stream.
+    pub(crate) fn before_sink_event(
+        &self,
+        element: &gst::Element,
+        event: &gst::Event,
+        stats: impl FnOnce() -> gst::Structure,
+    ) {
+        match event.type_() {
+            gst::EventType::FlushStart => self.gate.set_closed(true),
+            gst::EventType::FlushStop => self.gate.set_closed(false),
+            // Before it goes on: the pipeline's own EOS message comes after.
+            gst::EventType::Eos => bus::post_stats(element, stats()),
+            _ => {}
+        }
+    }
+
+    /// After the parent has answered a query: tells why caps are refused.
+    pub(crate) fn after_query(
+        &self,
+        category: gst::DebugCategory,
+        element: &gst_base::BaseTransform,
+        direction: gst::PadDirection,
+        query: &gst::QueryRef,
+    ) {
+        if direction == gst::PadDirection::Sink {
+            let pad = element.sink_pad();
+            self.refused
+                .look(category, element.upcast_ref(), pad, query);
+        }
+    }
+
+    /// Whether the user chose an allocator by its name, and will have no other.
+    pub(crate) fn is_forced(&self) -> bool {
+        let choice = self.chosen.allocator();
+        !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
+    }
+
+    /// Offers upstream a pool of ours, where downstream has none or the user wants ours.
+    pub(crate) fn offer_pool(
+        &self,
+        category: gst::DebugCategory,
+        element: &gst::Element,
+        query: &mut gst::query::Allocation,
+        dma_bufs_only: bool,
+    ) {
+        if (self.is_forced() || !memory::has_pool(query))
+            && let Some(source) = self.chosen.source(dma_bufs_only)
+            && let Err(error) = memory::put_first(query, &source, element)
+        {
+            gst::debug!(category, obj = element, "no pool to offer: {error}");
+        }
+    }
+}
+
+/// The property `stats`.
+pub(crate) fn stats_property() -> glib::ParamSpec {
+    glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+        .nick("Statistics")
+        .blurb("Counts and times since the element was last started")
+        .read_only()
+        .build()
+}
+
+/// Caps, cut down to those that a query asks for, in its order.
+pub(crate) fn narrowed(caps: gst::Caps, filter: Option<&gst::Caps>) -> gst::Caps {
+    match filter {
+        Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+        None => caps,
+    }
+}
+
+/// Counts since the element was started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// What was asked of the kernel.
+    pub(crate) kernel: Arc<Counters>,
+    pub(crate) frames: AtomicU64,
+    frames_in_place: AtomicU64,
+    frames_copied: AtomicU64,
+    bytes_copied: AtomicU64,
+}
+
+/// Adds to a count.
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Relaxed);
+}
+
+impl Counts {
+    /// A frame goes out: as it came in, or as a copy of so many bytes.
+    pub(crate) fn went(&self, copied: Option<u64>) {
+        match copied {
+            None => add(&self.frames_in_place, 1),
+            Some(bytes) => {
+                add(&self.frames_copied, 1);
+                add(&self.bytes_copied, bytes);
+            }
+        }
+    }
+
+    /// As the property `stats` has them, with what else an element counts.
+    pub(crate) fn to_structure(
+        &self,
+        more: &[(&str, &AtomicU64)],
+        allocator: &str,
+    ) -> gst::Structure {
+        let mut stats = gst::Structure::new_empty("application/x-dmabufcpu-stats");
+        let ours = [
+            ("frames", &self.frames),
+            ("frames-in-place", &self.frames_in_place),
+            ("frames-copied", &self.frames_copied),
+            ("bytes-copied", &self.bytes_copied),
+        ];
+        for (name, counter) in ours.iter().chain(more) {
+            stats.set(*name, counter.load(Relaxed));
+        }
+        memory::add_counts(&mut stats, &self.kernel);
+        stats.set("allocator", allocator);
+        stats
+    }
+}

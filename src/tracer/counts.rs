@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What is counted of a link and of an element, in the books and in what is made of them.
+
+use super::memory::{Kind, Memory};
+use super::passing::{Left, Origin, Time};
+use super::work::{Maps, Reasons};
+
+/// Sorts of memory that are told apart for an element or a link.
+pub(super) const SORTS: usize = 8;
+
+/// Frames in one sort of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) kind: Kind,
+    pub(super) label: String,
+    pub(super) frames: u64,
+}
+
+/// What crossed a link.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    pub(super) made: u64,
+    pub(super) same: u64,
+    pub(super) new: u64,
+    pub(super) partly: u64,
+    /// In memories that did not come to the element that sent them.
+    pub(super) copied_bytes: u64,
+    /// Frames in whose place others arrived.
+    pub(super) replaced: u64,
+    pub(super) memories: Vec<Sort>,
+    pub(super) first: Time,
+    pub(super) last: Time,
+}
+
+impl Traffic {
+    pub(super) fn begin(now: Time) -> Self {
+        Self {
+            first: now,
+            last: now,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a frame, in each sort of memory once, however many planes it has there.
+    pub(super) fn carry(&mut self, left: &Left, now: Time) {
+        self.frames += 1;
+        self.bytes += left.frame.size();
+        self.last = now;
+        self.copied_bytes += left.new_bytes;
+        *match left.origin {
+            Origin::Made => &mut self.made,
+            Origin::Same => &mut self.same,
+            Origin::New => &mut self.new,
+            Origin::Partly => &mut self.partly,
+        } += 1;
+        let parts = &left.frame.parts;
+        for (index, part) in parts.iter().enumerate() {
+            let kind = part.memory.kind;
+            let again = parts[..index].iter().any(|other| other.memory.kind == kind);
+            if !again {
+                self.count(&part.memory);
+            }
+        }
+    }
+
+    fn count(&mut self, memory: &Memory) {
+        let same = |sort: &&mut Sort| {
+            sort.kind == memory.kind
+                && match memory.kind {
+                    Kind::System => true,
+                    Kind::Other => sort.label == memory.allocator,
+                    Kind::File => sort.label == memory.exporter,
+                    Kind::DmaBuf => sort
+                        .label
+                        .strip_prefix("dma-buf (")
+                        .and_then(|rest| rest.strip_suffix(')'))
+                        .is_some_and(|exporter| exporter == memory.exporter),
+                }
+        };
+        if let Some(sort) = self.memories.iter_mut().find(same) {
+            sort.frames += 1;
+        } else if self.memories.len() < SORTS {
+            self.memories.push(Sort {
+                kind: memory.kind,
+                label: memory.label(),
+                frames: 1,
+            });
+        }
+    }
+}
+
+/// What an element did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deeds {
+    /// Frames that came and left.
+    pub(super) entered: u64,
+    pub(super) left: u64,
+    pub(super) copied_frames: u64,
+    pub(super) copied_bytes: u64,
+    /// Of these: in memory that left by a link, or told by the performance log alone.
+    pub(super) reasons: Reasons,
+    /// Bytes that an element to which no frames come copied to draw its own.
+    pub(super) drawn: u64,
+    /// Frames that came while others held them.
+    pub(super) shared: u64,
+    /// Frames that came in dma-bufs.
+    pub(super) entered_in_dma_bufs: u64,
+    /// Bytes from row to row of the last frame that came.
+    pub(super) stride: u64,
+    pub(super) maps: Maps,
+}

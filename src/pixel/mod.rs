@@ -42,6 +42,7 @@ mod plan;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;
+mod segments;
 mod span;
 mod tables;
 mod wide;

@@ -156,11 +156,26 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
-fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+    Some(match turn {
+        AnyTurn::Whole(turn) => BlockTurn::Whole(PairSums::new(turn)),
+        AnyTurn::Float(turn) => BlockTurn::Float(Turning::new(turn)),
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn turn_blocks(turn: &BlockTurn, blocks: &mut [Yuv]) {
     match turn {
-        AnyTurn::Whole(turn) => turn_pairs_of!(blocks, PairSums::new(turn)),
-        AnyTurn::Float(turn) => turn_pairs_of!(blocks, Turning::new(turn)),
+        BlockTurn::Whole(turn) => turn_pairs_of!(blocks, turn),
+        BlockTurn::Float(turn) => turn_pairs_of!(blocks, turn),
     }
+}
+
+#[allow(clippy::large_enum_variant)] // few, and on the stack
+enum BlockTurn {
+    Whole(PairSums),
+    Float(Turning),
 }
 
 /// Sums by dot products of four bytes, of which two count, and of two words.

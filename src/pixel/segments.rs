@@ -85,7 +85,11 @@ impl Fit {
                         Some(most.max(entry.checked_sub(Self::at(start, slope, l))?))
                     });
                     if let Some(above) = above.filter(|above| *above < best.above) {
-                        best = Self { start, slope, above };
+                        best = Self {
+                            start,
+                            slope,
+                            above,
+                        };
                     }
                 }
             }
@@ -140,7 +144,10 @@ impl Segments {
             let above: u8 = bits
                 .map(|(place, bits)| (bits[usize::from(l / 8)][h] >> (l % 8) & 1) << place)
                 .sum();
-            let patches = self.patches.iter().filter(|patch| usize::from(patch.0) == h);
+            let patches = self
+                .patches
+                .iter()
+                .filter(|patch| usize::from(patch.0) == h);
             patches.fold(line + above, |v, patch| v ^ patch.1[usize::from(l)])
         })
     }

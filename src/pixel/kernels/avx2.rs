@@ -8,10 +8,11 @@ use super::matrix::{Matrix, StageChroma};
 use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
 use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_in_turns, lookup_kernels,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
 };
 use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -83,7 +84,9 @@ primitives! { "avx2,fma";
 partial_vectors!("avx2,fma");
 segment_kernels!("avx2,fma");
 kernels!("avx2,fma");
+two_vectors!("avx2,fma");
 lookup_in_turns!("avx2,fma");
+mix_in_turns!("avx2,fma", turn_in_turns, FloatTurn, Turning, luma_by_lines);
 lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
 split_by_pairs!("avx2,fma");

@@ -44,7 +44,12 @@ impl Lookup {
         let [pair, ..] = self.index.as_chunks::<2>().0 else {
             return None;
         };
-        let all = self.index.as_chunks::<2>().0.iter().all(|other| other == pair);
+        let all = self
+            .index
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .all(|other| other == pair);
         (all && pair[0] != pair[1]).then_some(*pair)
     }
 
@@ -97,20 +102,16 @@ impl Bytes {
                     .position(|t| t == place(i))
                     .map_or(KEEP, |n| n as u8)
             });
-            let line = match &distinct[..] {
-                [table] => tables::as_line(table),
-                _ => None,
-            };
-            let curves = distinct.into_iter().map(|table| match line {
-                Some(_) => Curve::plain(table),
-                None => Curve::new(isa, table),
-            });
+            let curves = distinct.into_iter().map(|table| Curve::new(isa, table));
             let curves: Vec<Curve> = curves.collect();
             let segments = Fits::of(curves.iter().map(|curve| curve.segments.as_deref()));
             Kind::Lookup(Lookup {
-                line,
+                line: match &curves[..] {
+                    [curve] => curve.line,
+                    _ => None,
+                },
                 // Of three tables or more, none of the kernels makes anything special.
-                segments: segments.filter(|_| line.is_none() && curves.len() <= 2),
+                segments: segments.filter(|_| curves.len() <= 2),
                 tables: curves,
                 index,
             })

@@ -3,30 +3,31 @@
 
 use super::Isa;
 use crate::pixel::segments::Segments;
-use crate::pixel::tables::Table;
+use crate::pixel::tables::{self, Line, Table};
 use std::ops::Deref;
 
-/// A table, and what is quicker on instruction sets that look up sixteen entries at a time.
+/// A table, and what is quicker where it is that exactly.
 #[derive(Debug)]
 pub(super) struct Curve {
     table: Table,
+    /// A straight line.
+    pub(super) line: Option<Line>,
+    /// Many, for instruction sets that look up sixteen entries at a time.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON looks up sixty-four
     pub(super) segments: Option<Box<Segments>>,
 }
 
 impl Curve {
-    pub(super) fn plain(table: Table) -> Self {
-        Self {
-            table,
-            segments: None,
-        }
-    }
-
     pub(super) fn new(isa: Isa, table: Table) -> Self {
-        let segments = isa.has_short_look_ups().then(|| Segments::find(&table));
+        let line = tables::as_line(&table);
+        let wanted = line.is_none() && isa.has_short_look_ups();
         Self {
+            line,
+            segments: wanted
+                .then(|| Segments::find(&table))
+                .flatten()
+                .map(Box::new),
             table,
-            segments: segments.flatten().map(Box::new),
         }
     }
 }

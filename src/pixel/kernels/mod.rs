@@ -31,6 +31,8 @@ mod shared;
 mod shared_matrix;
 #[cfg(target_arch = "x86_64")]
 mod shared_segments;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod shared_turns;
 #[cfg(target_arch = "x86_64")]
 mod shared_whole;
 #[cfg(target_arch = "x86_64")]

@@ -8,10 +8,11 @@ use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, Stage, StageChroma};
 use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels,
-    lookup_in_turns, lookup_kernels, partial_vectors, primitives, tops,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives, tops,
 };
 use super::shared_matrix::matrix_kernels;
+use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -60,7 +61,9 @@ primitives! { "neon";
 
 partial_vectors!("neon");
 kernels!("neon");
+two_vectors!("neon");
 lookup_in_turns!("neon");
+mix_in_turns!("neon", turn_in_turns, FloatTurn, Turning, luma_by_table);
 lookup_kernels!("neon");
 matrix_kernels!("neon");
 compiled_kernels!("neon");

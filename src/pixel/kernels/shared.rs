@@ -367,63 +367,6 @@ macro_rules! lookup_kernels {
     };
 }
 
-/// Look-ups of luma and chroma that take turns, as in most packed formats, for modules with a
-/// `Lut`, with `even_and_odd`, which makes of two vectors one of the bytes at even places and one of
-/// the others, and with `alternating`, which undoes that.
-macro_rules! lookup_in_turns {
-    ($features:tt) => {
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn load_two(block: &[u8; 2 * WIDTH]) -> [V; 2] {
-            let (v, _) = block.as_chunks::<WIDTH>();
-            [load(&v[0]), load(&v[1])]
-        }
-
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn store_two(block: &mut [u8; 2 * WIDTH], [a, b]: [V; 2]) {
-            let (v, _) = block.as_chunks_mut::<WIDTH>();
-            store(&mut v[0], a);
-            store(&mut v[1], b);
-        }
-
-        /// `even` and `odd` are the numbers of the tables.
-        #[target_feature(enable = $features)]
-        fn lookup_in_turns(
-            op: &Lookup,
-            [even, odd]: [u8; 2],
-            bytes: &mut [u8],
-            spans: impl Iterator<Item = Range<usize>>,
-        ) {
-            let lut = |number: u8| {
-                let table = op.tables.get(usize::from(number))?;
-                Some(Lut::new(table))
-            };
-            match (lut(even), lut(odd)) {
-                (Some(lut), None) => {
-                    each_block!(bytes, spans, 2 * WIDTH, |block| {
-                        let [even, odd] = even_and_odd(load_two(block));
-                        store_two(block, alternating(lut.get(even), odd));
-                    });
-                }
-                (None, Some(lut)) => {
-                    each_block!(bytes, spans, 2 * WIDTH, |block| {
-                        let [even, odd] = even_and_odd(load_two(block));
-                        store_two(block, alternating(even, lut.get(odd)));
-                    });
-                }
-                (Some(first), Some(second)) => {
-                    each_block!(bytes, spans, 2 * WIDTH, |block| {
-                        let [even, odd] = even_and_odd(load_two(block));
-                        store_two(block, alternating(first.get(even), second.get(odd)));
-                    });
-                }
-                (None, None) => {}
-            }
-        }
-    };
-}
-
 /// Loops that the compiler makes vectors of by itself, told that it may.
 macro_rules! compiled_kernels {
     ($features:tt) => {
@@ -458,6 +401,6 @@ macro_rules! compiled_kernels {
 }
 
 pub(super) use {
-    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_in_turns,
-    lookup_kernels, partial_vectors, primitives,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives,
 };

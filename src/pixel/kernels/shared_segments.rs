@@ -3,7 +3,7 @@
 //! and 32 bytes, whose shuffles know sixteen entries.
 //!
 //! A module that invokes [`segment_kernels`] has the primitives that `shared` needs, and
-//! `even_and_odd` and `alternating`.
+//! `even_and_odd`, `alternating` and `on_line`.
 
 macro_rules! segment_kernels {
     ($features:tt) => {
@@ -79,6 +79,16 @@ macro_rules! segment_kernels {
                     sum = xor(sum, shuffle(entries, at));
                 }
                 sum
+            }
+        }
+
+        struct OnLine(Line);
+
+        impl OnLine {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn get(&self, v: V) -> V {
+                on_line(self.0, v)
             }
         }
 

@@ -8,10 +8,10 @@ use super::matrix::{Matrix, StageChroma};
 use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
 use super::mix::{AnyTurn, Mix};
 use super::shared::{
-    each_block, each_two, each_two_vectors, each_vector, lookup_in_turns, partial_vectors,
-    primitives,
+    each_block, each_two, each_two_vectors, each_vector, partial_vectors, primitives,
 };
 use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
 use super::shared_whole::{weights_by_pairs, whole_kernels};
 use super::whole::{Sum, WholeTurn, parts};
 use crate::pixel::PairSpan;
@@ -75,7 +75,9 @@ primitives! { "ssse3";
 
 partial_vectors!("ssse3");
 segment_kernels!("ssse3");
+two_vectors!("ssse3");
 lookup_in_turns!("ssse3");
+mix_in_turns!("ssse3", whole_in_turns, WholeTurn, PairSums, luma_by_lines);
 weights_by_pairs!("ssse3");
 whole_kernels!("ssse3");
 split_by_pairs!("ssse3");

@@ -135,10 +135,20 @@ macro_rules! luma_by_lines {
                     let $way = OnLine(line);
                     $work
                 }
-                (None, Some(segments)) => {
-                    let $way = Lines::<3, true>::new(segments);
-                    $work
-                }
+                (None, Some(segments)) => match (segments.patches.len(), segments.bits.len()) {
+                    (0..=2, 1) => {
+                        let $way = Lines::<2, false>::new(segments);
+                        $work
+                    }
+                    (0..=1, _) => {
+                        let $way = Lines::<1, true>::new(segments);
+                        $work
+                    }
+                    _ => {
+                        let $way = Lines::<3, true>::new(segments);
+                        $work
+                    }
+                },
                 (None, None) => {
                     let $way = Lut::new(curve);
                     $work

@@ -44,6 +44,7 @@ pub(crate) mod random;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;
+mod segments;
 mod span;
 mod tables;
 mod wide;

@@ -235,7 +235,7 @@ impl Builder<'_> {
         if tables.iter().all(|table| *table == IDENTITY) {
             return None;
         }
-        let op = Bytes::new(tables);
+        let op = Bytes::new(self.isa, tables);
         let op = PlaneOp {
             isa: self.isa,
             unit: op.period(),

@@ -160,19 +160,20 @@ pub(super) fn as_saturating(table: &Table) -> Option<(u8, u8, u8)> {
     })
 }
 
-/// A straight line, cut off at both ends: `(((v << 8) · slope >> 16) ^ flip) + offset`, all of
-/// it in 64ths, and then rounded down.
+/// A straight line, cut off at both ends: [`product`](Self::product) and `offset`, in 64ths, and
+/// then rounded down.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Line {
-    pub(super) slope: u16,
-    /// 0, or −1 for a line that falls.
-    pub(super) flip: i16,
+    /// In 8192nds.
+    pub(super) slope: i16,
     pub(super) offset: i16,
 }
 
 impl Line {
-    fn product(slope: u16, v: usize) -> i32 {
-        (v as i32 * i32::from(slope)) >> 8
+    /// `slope · (v − 128)` in 64ths, rounded to the nearest: what processors make of
+    /// `(v − 128) << 8` and the slope in one step (`pmulhrsw`, `sqrdmulh`).
+    fn product(slope: i16, v: usize) -> i32 {
+        ((v as i32 - 128) * 256 * i32::from(slope) + (1 << 14)) >> 15
     }
 }
 
@@ -181,18 +182,14 @@ pub(super) fn as_line(table: &Table) -> Option<Line> {
     let inside = |v: &u8| *v != 0 && *v != 255;
     let first = table.iter().position(inside)?;
     let last = table.iter().rposition(inside)?;
-    let (from, to) = (i32::from(table[first]), i32::from(table[last]));
     let run = (last - first).max(1) as i32;
-    let flip = if to < from { -1 } else { 0 };
-    // Slopes that differ by less than one step over the run, in 16384ths; products of more than
-    // 32768 would leave 16 bits with a sign.
-    let rise = (to - from).abs();
-    let least = ((rise - 1).max(0) << 14) / run;
-    let most = (((rise + 1) << 14) / run).min(32768);
-    let offset = |slope: u16| {
+    // Slopes that differ by less than one step over the run; up to 2, as products have room for.
+    let rise = i32::from(table[last]) - i32::from(table[first]);
+    let slope_of = |rise: i32| ((rise << 13) / run).clamp(-16384, 16384);
+    let offset = |slope: i16| {
         let (mut low, mut high) = (i32::from(i16::MIN), i32::from(i16::MAX));
         for (v, wanted) in table.iter().enumerate() {
-            let product = Line::product(slope, v) ^ flip;
+            let product = Line::product(slope, v);
             let wanted = i32::from(*wanted);
             if wanted != 0 {
                 low = low.max(64 * wanted - product);
@@ -206,15 +203,10 @@ pub(super) fn as_line(table: &Table) -> Option<Line> {
         }
         i16::try_from(low).ok()
     };
-    (least..=most).find_map(|slope| {
-        let slope = u16::try_from(slope).ok()?;
+    (slope_of(rise - 1)..=slope_of(rise + 1)).find_map(|slope| {
+        let slope = i16::try_from(slope).ok()?;
         let offset = offset(slope)?;
-        let flip = flip as i16;
-        Some(Line {
-            slope,
-            flip,
-            offset,
-        })
+        Some(Line { slope, offset })
     })
 }
 
@@ -259,7 +251,7 @@ mod tests {
     #[test]
     fn lines_are_found_and_only_where_exact() {
         let value = |line: Line, v: usize| {
-            let product = (Line::product(line.slope, v) as i16) ^ line.flip;
+            let product = Line::product(line.slope, v) as i16;
             (product.saturating_add(line.offset) >> 6).clamp(0, 255) as u8
         };
         let mut found = 0;

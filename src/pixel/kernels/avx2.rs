@@ -11,9 +11,12 @@ use super::shared::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
 };
+use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
+use crate::pixel::segments::{Fits, Segments};
 use crate::pixel::tables::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
@@ -51,12 +54,16 @@ primitives! { "avx2,fma";
     select(mask: V, yes: V, no: V) -> V = x86::_mm256_blendv_epi8(no, yes, mask);
     add_unsigned_8(a: V, b: V) -> V = x86::_mm256_adds_epu8(a, b);
     sub_unsigned_8(a: V, b: V) -> V = x86::_mm256_subs_epu8(a, b);
+    add_8(a: V, b: V) -> V = x86::_mm256_add_epi8(a, b);
+    equal_8(a: V, b: V) -> V = x86::_mm256_cmpeq_epi8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm256_add_epi16(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm256_maddubs_epi16(a, b);
     sub_16(a: V, b: V) -> V = x86::_mm256_sub_epi16(a, b);
     add_signed_16(a: V, b: V) -> V = x86::_mm256_adds_epi16(a, b);
     sub_signed_16(a: V, b: V) -> V = x86::_mm256_subs_epi16(a, b);
     mul_rounded_15(a: V, b: V) -> V = x86::_mm256_mulhrs_epi16(a, b);
+    shift_right_4(a: V) -> V = x86::_mm256_srli_epi16::<4>(a);
+    shift_right_5(a: V) -> V = x86::_mm256_srai_epi16::<5>(a);
     shift_right_8(a: V) -> V = x86::_mm256_srli_epi16::<8>(a);
     shuffle(a: V, by: V) -> V = x86::_mm256_shuffle_epi8(a, by);
     unpack_low_8(a: V, b: V) -> V = x86::_mm256_unpacklo_epi8(a, b);
@@ -75,18 +82,42 @@ primitives! { "avx2,fma";
 }
 
 partial_vectors!("avx2,fma");
+segment_kernels!("avx2,fma");
 kernels!("avx2,fma");
+two_vectors!("avx2,fma");
+lookup_in_turns!("avx2,fma");
+mix_in_turns!("avx2,fma", turn_in_turns, FloatTurn, Turning, luma_by_lines);
 lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
 split_by_pairs!("avx2,fma");
 compiled_kernels!("avx2,fma");
 
+type BlockTurn = Turning;
+
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
-    if let AnyTurn::Float(turn) = turn {
-        turn_pairs_of!(blocks, Turning::new(turn));
+fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+    match turn {
+        AnyTurn::Float(turn) => Some(Turning::new(turn)),
+        AnyTurn::Whole(_) => None,
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_blocks(turn: &BlockTurn, blocks: &mut [Yuv]) {
+    turn_pairs_of!(blocks, turn);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    if let Some(fits) = op.segments {
+        return lookup_segments(op, fits, bytes, spans);
+    }
+    if let (None, Some(turns)) = (op.line, op.in_turns()) {
+        return lookup_in_turns(op, turns, bytes, spans);
+    }
+    lookup_by_place(op, bytes, spans);
 }
 
 /// A table in sixteen sub-tables of sixteen entries, each in both halves of a vector.
@@ -209,17 +240,36 @@ fn extremes([a, b]: [V; 2], places: V) -> (u8, u8) {
     )
 }
 
+/// Two vectors as one of the bytes at even places and one of those at odd places.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn even_and_odd([a, b]: [V; 2]) -> [V; 2] {
+    let even = words(0x00ff);
+    [
+        pack_unsigned_16(and(a, even), and(b, even)),
+        pack_unsigned_16(shift_right_8(a), shift_right_8(b)),
+    ]
+}
+
+/// The other way.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn alternating(even: V, odd: V) -> [V; 2] {
+    [unpack_low_8(even, odd), unpack_high_8(even, odd)]
+}
+
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn on_line(line: Line, v: V) -> V {
+    let around_0 = xor(v, bytes_of(0x80));
     let half = |v| {
-        let product = x86::_mm256_mulhi_epu16(v, words(line.slope.cast_signed()));
-        let sum = x86::_mm256_adds_epi16(xor(product, words(line.flip)), words(line.offset));
+        let product = mul_rounded_15(v, words(line.slope));
+        let sum = add_signed_16(product, words(line.offset));
         x86::_mm256_srai_epi16::<6>(sum)
     };
     pack_unsigned_16(
-        half(unpack_low_8(zero(), v)),
-        half(unpack_high_8(zero(), v)),
+        half(unpack_low_8(zero(), around_0)),
+        half(unpack_high_8(zero(), around_0)),
     )
 }
 

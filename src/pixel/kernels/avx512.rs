@@ -8,8 +8,10 @@ use super::matrix::{Matrix, StageChroma};
 use super::matrix_x86::{BLOCKS, each_group, matrix_x86, turn_pairs_of};
 use super::mix::{AnyTurn, FloatTurn, Mix};
 use super::shared::{
-    compiled_kernels, each_two, each_two_vectors, each_vector, kernels, primitives, tops,
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, primitives,
+    tops,
 };
+use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
 use super::shared_whole::whole_kernels;
 use super::whole::{Sum, WholeTurn, parts};
 use super::words::{WordMix, Words};
@@ -82,6 +84,7 @@ primitives! { "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma
     unpack_high_16(a: V, b: V) -> V = x86::_mm512_unpackhi_epi16(a, b);
     unpack_low_64(a: V, b: V) -> V = x86::_mm512_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm512_unpackhi_epi64(a, b);
+    pack_unsigned_16(a: V, b: V) -> V = x86::_mm512_packus_epi16(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm512_packs_epi16(a, b);
     pack_signed_32(a: V, b: V) -> V = x86::_mm512_packs_epi32(a, b);
     to_floats(a: V) -> F = x86::_mm512_cvtepi32_ps(a);
@@ -100,8 +103,42 @@ fn mask_of(length: usize) -> u64 {
 
 kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 whole_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+two_vectors!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+lookup_in_turns!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+mix_in_turns!(
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma",
+    whole_in_turns,
+    WholeTurn,
+    PairSums,
+    luma_by_table
+);
+mix_in_turns!(
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma",
+    turn_in_turns,
+    FloatTurn,
+    Turning,
+    luma_by_table
+);
 matrix_x86!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 compiled_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+
+/// Two vectors as one of the bytes at even places and one of those at odd places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn even_and_odd([a, b]: [V; 2]) -> [V; 2] {
+    let even = words(0x00ff);
+    [
+        pack_unsigned_16(and(a, even), and(b, even)),
+        pack_unsigned_16(shift_right_8(a), shift_right_8(b)),
+    ]
+}
+
+/// The other way.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn alternating(even: V, odd: V) -> [V; 2] {
+    [unpack_low_8(even, odd), unpack_high_8(even, odd)]
+}
 
 /// A table in four registers.
 #[derive(Clone, Copy)]
@@ -132,6 +169,9 @@ impl Lut {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    if let Some(turns) = op.in_turns() {
+        return lookup_in_turns(op, turns, bytes, spans);
+    }
     match &op.tables[..] {
         [table] if op.is_plain() => {
             let lut = Lut::new(table);
@@ -156,11 +196,26 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
-fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
+fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+    Some(match turn {
+        AnyTurn::Whole(turn) => BlockTurn::Whole(PairSums::new(turn)),
+        AnyTurn::Float(turn) => BlockTurn::Float(Turning::new(turn)),
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
+fn turn_blocks(turn: &BlockTurn, blocks: &mut [Yuv]) {
     match turn {
-        AnyTurn::Whole(turn) => turn_pairs_of!(blocks, PairSums::new(turn)),
-        AnyTurn::Float(turn) => turn_pairs_of!(blocks, Turning::new(turn)),
+        BlockTurn::Whole(turn) => turn_pairs_of!(blocks, turn),
+        BlockTurn::Float(turn) => turn_pairs_of!(blocks, turn),
     }
+}
+
+#[allow(clippy::large_enum_variant)] // few, and on the stack
+enum BlockTurn {
+    Whole(PairSums),
+    Float(Turning),
 }
 
 /// Sums by dot products of four bytes, of which two count, and of two words.

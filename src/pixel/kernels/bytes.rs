@@ -3,7 +3,9 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
+use super::curve::Curve;
 use super::{Isa, dispatch};
+use crate::pixel::segments::Fits;
 use crate::pixel::tables::{self, IDENTITY, Line, Table};
 use std::ops::Range;
 
@@ -19,11 +21,14 @@ pub(super) struct Saturate {
 #[derive(Debug)]
 pub(super) struct Lookup {
     /// The distinct tables that change something, one or more.
-    pub(super) tables: Vec<Table>,
+    pub(super) tables: Vec<Curve>,
     /// Which of them a place takes; [`KEEP`] for none. By place in a period that divides 16.
     pub(super) index: [u8; 16],
     /// The one table as a straight line, where it is exactly that.
     pub(super) line: Option<Line>,
+    /// What all tables together need as segments, where all are that, and there is no line.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON looks up sixty-four
+    pub(super) segments: Option<Fits>,
 }
 
 pub(super) const KEEP: u8 = 0xff;
@@ -32,6 +37,20 @@ impl Lookup {
     /// `0xff` for the places of table `number`.
     pub(super) fn places(&self, number: u8) -> [u8; 16] {
         self.index.map(|n| if n == number { 0xff } else { 0 })
+    }
+
+    /// The tables of even and of odd places, where all of these have the same.
+    pub(super) fn in_turns(&self) -> Option<[u8; 2]> {
+        let [pair, ..] = self.index.as_chunks::<2>().0 else {
+            return None;
+        };
+        let all = self
+            .index
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .all(|other| other == pair);
+        (all && pair[0] != pair[1]).then_some(*pair)
     }
 
     /// Whether one table serves all places.
@@ -55,7 +74,7 @@ enum Kind {
 
 impl Bytes {
     /// Takes the tables of the places in a group of 1, 2 or 4 bytes.
-    pub(in crate::pixel) fn new(mut tables: &[Table]) -> Self {
+    pub(in crate::pixel) fn new(isa: Isa, mut tables: &[Table]) -> Self {
         while let (first, second) = tables.split_at(tables.len() / 2)
             && first == second
         {
@@ -83,12 +102,17 @@ impl Bytes {
                     .position(|t| t == place(i))
                     .map_or(KEEP, |n| n as u8)
             });
+            let curves = distinct.into_iter().map(|table| Curve::new(isa, table));
+            let curves: Vec<Curve> = curves.collect();
+            let segments = Fits::of(curves.iter().map(|curve| curve.segments.as_deref()));
             Kind::Lookup(Lookup {
-                line: match &distinct[..] {
-                    [table] => tables::as_line(table),
+                line: match &curves[..] {
+                    [curve] => curve.line,
                     _ => None,
                 },
-                tables: distinct,
+                // Of three tables or more, none of the kernels makes anything special.
+                segments: segments.filter(|_| curves.len() <= 2),
+                tables: curves,
                 index,
             })
         };

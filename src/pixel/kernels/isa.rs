@@ -94,6 +94,15 @@ impl Isa {
         false
     }
 
+    /// Whether its shuffles look up sixteen entries at a time and no more.
+    pub(super) fn has_short_look_ups(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Set::Ssse3 | Set::Avx2) {
+            return true;
+        }
+        false
+    }
+
     /// Its name, in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {

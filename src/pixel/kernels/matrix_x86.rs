@@ -7,7 +7,8 @@
 //!
 //! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
 //! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
-//! back), `Split` (from pixels to luma and chroma), and `turn_blocks` (chroma).
+//! back), `Split` (from pixels to luma and chroma), and `BlockTurn`, `block_turn` and `turn_blocks`
+//! (chroma).
 
 /// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
 /// nothing is rounded in between.
@@ -149,22 +150,41 @@ macro_rules! matrix_x86 {
             load(&bytes)
         }
 
-        /// New chroma.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn change(chroma: &StageChroma, blocks: &mut [Yuv]) {
-            match chroma {
-                StageChroma::Same => {}
-                StageChroma::Table { around_0, .. } => {
-                    let lut = Lut::new(around_0);
-                    for [_, a, b] in blocks {
-                        (*a, *b) = (lut.get(*a), lut.get(*b));
-                    }
+        /// What becomes of chroma.
+        #[allow(clippy::large_enum_variant)] // few, and on the stack
+        enum Change<'a> {
+            Same,
+            Table(Lut),
+            Turn(BlockTurn),
+            Pairs(&'a Mix),
+        }
+
+        impl<'a> Change<'a> {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn new(chroma: &'a StageChroma) -> Self {
+                match chroma {
+                    StageChroma::Same => Self::Same,
+                    StageChroma::Table { around_0, .. } => Self::Table(Lut::new(around_0)),
+                    StageChroma::Mix(mix) => match &mix.turn {
+                        Some(turn) => block_turn(turn).map_or(Self::Pairs(mix), Self::Turn),
+                        None => Self::Pairs(mix),
+                    },
                 }
-                StageChroma::Mix(mix) => {
-                    if let Some(turn) = &mix.turn {
-                        turn_blocks(turn, blocks);
-                    } else {
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn apply(&self, blocks: &mut [Yuv]) {
+                match self {
+                    Self::Same => {}
+                    Self::Table(lut) => {
+                        for [_, a, b] in blocks {
+                            (*a, *b) = (lut.get(*a), lut.get(*b));
+                        }
+                    }
+                    Self::Turn(turn) => turn_blocks(turn, blocks),
+                    Self::Pairs(mix) => {
                         for [_, a, b] in blocks {
                             (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));
                         }
@@ -228,20 +248,28 @@ macro_rules! matrix_x86 {
         ) {
             let by = Factors::new();
             let (split, join) = (Split::new(op.offsets), Join::new(op, &by));
-            let [before @ .., last] = &op.stages[..] else {
-                return;
+            // Balance and gamma, or one of them.
+            let (first, last) = match &op.stages[..] {
+                [first, last] => (Some(first), last),
+                [last] => (None, last),
+                _ => return super::portable::matrix(op, bytes, spans),
             };
-            let luma = Lut::new(&last.luma_around_0);
+            let mut first_luma = None;
+            let mut first_chroma = Change::Same;
+            if let Some(stage) = first {
+                first_luma = Some(Lut::new(&stage.luma_around_0));
+                first_chroma = Change::new(&stage.chroma);
+            }
+            let (luma, chroma) = (Lut::new(&last.luma_around_0), Change::new(&last.chroma));
             let between = |blocks: &mut [Yuv]| {
-                for stage in before {
-                    change(&stage.chroma, blocks);
-                    let luma = Lut::new(&stage.luma_around_0);
+                if let Some(luma) = &first_luma {
+                    first_chroma.apply(blocks);
                     for block in &mut *blocks {
-                        let [a, b] = by.colours(&luma, *block);
+                        let [a, b] = by.colours(luma, *block);
                         *block = by.block(by.to_yuv(a), by.to_yuv(b));
                     }
                 }
-                change(&last.chroma, blocks);
+                chroma.apply(blocks);
             };
             let from_pixels = |[a, b, c, d]: [V; 4]| by.block(split.yuv(a, b), split.yuv(c, d));
             let to_pixels = |block: Yuv| {
@@ -282,8 +310,8 @@ macro_rules! matrix_x86 {
 /// Chroma of blocks turned by a kernel for pairs without a sign.
 macro_rules! turn_pairs_of {
     ($blocks:expr, $turn:expr) => {{
-        let (turn, sign) = ($turn, bytes_of(0x80));
-        let around_0 = |v: V| xor(turn.pairs(xor(v, sign)), sign);
+        let sign = bytes_of(0x80);
+        let around_0 = |v: V| xor($turn.pairs(xor(v, sign)), sign);
         for [_, a, b] in $blocks {
             (*a, *b) = (around_0(*a), around_0(*b));
         }

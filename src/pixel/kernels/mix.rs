@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
+use super::curve::Curve;
 #[cfg(target_arch = "x86_64")]
 use super::dispatch_whole;
 use super::whole::WholeTurn;
@@ -22,7 +23,7 @@ pub(in crate::pixel) struct Mix {
     pub(super) roles: [Role; 4],
     /// Bytes in a group, 2 or 4.
     pub(super) unit: usize,
-    pub(super) luma: Option<Box<Table>>,
+    pub(super) luma: Option<Box<Curve>>,
 }
 
 /// A rotation that a kernel knows.
@@ -67,7 +68,7 @@ impl Mix {
             turn: None,
             roles: std::array::from_fn(|i| roles[i % roles.len()]),
             unit: roles.len(),
-            luma: luma.map(Box::new),
+            luma: luma.map(|table| Box::new(Curve::new(isa, table))),
         };
         let swap = mix.place(Role::V) < mix.place(Role::U);
         let whole = if isa.has_whole_turns() {
@@ -83,6 +84,12 @@ impl Mix {
 
     pub(super) fn pair(&self, u: u8, v: u8) -> [u8; 2] {
         self.pairs[usize::from(u) << 8 | usize::from(v)]
+    }
+
+    /// Whether every second byte is luma.
+    fn in_turns(&self) -> bool {
+        let luma = self.roles.map(|role| role == Role::Luma);
+        self.unit == 4 && (luma == [true, false, true, false] || luma == [false, true, false, true])
     }
 
     /// Where in a group a component is.
@@ -161,12 +168,21 @@ impl Mix {
                     else portable::mix(self, bytes, spans));
             }
             #[cfg(target_arch = "x86_64")]
+            Some(AnyTurn::Whole(turn)) if self.in_turns() => {
+                dispatch_whole!(isa, whole_in_turns(self, turn, bytes, spans),
+                    else portable::mix(self, bytes, spans));
+            }
+            #[cfg(target_arch = "x86_64")]
             Some(AnyTurn::Whole(turn)) => {
                 dispatch_whole!(isa, whole_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
             Some(AnyTurn::Float(turn)) if self.unit == 2 => {
                 dispatch_wide!(isa, turn_pairs(turn, bytes, spans),
+                    else portable::mix(self, bytes, spans));
+            }
+            Some(AnyTurn::Float(turn)) if self.in_turns() => {
+                dispatch_wide!(isa, turn_in_turns(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
             Some(AnyTurn::Float(turn)) => {

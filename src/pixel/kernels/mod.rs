@@ -7,6 +7,7 @@
 
 mod bytes;
 mod compiled;
+mod curve;
 mod isa;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
 mod matrix;
@@ -28,6 +29,10 @@ mod neon;
 mod shared;
 #[cfg(target_arch = "aarch64")]
 mod shared_matrix;
+#[cfg(target_arch = "x86_64")]
+mod shared_segments;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod shared_turns;
 #[cfg(target_arch = "x86_64")]
 mod shared_whole;
 #[cfg(target_arch = "x86_64")]

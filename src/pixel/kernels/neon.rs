@@ -12,6 +12,7 @@ use super::shared::{
     partial_vectors, primitives, tops,
 };
 use super::shared_matrix::matrix_kernels;
+use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
 use super::words::{WordMix, Words};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
@@ -60,9 +61,20 @@ primitives! { "neon";
 
 partial_vectors!("neon");
 kernels!("neon");
+two_vectors!("neon");
+lookup_in_turns!("neon");
+mix_in_turns!("neon", turn_in_turns, FloatTurn, Turning, luma_by_table);
 lookup_kernels!("neon");
 matrix_kernels!("neon");
 compiled_kernels!("neon");
+
+#[target_feature(enable = "neon")]
+pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    if let (None, Some(turns)) = (op.line, op.in_turns()) {
+        return lookup_in_turns(op, turns, bytes, spans);
+    }
+    lookup_by_place(op, bytes, spans);
+}
 
 /// A table in four parts of four registers.
 struct Lut([arm::uint8x16x4_t; 4]);
@@ -91,6 +103,19 @@ impl Lut {
     }
 }
 
+/// Two vectors as one of the bytes at even places and one of those at odd places, and back.
+#[inline]
+#[target_feature(enable = "neon")]
+fn even_and_odd([a, b]: [V; 2]) -> [V; 2] {
+    [arm::vuzp1q_u8(a, b), arm::vuzp2q_u8(a, b)]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn alternating(even: V, odd: V) -> [V; 2] {
+    [arm::vzip1q_u8(even, odd), arm::vzip2q_u8(even, odd)]
+}
+
 /// The bytes of `v` at `places` through a table, the others from `rest`.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -101,16 +126,16 @@ fn looked_up(lut: &Lut, places: V, v: [V; BLOCK], rest: [V; BLOCK]) -> [V; BLOCK
 #[inline]
 #[target_feature(enable = "neon")]
 fn on_line(line: Line, v: V) -> V {
-    let [low, high] = line.slope.to_le_bytes().map(|b| arm::vdup_n_u8(b));
-    let (flip, offset) = (arm::vdupq_n_s16(line.flip), arm::vdupq_n_s16(line.offset));
-    let half = |v: Half| {
-        // By the upper byte of the slope, and the upper byte of the product by the lower one:
-        // together at most 32640.
-        let product = arm::vsraq_n_u16::<8>(arm::vmull_u8(v, high), arm::vmull_u8(v, low));
-        let product = arm::veorq_s16(arm::vreinterpretq_s16_u16(product), flip);
+    let (slope, offset) = (arm::vdupq_n_s16(line.slope), arm::vdupq_n_s16(line.offset));
+    let around_0 = xor(v, bytes_of(0x80));
+    let half = |v: V| {
+        let product = arm::vqrdmulhq_s16(arm::vreinterpretq_s16_u8(v), slope);
         arm::vqshrun_n_s16::<6>(arm::vqaddq_s16(product, offset))
     };
-    arm::vcombine_u8(half(arm::vget_low_u8(v)), half(arm::vget_high_u8(v)))
+    arm::vcombine_u8(
+        half(arm::vzip1q_u8(zero(), around_0)),
+        half(arm::vzip2q_u8(zero(), around_0)),
+    )
 }
 
 /// `start`, and each component times its factor.

@@ -331,7 +331,7 @@ macro_rules! lookup_kernels {
         }
 
         #[target_feature(enable = $features)]
-        pub(super) fn lookup(
+        fn lookup_by_place(
             op: &Lookup,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,

@@ -7,11 +7,16 @@ use super::bytes::{Lookup, Saturate};
 use super::matrix::{Matrix, StageChroma};
 use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
 use super::mix::{AnyTurn, Mix};
-use super::shared::{each_two, each_two_vectors, each_vector, partial_vectors, primitives};
+use super::shared::{
+    each_block, each_two, each_two_vectors, each_vector, partial_vectors, primitives,
+};
+use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
 use super::shared_whole::{weights_by_pairs, whole_kernels};
 use super::whole::{Sum, WholeTurn, parts};
 use crate::pixel::PairSpan;
 use crate::pixel::format::Role;
+use crate::pixel::segments::{Fits, Segments};
 use crate::pixel::tables::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
@@ -42,6 +47,8 @@ primitives! { "ssse3";
     xor(a: V, b: V) -> V = x86::_mm_xor_si128(a, b);
     select(mask: V, yes: V, no: V) -> V = xor(no, and(mask, xor(yes, no)));
     add_unsigned_8(a: V, b: V) -> V = x86::_mm_adds_epu8(a, b);
+    add_8(a: V, b: V) -> V = x86::_mm_add_epi8(a, b);
+    equal_8(a: V, b: V) -> V = x86::_mm_cmpeq_epi8(a, b);
     add_16(a: V, b: V) -> V = x86::_mm_add_epi16(a, b);
     sub_16(a: V, b: V) -> V = x86::_mm_sub_epi16(a, b);
     add_signed_16(a: V, b: V) -> V = x86::_mm_adds_epi16(a, b);
@@ -50,6 +57,8 @@ primitives! { "ssse3";
     add_32(a: V, b: V) -> V = x86::_mm_add_epi32(a, b);
     pairs_by(a: V, b: V) -> V = x86::_mm_maddubs_epi16(a, b);
     word_pairs_by(a: V, b: V) -> V = x86::_mm_madd_epi16(a, b);
+    shift_right_4(a: V) -> V = x86::_mm_srli_epi16::<4>(a);
+    shift_right_5(a: V) -> V = x86::_mm_srai_epi16::<5>(a);
     shift_right_8(a: V) -> V = x86::_mm_srli_epi16::<8>(a);
     shift_right(a: V, by: Count) -> V = x86::_mm_sra_epi16(a, by);
     upper_words(a: V, b: V, down: V) -> V = or(and(b, ints(-0x1_0000)), shuffle(a, down));
@@ -61,9 +70,14 @@ primitives! { "ssse3";
     unpack_low_64(a: V, b: V) -> V = x86::_mm_unpacklo_epi64(a, b);
     unpack_high_64(a: V, b: V) -> V = x86::_mm_unpackhi_epi64(a, b);
     pack_signed_16(a: V, b: V) -> V = x86::_mm_packs_epi16(a, b);
+    pack_unsigned_16(a: V, b: V) -> V = x86::_mm_packus_epi16(a, b);
 }
 
 partial_vectors!("ssse3");
+segment_kernels!("ssse3");
+two_vectors!("ssse3");
+lookup_in_turns!("ssse3");
+mix_in_turns!("ssse3", whole_in_turns, WholeTurn, PairSums, luma_by_lines);
 weights_by_pairs!("ssse3");
 whole_kernels!("ssse3");
 split_by_pairs!("ssse3");
@@ -114,22 +128,47 @@ impl Lut {
     }
 }
 
+/// Two vectors as one of the bytes at even places and one of those at odd places.
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn even_and_odd([a, b]: [V; 2]) -> [V; 2] {
+    let even = words(0x00ff);
+    [
+        pack_unsigned_16(and(a, even), and(b, even)),
+        pack_unsigned_16(shift_right_8(a), shift_right_8(b)),
+    ]
+}
+
+/// The other way.
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn alternating(even: V, odd: V) -> [V; 2] {
+    [unpack_low_8(even, odd), unpack_high_8(even, odd)]
+}
+
 #[inline]
 #[target_feature(enable = "ssse3")]
 fn on_line(line: Line, v: V) -> V {
+    let around_0 = xor(v, bytes_of(0x80));
     let half = |v| {
-        let product = x86::_mm_mulhi_epu16(v, words(line.slope.cast_signed()));
-        let sum = x86::_mm_adds_epi16(xor(product, words(line.flip)), words(line.offset));
+        let product = mul_rounded_15(v, words(line.slope));
+        let sum = add_signed_16(product, words(line.offset));
         x86::_mm_srai_epi16::<6>(sum)
     };
-    x86::_mm_packus_epi16(
-        half(x86::_mm_unpacklo_epi8(zero(), v)),
-        half(x86::_mm_unpackhi_epi8(zero(), v)),
+    pack_unsigned_16(
+        half(unpack_low_8(zero(), around_0)),
+        half(unpack_high_8(zero(), around_0)),
     )
 }
 
 #[target_feature(enable = "ssse3")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    if let Some(fits) = op.segments {
+        return lookup_segments(op, fits, bytes, spans);
+    }
+    if let (None, Some(turns)) = (op.line, op.in_turns()) {
+        return lookup_in_turns(op, turns, bytes, spans);
+    }
     match (&op.tables[..], op.line) {
         ([_], Some(line)) => {
             let places = load(&op.places(0));
@@ -152,12 +191,21 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
     }
 }
 
+type BlockTurn = PairSums;
+
 #[inline]
 #[target_feature(enable = "ssse3")]
-fn turn_blocks(turn: &AnyTurn, blocks: &mut [Yuv]) {
-    if let AnyTurn::Whole(turn) = turn {
-        turn_pairs_of!(blocks, PairSums::new(turn));
+fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+    match turn {
+        AnyTurn::Whole(turn) => Some(PairSums::new(turn)),
+        AnyTurn::Float(_) => None,
     }
+}
+
+#[inline]
+#[target_feature(enable = "ssse3")]
+fn turn_blocks(turn: &BlockTurn, blocks: &mut [Yuv]) {
+    turn_pairs_of!(blocks, turn);
 }
 
 #[inline]

@@ -210,6 +210,24 @@ mod tests {
     }
 
     #[test]
+    fn tables_together_need_the_most_that_one_of_them_needs() {
+        let with = |patches: usize, bits: usize| Segments {
+            start: [0; 16],
+            slope: [0; 16],
+            bits: vec![[[0; 16]; 2]; bits],
+            patches: vec![(0, [0; 16]); patches],
+        };
+        let (few, many) = (with(1, 2), with(3, 1));
+        let needed = Some(Fits {
+            patches: 3,
+            two_bits: true,
+        });
+        assert_eq!(Fits::of([Some(&few), Some(&many)].into_iter()), needed);
+        assert_eq!(Fits::of([Some(&many), Some(&few)].into_iter()), needed);
+        assert_eq!(Fits::of([Some(&many), None].into_iter()), None);
+    }
+
+    #[test]
     fn tables_of_nothing_but_noise_have_none() {
         let mut state = 1_u32;
         let noise = tables::IDENTITY.map(|_| {

@@ -112,6 +112,17 @@ fn turn_blocks(turn: &BlockTurn, blocks: &mut [Yuv]) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
     if let Some(fits) = op.segments {
+        if let [curve] = &op.tables[..]
+            && let Some(segments) = curve.segments.as_ref()
+            && fits.two_bits
+            && op.in_turns().is_none()
+        {
+            return if fits.patches > 1 {
+                lookup_by_block::<3>(op, &Lut::new(curve), segments, bytes, spans)
+            } else {
+                lookup_by_block::<1>(op, &Lut::new(curve), segments, bytes, spans)
+            };
+        }
         return lookup_segments(op, fits, bytes, spans);
     }
     if let (None, Some(turns)) = (op.line, op.in_turns()) {
@@ -280,6 +291,30 @@ fn looked_up(lut: &Lut, places: V, v: [V; 2], rest: [V; 2]) -> [V; 2] {
     let (least, greatest) = extremes(v, places);
     let [a, b] = lut.get_between(v, least, greatest);
     [select(places, a, rest[0]), select(places, b, rest[1])]
+}
+
+/// Parts of a table where a block needs few of them, straight lines elsewhere, where these take
+/// long.
+#[target_feature(enable = "avx2,fma")]
+fn lookup_by_block<const PATCHES: usize>(
+    op: &Lookup,
+    lut: &Lut,
+    segments: &Segments,
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+) {
+    let lines = Lines::<PATCHES, true>::new(segments);
+    let places = pattern(&op.places(0));
+    each_block!(bytes, spans, BLOCK * WIDTH, |block| {
+        let v = load_block(block);
+        let (least, greatest) = extremes(v, places);
+        let [a, b] = if (greatest >> 4).saturating_sub(least >> 4) < 4 {
+            lut.get_between(v, least, greatest)
+        } else {
+            [lines.get(v[0]), lines.get(v[1])]
+        };
+        store_block(block, [select(places, a, v[0]), select(places, b, v[1])]);
+    });
 }
 
 /// The places of the pieces of 16 bytes that a block of 32 pixels of three bytes is read in,

@@ -73,10 +73,10 @@ macro_rules! segment_kernels {
                     let missing = self.missing(1, h, of_l);
                     sum = add_8(sum, add_8(missing, missing));
                 }
-                for [h, entries] in self.patches {
+                for [h, entries] in &self.patches {
                     // In other segments the highest bit is set, so that zeros are found.
-                    let at = add_unsigned_8(xor(v, h), bytes_of(0x70));
-                    sum = xor(sum, shuffle(entries, at));
+                    let at = add_unsigned_8(xor(v, *h), bytes_of(0x70));
+                    sum = xor(sum, shuffle(*entries, at));
                 }
                 sum
             }
@@ -126,17 +126,24 @@ macro_rules! segment_kernels {
             };
             match (op.in_turns(), lines(1)) {
                 (None, _) if op.is_plain() => {
-                    each_vector!(bytes, spans, |v| first.get(v));
+                    each_block!(bytes, spans, WIDTH, |block| {
+                        let done = first.get(load(block));
+                        store(block, done);
+                    });
                 }
                 (None, None) => {
                     let places = pattern(&op.places(0));
-                    each_vector!(bytes, spans, |v| select(places, first.get(v), v));
+                    each_block!(bytes, spans, WIDTH, |block| {
+                        let v = load(block);
+                        store(block, select(places, first.get(v), v));
+                    });
                 }
                 (None, Some(second)) => {
                     let places = [pattern(&op.places(0)), pattern(&op.places(1))];
-                    each_vector!(bytes, spans, |v| {
+                    each_block!(bytes, spans, WIDTH, |block| {
+                        let v = load(block);
                         let done = select(places[0], first.get(v), v);
-                        select(places[1], second.get(v), done)
+                        store(block, select(places[1], second.get(v), done));
                     });
                 }
                 (Some([0, _]), None) => {

@@ -136,17 +136,21 @@ fn available() -> Vec<Kind> {
         .collect()
 }
 
+/// Writes to all of a new memory, or only has it.
+fn use_once(memory: gst::Memory, touch: bool) {
+    if touch {
+        let mut memory = memory.into_mapped_memory_writable().unwrap();
+        memory.fill(1);
+        black_box(memory);
+    } else {
+        black_box(memory);
+    }
+}
+
 fn new_memory(allocator: gst::Allocator, size: usize, touch: bool) -> Work {
     Box::new(move |calls| {
         for _ in 0..calls {
-            let memory = allocator.alloc(size, None).unwrap();
-            if touch {
-                let mut memory = memory.into_mapped_memory_writable().unwrap();
-                memory.fill(1);
-                black_box(memory);
-            } else {
-                black_box(memory);
-            }
+            use_once(allocator.alloc(size, None).unwrap(), touch);
         }
     })
 }
@@ -163,14 +167,7 @@ fn stock(size: usize, touch: bool) -> Work {
             let flags = gst_allocators::FdMemoryFlags::NONE;
             // SAFETY: the descriptor is open, `size` bytes long, and given away.
             let memory = unsafe { allocator.alloc_fd(file.into_raw_fd(), size, flags) };
-            let memory = memory.unwrap();
-            if touch {
-                let mut memory = memory.into_mapped_memory_writable().unwrap();
-                memory.fill(1);
-                black_box(memory);
-            } else {
-                black_box(memory);
-            }
+            use_once(memory.unwrap(), touch);
         }
     })
 }

@@ -5,9 +5,9 @@
 mod support;
 
 use gst_video::VideoFormat;
+use support::claim::{Claim, add_video_meta};
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info};
-use support::raw::{Claim, add_video_meta};
 
 /// A frame under a meta that `lie` has changed is refused with these words.
 fn refused(shape: Shape, lie: &dyn Fn(&mut Claim), parts: &[&str]) {

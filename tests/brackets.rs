@@ -5,42 +5,24 @@
 //! place and counts. What the kernel itself counts is shown in the testbed.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/kernel.rs"]
+mod kernel;
 mod support;
 
 use gst_video::VideoFormat;
-use gstdmabufcpu::dmabuf::faults::{Call, Fault, inject, succeed};
+use gstdmabufcpu::dmabuf::faults::{Call, inject};
 use gstdmabufcpu::pixel::Adjust;
+use kernel::Kernel;
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 
 const ENOMEM: i32 = 12;
 const EIO: i32 = 5;
-const MANY: u64 = 1 << 32;
 
 const NEGATIVE: Adjust = Adjust {
     invert: true,
     ..Adjust::identity()
 };
-
-/// The kernel's part, played for this thread.
-struct Kernel {
-    start: Fault,
-    end: Fault,
-}
-
-impl Kernel {
-    fn new() -> Self {
-        Self {
-            start: succeed(Call::SyncStart, MANY, true),
-            end: succeed(Call::SyncEnd, MANY, true),
-        }
-    }
-
-    /// STARTs and ENDs so far.
-    fn calls(&self) -> (u64, u64) {
-        (MANY - self.start.left(), MANY - self.end.left())
-    }
-}
 
 #[test]
 fn each_frame_has_one_start_and_one_end_for_each_dma_buf() {

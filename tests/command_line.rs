@@ -2,108 +2,23 @@
 //! The plugin as users meet it: `gst-inspect-1.0` and `gst-launch-1.0`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+#[path = "support/launch.rs"]
+mod launch;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use launch::{Launch, clean};
 
-/// A folder with the plugin under test, those that the lines need, and a registry of its own.
-struct Plugins(PathBuf);
-
-impl Plugins {
-    /// `None`, with a word why, where the tools are missing.
-    fn new(name: &str, wanted: &[&str]) -> Option<Self> {
-        support::init();
-        for tool in ["gst-inspect-1.0", "gst-launch-1.0"] {
-            if Command::new(tool).arg("--version").output().is_err() {
-                println!("SKIPPED: no {tool} (gstreamer1.0-tools)");
-                return None;
-            }
-        }
-        let name = format!("dmabufcpu-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let plugins = Self(folder);
-        let link = |from: &Path| {
-            let to = plugins.0.join(from.file_name().unwrap());
-            std::os::unix::fs::symlink(from, to).unwrap();
-        };
-        link(&library());
-        for plugin in wanted {
-            let found = gst::Registry::get().find_plugin(plugin);
-            let Some(file) = found.and_then(|plugin| plugin.filename()) else {
-                println!("SKIPPED: no GStreamer plugin {plugin}");
-                return None;
-            };
-            link(&file);
-        }
-        Some(plugins)
-    }
-
-    fn command(&self, tool: &str) -> Command {
-        let mut command = Command::new(tool);
-        command
-            .env("GST_PLUGIN_PATH", &self.0)
-            .env("GST_PLUGIN_SYSTEM_PATH", "")
-            .env("GST_REGISTRY", self.0.join("registry.bin"))
-            .env("G_DEBUG", "fatal-criticals")
-            .env("NO_COLOR", "1")
-            .env("LC_ALL", "C.UTF-8")
-            .env_remove("GST_DEBUG")
-            .env_remove("GST_PLUGIN_PATH_1_0")
-            .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0");
-        command
-    }
-
-    fn inspect(&self, what: &str) -> String {
-        let output = self.command("gst-inspect-1.0").arg(what).output().unwrap();
-        clean(what, &output)
-    }
-
-    fn launch(&self, line: &str) -> Output {
-        let mut command = self.command("gst-launch-1.0");
-        command.arg("-q").args(line.split_whitespace());
-        command.output().unwrap()
-    }
-}
-
-impl Drop for Plugins {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The shared library that was built with this test.
-fn library() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folders = test.ancestors().skip(1).take(2);
-    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
-    files.find(|file| file.exists()).unwrap_or_else(|| {
-        panic!(
-            "no libgstdmabufcpu.so beside {}: cargo build",
-            test.display()
-        )
-    })
-}
-
-/// The output of a command that did well and had nothing to complain of.
-fn clean(what: &str, output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{what}: {} {stderr}",
-        output.status
-    );
-    assert_eq!(stderr, "", "{what}");
-    String::from_utf8(output.stdout.clone()).unwrap()
+fn inspect(launch: &Launch, what: &str) -> String {
+    let mut command = launch.program("gst-inspect-1.0");
+    command.arg(what).env("NO_COLOR", "1");
+    clean(what, &command.output().unwrap())
 }
 
 #[test]
 fn inspect_of_the_plugin_tells_what_it_is() {
-    let Some(plugins) = Plugins::new("inspect-plugin", &[]) else {
+    let Some(launch) = Launch::new("inspect-plugin", &[]) else {
         return;
     };
-    let page = plugins.inspect("dmabufcpu");
+    let page = inspect(&launch, "dmabufcpu");
     for line in [
         "Name                     dmabufcpu",
         "License                  MPL-2.0",
@@ -129,10 +44,10 @@ fn listed(caps: &str, field: &str, value: &str) -> usize {
 
 #[test]
 fn inspect_of_the_filter_tells_every_property_and_all_kinds_of_caps() {
-    let Some(plugins) = Plugins::new("inspect-filter", &[]) else {
+    let Some(launch) = Launch::new("inspect-filter", &[]) else {
         return;
     };
-    let page = plugins.inspect("dmabuffilter");
+    let page = inspect(&launch, "dmabuffilter");
     for (name, type_and_default) in [
         (
             "brightness",
@@ -201,7 +116,7 @@ const NEEDED: [&str; 2] = ["coreelements", "videotestsrc"];
 
 #[test]
 fn lines_run_to_the_end_without_a_complaint() {
-    let Some(plugins) = Plugins::new("launch", &NEEDED) else {
+    let Some(launch) = Launch::new("launch", &NEEDED) else {
         return;
     };
     for line in [
@@ -217,23 +132,23 @@ fn lines_run_to_the_end_without_a_complaint() {
         "videotestsrc num-buffers=5 ! video/x-raw,format=BGR,width=1367,height=3 \
          ! dmabuffilter hue=0.5 window-pages=1 ! fakesink",
     ] {
-        clean(line, &plugins.launch(line));
+        clean(line, &launch.line(line, "").output().unwrap());
     }
 }
 
 #[test]
 fn negative_of_the_negative_is_the_picture() {
-    let Some(plugins) = Plugins::new("negative", &NEEDED) else {
+    let Some(launch) = Launch::new("negative", &NEEDED) else {
         return;
     };
     let picture = |filters: &str| {
-        let file = plugins.0.join("picture");
+        let file = launch.file("picture");
         let line = format!(
             "videotestsrc num-buffers=2 pattern=smpte100 ! video/x-raw,format=I420,width=320,height=240 {filters} \
              ! filesink location={}",
             file.display()
         );
-        clean(&line, &plugins.launch(&line));
+        clean(&line, &launch.line(&line, "").output().unwrap());
         std::fs::read(&file).unwrap()
     };
     let plain = picture("");
@@ -248,12 +163,12 @@ fn negative_of_the_negative_is_the_picture() {
 
 #[test]
 fn format_that_cannot_be_filtered_is_refused() {
-    let Some(plugins) = Plugins::new("refused", &NEEDED) else {
+    let Some(launch) = Launch::new("refused", &NEEDED) else {
         return;
     };
     let line = "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true \
                 ! fakesink";
-    let output = plugins.launch(line);
+    let output = launch.line(line, "").output().unwrap();
     assert!(!output.status.success());
     assert!(output.status.code().is_some(), "an error, not a crash");
 }
@@ -261,15 +176,12 @@ fn format_that_cannot_be_filtered_is_refused() {
 #[test]
 fn leaks_tracer_finds_nothing_alive_at_the_end() {
     let wanted = ["coreelements", "videotestsrc", "coretracers"];
-    let Some(plugins) = Plugins::new("leaks", &wanted) else {
+    let Some(launch) = Launch::new("leaks", &wanted) else {
         return;
     };
     let run = |line: &str| {
-        let mut command = plugins.command("gst-launch-1.0");
+        let mut command = launch.line(line, "leaks");
         command
-            .arg("-q")
-            .args(line.split_whitespace())
-            .env("GST_TRACERS", "leaks")
             .env("GST_DEBUG", "GST_TRACER:7")
             .env("GST_DEBUG_NO_COLOR", "1");
         let output = command.output().unwrap();

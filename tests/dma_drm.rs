@@ -196,7 +196,7 @@ fn meta_may_say_dma_drm_too_but_no_other_format() {
         let mut buffer = frame.buffer();
         let mut claim = layout.claim();
         claim.format = format;
-        support::raw::add_video_meta(buffer.make_mut(), &claim);
+        support::claim::add_video_meta(buffer.make_mut(), &claim);
         let mut filter = Filter::with_caps(drm_caps("NV12", 62, 31)).invert();
         if is_taken {
             let out = filter.pass(buffer);

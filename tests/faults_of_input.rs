@@ -6,28 +6,12 @@
 
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
+#[path = "../src/pixel/random.rs"]
+mod random;
 
+use random::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-
-/// A small generator (splitmix64), so that failures repeat.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        std::iter::repeat_with(|| self.next() as u8)
-            .take(length)
-            .collect()
-    }
-}
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -7,9 +7,9 @@ mod common;
 #[path = "support/storm.rs"]
 mod storm;
 
-use common::raw::{self, Vgem};
+use common::frame_of_sevens;
+use common::raw::Vgem;
 use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
-use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::allocator_of;
@@ -42,13 +42,7 @@ fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
         let storm = Storm::new(Duration::from_millis(1));
         let frames = 40;
         for number in 0..frames {
-            let memory = allocator.alloc(SIZE, None).unwrap();
-            let mut memory = memory.into_mapped_memory_writable().unwrap();
-            memory.fill(7);
-            let memory = memory.into_memory();
-            let own = raw::descriptor(&memory);
-            let mut buffer = gst::Buffer::new();
-            buffer.get_mut().unwrap().append_memory(memory);
+            let (buffer, own) = frame_of_sevens(&allocator, SIZE);
             // A device that is not done yet with every fourth.
             let fence = (number % 4 == 0).then(|| vgem.attach(own.as_fd(), true).unwrap());
             let flow = std::thread::scope(|scope| {

@@ -9,11 +9,9 @@ mod display;
 
 use common::pipeline::Line;
 use common::say;
-use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
-use display::{ALLOCATORS, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use common::testbed;
+use display::{ALL, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
 use std::time::{Duration, Instant};
-
-const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
 #[test]
 fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
@@ -21,8 +19,7 @@ fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
         return;
     };
     let picture = display::pattern();
-    let before = testbed.dma_bufs();
-    for allocator in ALLOCATORS {
+    display::with_each_allocator(&testbed, |allocator| {
         let name = format!("source-{allocator}");
         let (line, probes, inodes) = show(
             &testbed,
@@ -53,9 +50,7 @@ fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
         // The source's mapping and the filter's, each kept.
         assert_eq!(probes.count("map"), 2 * inodes.len() as u64, "{name}");
         say(format_args!("{name}: {} buffers", inodes.len()));
-        drop(line);
-        testbed.assert_dma_bufs(before);
-    }
+    });
 }
 
 #[test]
@@ -65,8 +60,7 @@ fn camera_imports_each_allocators_buffers_through_the_filter() {
     };
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
-    let before = testbed.dma_bufs();
-    for allocator in ALLOCATORS {
+    display::with_each_allocator(&testbed, |allocator| {
         let name = format!("camera-{allocator}");
         let (line, probes, inodes) = show(
             &testbed,
@@ -87,9 +81,7 @@ fn camera_imports_each_allocators_buffers_through_the_filter() {
         probes.assert_brackets(FRAMES);
         assert_eq!(probes.bracketed(), inodes, "{name}");
         probes.assert_mapped_once_each(inodes.len() as u64);
-        drop(line);
-        testbed.assert_dma_bufs(before);
-    }
+    });
 }
 
 #[test]

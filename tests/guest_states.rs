@@ -7,8 +7,9 @@ mod common;
 
 use common::pipeline::Line;
 use common::say;
-use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES};
+use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed};
 use gst::prelude::*;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// v4l2src of GStreamer 1.22 keeps its pool, with a descriptor of the camera and the sockets of
@@ -26,13 +27,22 @@ fn cycle(line: &Line, times: usize) {
     }
 }
 
+/// Does something that leaves no dma-buf and no mapping; the descriptors that it leaves.
+#[track_caller]
+fn left_by(testbed: &Testbed, work: impl FnOnce()) -> BTreeMap<String, isize> {
+    let (dma_bufs, descriptors) = (testbed.dma_bufs(), testbed::descriptors());
+    work();
+    testbed.assert_dma_bufs(dma_bufs);
+    assert_eq!(testbed::mappings(), [""; 0]);
+    testbed::grown(&descriptors)
+}
+
 #[test]
 fn two_hundred_times_to_playing_and_back_leave_nothing() {
     let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
         return;
     };
     let camera = testbed.camera("NV12 320x240");
-    let dma_bufs = testbed.dma_bufs();
     let begin = Instant::now();
     let mut peers = None;
     for (element, lots) in ELEMENTS.into_iter().zip([1, 10]) {
@@ -43,16 +53,9 @@ fn two_hundred_times_to_playing_and_back_leave_nothing() {
         // What is made once.
         cycle(&line, 2);
         for lot in 0..lots {
-            let before = testbed::descriptors();
-            cycle(&line, 20);
-            testbed.assert_dma_bufs(dma_bufs);
-            assert_eq!(testbed::mappings(), [""; 0]);
-            let grown = testbed::grown(&before);
-            assert_eq!(
-                &grown,
-                peers.get_or_insert_with(|| grown.clone()),
-                "{element}, lot {lot}"
-            );
+            let left = left_by(&testbed, || cycle(&line, 20));
+            let peers = peers.get_or_insert_with(|| left.clone());
+            assert_eq!(&left, peers, "{element}, lot {lot}");
         }
         say(format_args!(
             "{element}: {:.1} s",
@@ -67,7 +70,6 @@ fn ten_times_with_the_display_leave_nothing() {
         return;
     };
     let camera = testbed.camera("XR24 1024x768");
-    let dma_bufs = testbed.dma_bufs();
     let mut peers = None;
     for element in ELEMENTS {
         let line = Line::new(&format!(
@@ -75,16 +77,9 @@ fn ten_times_with_the_display_leave_nothing() {
              ! kmssink driver-name=cirrus force-modesetting=true sync=false"
         ));
         cycle(&line, 2);
-        let before = testbed::descriptors();
-        cycle(&line, 10);
-        testbed.assert_dma_bufs(dma_bufs);
-        assert_eq!(testbed::mappings(), [""; 0]);
-        let grown = testbed::grown(&before);
-        assert_eq!(
-            &grown,
-            peers.get_or_insert_with(|| grown.clone()),
-            "{element}"
-        );
+        let left = left_by(&testbed, || cycle(&line, 10));
+        let peers = peers.get_or_insert_with(|| left.clone());
+        assert_eq!(&left, peers, "{element}");
     }
 }
 
@@ -136,7 +131,6 @@ fn camera_that_changes_format_while_the_pipeline_lives_leaves_nothing() {
         return;
     };
     let camera = testbed.camera("NV12 320x240");
-    let dma_bufs = testbed.dma_bufs();
     let mut peers = None;
     for element in ELEMENTS {
         let line = Line::new(&format!(
@@ -144,29 +138,24 @@ fn camera_that_changes_format_while_the_pipeline_lives_leaves_nothing() {
         ));
         let caps_filter = line.pipeline.by_name("caps").unwrap();
         for round in 0..3 {
-            let before = testbed::descriptors();
-            for format in ["NV12", "BGRx", "YUY2", "GRAY8", "RGB"] {
-                let caps = gst::Caps::builder("video/x-raw")
-                    .field("format", format)
-                    .field("width", 320)
-                    .field("height", 240)
-                    .build();
-                caps_filter.set_property("caps", &caps);
-                let frames = line.frames();
-                line.set(gst::State::Playing);
-                line.wait_for_frames(frames + 5);
-                line.set(gst::State::Ready);
-            }
-            line.set(gst::State::Null);
-            testbed.assert_dma_bufs(dma_bufs);
-            assert_eq!(testbed::mappings(), [""; 0]);
-            let grown = testbed::grown(&before);
+            let left = left_by(&testbed, || {
+                for format in ["NV12", "BGRx", "YUY2", "GRAY8", "RGB"] {
+                    let caps = gst::Caps::builder("video/x-raw")
+                        .field("format", format)
+                        .field("width", 320)
+                        .field("height", 240)
+                        .build();
+                    caps_filter.set_property("caps", &caps);
+                    let frames = line.frames();
+                    line.set(gst::State::Playing);
+                    line.wait_for_frames(frames + 5);
+                    line.set(gst::State::Ready);
+                }
+                line.set(gst::State::Null);
+            });
             if round > 0 {
-                assert_eq!(
-                    &grown,
-                    peers.get_or_insert_with(|| grown.clone()),
-                    "{element}"
-                );
+                let peers = peers.get_or_insert_with(|| left.clone());
+                assert_eq!(&left, peers, "{element}");
             }
         }
     }

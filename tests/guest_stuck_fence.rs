@@ -5,13 +5,14 @@
 
 mod common;
 
+use common::frame_of_sevens;
 use common::raw::{self, Vgem};
 use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, Source, allocator_of};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,18 +64,6 @@ impl Stage {
     }
 }
 
-/// A frame of sevens in a memory of this allocator, and a descriptor of its dma-buf.
-fn frame(allocator: &gst::Allocator) -> (gst::Buffer, OwnedFd) {
-    let memory = allocator.alloc(SIZE, None).unwrap();
-    let mut memory = memory.into_mapped_memory_writable().unwrap();
-    memory.fill(7);
-    let memory = memory.into_memory();
-    let own = raw::descriptor(&memory);
-    let mut buffer = gst::Buffer::new();
-    buffer.get_mut().unwrap().append_memory(memory);
-    (buffer, own)
-}
-
 /// Whether all bytes but those of padding (BGRx's x) have this value.
 #[track_caller]
 fn assert_filled(buffer: &gst::BufferRef, value: u8) {
@@ -107,7 +96,7 @@ fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched()
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     for (name, allocator) in allocators() {
         for writes in [true, false] {
-            let (buffer, fd) = frame(&allocator);
+            let (buffer, fd) = frame_of_sevens(&allocator, SIZE);
             let memory = buffer.memory(0).unwrap();
             let mut stage = Stage::new(Duration::from_millis(200));
             // Of a device that writes, or one that still reads: the filter writes, so both matter.
@@ -169,7 +158,7 @@ fn fence_that_is_signalled_in_time_is_waited_for() {
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     let (_, allocator) = allocators().remove(0);
     for limit in [Duration::from_secs(8), Duration::from_nanos(u64::MAX)] {
-        let (buffer, fd) = frame(&allocator);
+        let (buffer, fd) = frame_of_sevens(&allocator, SIZE);
         let mut stage = Stage::new(limit);
         let fence = vgem.attach(fd.as_fd(), true).unwrap();
         testbed.reset_probes();
@@ -208,7 +197,7 @@ fn application_is_not_held_up_longer_than_the_limit_when_it_stops() {
     };
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     let (_, allocator) = allocators().remove(0);
-    let (buffer, fd) = frame(&allocator);
+    let (buffer, fd) = frame_of_sevens(&allocator, SIZE);
     let fence = vgem.attach(fd.as_fd(), true).unwrap();
     let mut stage = Stage::new(Duration::from_millis(800));
     let element = stage.element.clone();

@@ -15,7 +15,7 @@ use rustix::fd::AsFd;
 use std::sync::Arc;
 use support::filter::Filter;
 use support::frame::{Layout, Shape, assert_same, info};
-use support::{noise, raw};
+use support::{claim, noise, raw};
 use sweep::scenarios::{Run, allocator_over, pool, push, upload_from};
 use sweep::{Ended, Scenario, report, sweep};
 
@@ -55,7 +55,7 @@ fn filter(exporter: &Arc<dyn Exporter>, map_mode: &'static str) -> Scenario<'sta
         for number in 0..2 {
             let mut buffer = gst::Buffer::new();
             buffer.make_mut().append_memory(memory.clone());
-            raw::add_video_meta(buffer.make_mut(), &layout.claim());
+            claim::add_video_meta(buffer.make_mut(), &layout.claim());
             let pushed = push(&mut filter.0, buffer)?;
             let now = vec![raw::read(fd(), size)];
             let after = layout.filtered(&before, &NEGATIVE);

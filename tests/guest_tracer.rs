@@ -9,14 +9,12 @@ mod display;
 
 use common::pipeline::{self, Line};
 use common::probes::Probes;
-use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
-use display::{BYTES, CAPS, DISPLAY, FRAMES, PATTERN};
+use common::testbed::{self, Testbed};
+use display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN};
 use gst::prelude::*;
 use gstdmabufcpu::tracer::ZeroCopy;
 use serde_json::Value;
 use std::sync::OnceLock;
-
-const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
 /// The tracer, which is there for all tests of this process.
 fn tracer() -> &'static ZeroCopy {
@@ -36,6 +34,16 @@ struct Run {
 impl Run {
     fn of(testbed: &Testbed, description: &str) -> Self {
         Self::of_line(testbed, Line::new(description), |_| {})
+    }
+
+    /// From the camera to the display, with this between them.
+    fn of_camera(testbed: &Testbed, between: &str) -> Self {
+        testbed.camera("allocators=0 XR24 1024x768");
+        let line = format!(
+            "v4l2src name=camera io-mode=dmabuf num-buffers={FRAMES} ! {CAPS} ! {between} \
+             ! {DISPLAY} name=display"
+        );
+        Self::of(testbed, &line)
     }
 
     fn of_line(testbed: &Testbed, line: Line, meanwhile: impl FnOnce(&Line)) -> Self {
@@ -115,14 +123,7 @@ fn camera_to_display_is_zero_copy() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
-    testbed.camera("allocators=0 XR24 1024x768");
-    let run = Run::of(
-        &testbed,
-        &format!(
-            "v4l2src name=camera io-mode=dmabuf num-buffers={FRAMES} ! {CAPS} \
-             ! dmabuffilter name=filter invert=true ! {DISPLAY} name=display"
-        ),
-    );
+    let run = Run::of_camera(&testbed, "dmabuffilter name=filter invert=true");
     let inodes = run.line.assert_same_memories(FRAMES as usize);
     run.verdict(
         "zero-copy",
@@ -157,13 +158,9 @@ fn converter_on_the_way_is_the_culprit() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
-    testbed.camera("allocators=0 XR24 1024x768");
-    let run = Run::of(
+    let run = Run::of_camera(
         &testbed,
-        &format!(
-            "v4l2src name=camera io-mode=dmabuf num-buffers={FRAMES} ! {CAPS} \
-             ! videoconvert name=convert ! video/x-raw,format=BGR ! {DISPLAY} name=display"
-        ),
+        "videoconvert name=convert ! video/x-raw,format=BGR",
     );
     let bytes = FRAMES * 1024 * 768 * 3;
     run.verdict(

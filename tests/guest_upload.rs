@@ -8,10 +8,8 @@ mod common;
 mod display;
 
 use common::pipeline;
-use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
-use display::{ALLOCATORS, BYTES, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
-
-const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
+use common::testbed;
+use display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
 
 #[test]
 fn source_that_takes_the_pool_is_shown_without_a_copy() {
@@ -19,8 +17,7 @@ fn source_that_takes_the_pool_is_shown_without_a_copy() {
         return;
     };
     let picture = display::pattern();
-    let before = testbed.dma_bufs();
-    for allocator in ALLOCATORS {
+    display::with_each_allocator(&testbed, |allocator| {
         let name = format!("upload-{allocator}");
         let (line, probes, inodes) = show(
             &testbed,
@@ -47,9 +44,7 @@ fn source_that_takes_the_pool_is_shown_without_a_copy() {
             "{name}"
         );
         assert_eq!(probes.count("map"), inodes.len() as u64, "{name}");
-        drop(line);
-        testbed.assert_dma_bufs(before);
-    }
+    });
 }
 
 #[test]
@@ -58,8 +53,7 @@ fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
         return;
     };
     let picture = display::pattern();
-    let before = testbed.dma_bufs();
-    for allocator in ALLOCATORS {
+    display::with_each_allocator(&testbed, |allocator| {
         let name = format!("upload-copied-{allocator}");
         let line = pipeline::Line::new(&format!(
             "videotestsrc num-buffers={FRAMES} {PATTERN} ! {CAPS} \
@@ -90,9 +84,7 @@ fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
             "{name}"
         );
         probes.assert_mapped_once_each(inodes.len() as u64);
-        drop(line);
-        testbed.assert_dma_bufs(before);
-    }
+    });
 }
 
 #[test]
@@ -127,8 +119,7 @@ fn camera_imports_the_uploads_pool() {
     };
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
-    let before = testbed.dma_bufs();
-    for allocator in ALLOCATORS {
+    display::with_each_allocator(&testbed, |allocator| {
         let name = format!("upload-import-{allocator}");
         let (line, probes, inodes) = show(
             &testbed,
@@ -142,9 +133,7 @@ fn camera_imports_the_uploads_pool() {
         line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
         assert_imported_once(&probes, &inodes, &name);
         probes.assert_brackets(0);
-        drop(line);
-        testbed.assert_dma_bufs(before);
-    }
+    });
 }
 
 #[test]

@@ -27,6 +27,19 @@ fn allocations_of_this_thread_are_counted() {
     assert_eq!(allocations(), before + 1);
 }
 
+/// Allocations in five frames, after two in which the plan is made, the mapping kept, and messages
+/// are said that are said once.
+fn in_steady_state(filter: &mut Filter, mut buffer: gst::Buffer) -> u64 {
+    for _ in 0..2 {
+        buffer = filter.pass(buffer);
+    }
+    let before = allocations();
+    for _ in 0..5 {
+        buffer = filter.pass(buffer);
+    }
+    allocations() - before
+}
+
 #[test]
 fn frames_in_steady_state_need_no_allocation() {
     let adjust = Adjust {
@@ -46,23 +59,12 @@ fn frames_in_steady_state_need_no_allocation() {
                     ("window", "1"),
                 ] {
                     let layout = Layout::new(&info(format, 1001, 6), shape);
-                    let (_frame, mut buffer) = Frame::new(&layout, kind, "allocation", 1);
+                    let (_frame, buffer) = Frame::new(&layout, kind, "allocation", 1);
                     let filter = Filter::new(&layout.info).set("window-pages", "1");
                     let mut filter = filter.set("map-mode", mode).set("n-threads", threads);
                     filter.adjust(&adjust);
-                    // The plan is made, the mapping kept, messages are said once.
-                    for _ in 0..2 {
-                        buffer = filter.pass(buffer);
-                    }
-                    let before = allocations();
-                    for _ in 0..5 {
-                        buffer = filter.pass(buffer);
-                    }
-                    let count = allocations() - before;
-                    assert_eq!(
-                        count, 0,
-                        "in five frames: {format:?} {shape:?} {kind:?} {mode} {threads}"
-                    );
+                    let count = in_steady_state(&mut filter, buffer);
+                    assert_eq!(count, 0, "{format:?} {shape:?} {kind:?} {mode} {threads}");
                 }
             }
         }
@@ -90,21 +92,14 @@ fn frames_through_a_function_need_no_allocation() {
             (Lending::Pairs, "1"),
         ] {
             let layout = Layout::new(&info(VideoFormat::I420, 1001, 6), shape);
-            let (_frame, mut buffer) = Frame::new(&layout, KINDS[2], "function", 1);
+            let (_frame, buffer) = Frame::new(&layout, KINDS[2], "function", 1);
             let mut filter = Filter::new(&layout.info)
                 .set("window-pages", "1")
                 .set("n-threads", threads);
             let element = filter.element.clone().downcast::<DmaBufFilter>();
             element.unwrap().set_function(Touch(lending));
-            for _ in 0..2 {
-                buffer = filter.pass(buffer);
-            }
-            let before = allocations();
-            for _ in 0..5 {
-                buffer = filter.pass(buffer);
-            }
-            let count = allocations() - before;
-            assert_eq!(count, 0, "in five frames: {shape:?} {lending:?} {threads}");
+            let count = in_steady_state(&mut filter, buffer);
+            assert_eq!(count, 0, "{shape:?} {lending:?} {threads}");
         }
     }
 }

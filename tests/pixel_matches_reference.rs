@@ -34,12 +34,7 @@ fn every_format_and_setting() {
                     ours.apply(&plan, &mut random);
                     let mut theirs = before.clone();
                     theirs.reference(range, &adjust);
-                    assert_eq!(
-                        ours.first_difference(&theirs),
-                        None,
-                        "{} {format:?} {range:?} {width}x{height} {adjust:?}",
-                        isa.name()
-                    );
+                    ours.assert_is(&theirs, isa, &format_args!("{range:?} {adjust:?}"));
                 }
             }
         }
@@ -58,12 +53,7 @@ fn long_rows_in_one_span() {
                 ours.apply_whole_rows(&plan);
                 let mut theirs = before.clone();
                 theirs.reference(Range::Limited, &adjust);
-                assert_eq!(
-                    ours.first_difference(&theirs),
-                    None,
-                    "{} {format:?} {adjust:?}",
-                    isa.name()
-                );
+                ours.assert_is(&theirs, isa, &adjust);
             }
         }
     }
@@ -83,12 +73,7 @@ fn every_value() {
                 let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
                 let mut ours = before.clone();
                 ours.apply_whole_rows(&plan);
-                assert_eq!(
-                    ours.first_difference(&theirs),
-                    None,
-                    "{} {format:?} {adjust:?}",
-                    isa.name()
-                );
+                ours.assert_is(&theirs, isa, &adjust);
             }
         }
     }
@@ -212,8 +197,7 @@ fn every_range_of_values() {
             for isa in Isa::available() {
                 let mut ours = before.clone();
                 ours.apply_whole_rows(&FramePlan::with_isa(isa, format, Range::Full, adjust));
-                let difference = ours.first_difference(&theirs);
-                assert_eq!(difference, None, "{} {format:?} {adjust:?}", isa.name());
+                ours.assert_is(&theirs, isa, &adjust);
             }
         }
     }
@@ -236,8 +220,7 @@ fn quick_round() {
                     ours.apply_whole_rows(&plan);
                     let mut theirs = before.clone();
                     theirs.reference(Range::Limited, &adjust);
-                    let difference = ours.first_difference(&theirs);
-                    assert_eq!(difference, None, "{} {format:?} {adjust:?}", isa.name());
+                    ours.assert_is(&theirs, isa, &adjust);
                 }
             }
         }

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, dma_buf_pool, gives_dma_bufs, has_pool};
-use support::device::{Standin, is_fd, source};
+use support::device::{Standin, is_fd, seen_by_sink, source};
 use support::filter::Filter;
 use support::frame::{Frame, Kind as Memory, Layout, Shape, info, picture_of};
 
@@ -251,15 +251,7 @@ fn sources_write_into_the_offered_pool() {
              signal-handoffs=true"
         ));
         let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
-        let (sender, seen) = std::sync::mpsc::channel();
-        pipeline
-            .by_name("s")
-            .unwrap()
-            .connect("handoff", false, move |values| {
-                let buffer: gst::Buffer = values[1].get().unwrap();
-                sender.send(is_fd(buffer.peek_memory(0))).unwrap();
-                None
-            });
+        let seen = seen_by_sink(&pipeline, is_fd);
         pipeline.set_state(gst::State::Playing).unwrap();
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let bus = pipeline.bus().unwrap();

@@ -8,7 +8,7 @@ mod support;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use std::time::Duration;
-use support::device::{is_fd, target_of};
+use support::device::{is_fd, seen_by_sink, target_of};
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, dimensions, info, picture_of};
 use support::noise;
@@ -58,13 +58,7 @@ fn source_that_takes_the_pool_costs_no_copy() {
             "videotestsrc num-buffers=100 ! video/x-raw,format=NV12,width=320,height=240 \
              ! dmabufupload name=u allocator={allocator} ! fakesink name=s signal-handoffs=true"
         ));
-        let (sender, seen) = std::sync::mpsc::channel();
-        let sink = pipeline.by_name("s").unwrap();
-        sink.connect("handoff", false, move |values| {
-            let buffer: gst::Buffer = values[1].get().unwrap();
-            sender.send(target_of(buffer.peek_memory(0))).unwrap();
-            None
-        });
+        let seen = seen_by_sink(&pipeline, target_of);
         assert_eq!(run(&pipeline), None);
         let stats = stats(&pipeline);
         assert_counts(
@@ -97,15 +91,7 @@ fn refused_pool_costs_one_counted_copy_a_frame() {
          ! identity drop-allocation=true ! dmabufupload name=u allocator=memfd \
          ! fakesink name=s signal-handoffs=true",
     );
-    let (sender, seen) = std::sync::mpsc::channel();
-    pipeline
-        .by_name("s")
-        .unwrap()
-        .connect("handoff", false, move |values| {
-            let buffer: gst::Buffer = values[1].get().unwrap();
-            sender.send(is_fd(buffer.peek_memory(0))).unwrap();
-            None
-        });
+    let seen = seen_by_sink(&pipeline, is_fd);
     assert_eq!(run(&pipeline), None);
     let bytes = 100 * 320 * 240 * 3 / 2;
     assert_counts(

@@ -3,39 +3,22 @@
 //! it ends. As in `brackets.rs`, the kernel's part is played by the seam.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/kernel.rs"]
+mod kernel;
 mod support;
 
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use gstdmabufcpu::dmabuf::faults::{Call, Fault, inject, succeed};
+use gstdmabufcpu::dmabuf::faults::{Call, inject};
 use gstdmabufcpu::dmabuf::{ReadOnly, ReadWrite, WriteOnly};
 use gstdmabufcpu::filter::{
     DmaBufFilter, FrameWindow, FunctionError, Lending, WindowAccess, WindowFunction,
 };
+use kernel::Kernel;
 use std::marker::PhantomData;
 use std::time::Duration;
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, info};
-
-const MANY: u64 = 1 << 32;
-
-struct Kernel {
-    start: Fault,
-    end: Fault,
-}
-
-impl Kernel {
-    fn new() -> Self {
-        Self {
-            start: succeed(Call::SyncStart, MANY, true),
-            end: succeed(Call::SyncEnd, MANY, true),
-        }
-    }
-
-    fn calls(&self) -> (u64, u64) {
-        (MANY - self.start.left(), MANY - self.end.left())
-    }
-}
 
 /// Does nothing, for an access.
 struct Idle<A>(Lending, PhantomData<fn(A)>);

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the frames show.
 
+#[path = "../../src/pixel/random.rs"]
+mod random;
+
 use gst_video::{VideoFormat, VideoInfo};
+use random::Random;
 
 /// A kind of picture. Work by tables costs by how many values stand near each other.
 #[derive(Clone, Copy)]
@@ -13,19 +17,6 @@ pub(crate) enum Content {
 }
 
 pub(crate) const CONTENTS: [Content; 2] = [Content::Smooth, Content::Noise];
-
-/// A small generator (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn byte(&mut self) -> u8 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 56) as u8
-    }
-}
 
 impl Content {
     pub(crate) fn name(self) -> &'static str {

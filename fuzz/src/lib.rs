@@ -4,9 +4,13 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+/// The one unsafe thing.
+#[path = "../../tests/support/claim.rs"]
+mod claim;
 #[path = "../../tests/pixel_frame/mod.rs"]
 mod pixel_frame;
 
+use claim::Claim;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
@@ -264,14 +268,7 @@ pub fn geometry(input: &[u8]) {
     let sizes: Vec<usize> = (0..number)
         .map(|_| input.size(info.size() / number + 1).min(20_000))
         .collect();
-    let mut claim = raw::Claim {
-        format: info.format(),
-        width: info.width(),
-        height: info.height(),
-        n_planes: planes as u32,
-        offset: [0; 4],
-        stride: [0; 4],
-    };
+    let mut claim = Claim::of(&info);
     let mut at = 0;
     for plane in 0..planes {
         let (row, rows) = dimensions(&info, plane);
@@ -295,7 +292,7 @@ pub fn geometry(input: &[u8]) {
     for (number, size) in sizes.iter().enumerate() {
         buffer.make_mut().append_memory(memory(*size, number as u8));
     }
-    raw::add_video_meta(buffer.make_mut(), &claim);
+    claim::add_video_meta(buffer.make_mut(), &claim);
     let before = bytes_of(&buffer);
     // The same memories, to be looked at afterwards: a refused frame is gone.
     let inside = rows_of(&info, &claim, &sizes);
@@ -327,7 +324,7 @@ pub fn geometry(input: &[u8]) {
 }
 
 /// The bytes that belong to a claimed frame's rows; none if it cannot lie so.
-fn rows_of(info: &VideoInfo, claim: &raw::Claim, sizes: &[usize]) -> Option<Vec<Vec<bool>>> {
+fn rows_of(info: &VideoInfo, claim: &Claim, sizes: &[usize]) -> Option<Vec<Vec<bool>>> {
     let is_known = claim.format == info.format()
         && claim.n_planes == info.n_planes()
         && claim.width >= info.width()
@@ -363,16 +360,9 @@ const MODES: [&str; 3] = ["all", "inside", "outside"];
 const EFFECTS: [&str; 5] = ["adjust", "fill", "pixelate", "blur", "outline"];
 
 /// A frame with padding and a canary around; what may be changed.
-fn padded_frame(info: &VideoInfo) -> (gst::Buffer, raw::Claim, Vec<usize>) {
+fn padded_frame(info: &VideoInfo) -> (gst::Buffer, Claim, Vec<usize>) {
     let planes = info.n_planes() as usize;
-    let mut claim = raw::Claim {
-        format: info.format(),
-        width: info.width(),
-        height: info.height(),
-        n_planes: planes as u32,
-        offset: [0; 4],
-        stride: [0; 4],
-    };
+    let mut claim = Claim::of(info);
     let mut end = 7;
     for plane in 0..planes {
         let (row, rows) = dimensions(info, plane);
@@ -382,7 +372,7 @@ fn padded_frame(info: &VideoInfo) -> (gst::Buffer, raw::Claim, Vec<usize>) {
     }
     let mut buffer = gst::Buffer::new();
     buffer.make_mut().append_memory(memory(end, 1));
-    raw::add_video_meta(buffer.make_mut(), &claim);
+    claim::add_video_meta(buffer.make_mut(), &claim);
     (buffer, claim, vec![end])
 }
 
@@ -391,7 +381,7 @@ fn check_padding(
     out: &gst::Buffer,
     before: &[Vec<u8>],
     info: &VideoInfo,
-    claim: &raw::Claim,
+    claim: &Claim,
     sizes: &[usize],
 ) {
     let inside = rows_of(info, claim, sizes).expect("the frame was well laid");
@@ -549,50 +539,9 @@ pub fn pixels(input: &[u8]) {
     ours.apply(&plan, &mut random);
     let mut theirs = before;
     theirs.reference(range, &adjust);
-    assert_eq!(
-        ours.first_difference(&theirs),
-        None,
-        "{} {format:?} {range:?} {width}x{height}+{padding} {adjust:?}",
-        isa.name()
+    ours.assert_is(
+        &theirs,
+        isa,
+        &format_args!("{range:?} +{padding} {adjust:?}"),
     );
-}
-
-/// The one unsafe thing: a meta whose claims the bindings, or the C function, would not take.
-mod raw {
-    #![allow(unsafe_code)]
-
-    use gst::glib::translate::IntoGlib;
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct Claim {
-        pub(super) format: gst_video::VideoFormat,
-        pub(super) width: u32,
-        pub(super) height: u32,
-        pub(super) n_planes: u32,
-        pub(super) offset: [usize; 4],
-        pub(super) stride: [i32; 4],
-    }
-
-    pub(super) fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
-        let mut meta = gst_video::VideoMeta::add_full(
-            buffer,
-            gst_video::VideoFrameFlags::empty(),
-            gst_video::VideoFormat::Gray8,
-            1,
-            1,
-            &[0],
-            &[1],
-        )
-        .unwrap();
-        let meta: *mut gst_video::VideoMeta = &mut *meta;
-        // SAFETY: VideoMeta is a transparent wrapper of the C structure, which the buffer owns
-        // and which is borrowed exclusively here.
-        let meta = unsafe { &mut *meta.cast::<gst_video::ffi::GstVideoMeta>() };
-        meta.format = claim.format.into_glib();
-        meta.width = claim.width;
-        meta.height = claim.height;
-        meta.n_planes = claim.n_planes;
-        meta.offset = claim.offset;
-        meta.stride = claim.stride;
-    }
 }

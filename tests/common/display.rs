@@ -6,8 +6,11 @@
 use crate::common::picture::Picture;
 use crate::common::pipeline::{self, Line};
 use crate::common::probes::Probes;
-use crate::common::testbed::Testbed;
+use crate::common::testbed::{CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What the machine must have.
+pub(crate) const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
 pub(crate) const FRAMES: u64 = 30;
 pub(crate) const BYTES: u64 = 1024 * 768 * 4;
@@ -18,6 +21,15 @@ pub(crate) const PATTERN: &str = "pattern=zone-plate kx2=20 ky2=20 kt=0";
 pub(crate) const DISPLAY: &str = "kmssink driver-name=cirrus force-modesetting=true sync=false";
 /// Every allocator of dma-bufs, by the names that users type.
 pub(crate) const ALLOCATORS: [&str; 3] = ["dma-heap", "udmabuf", "drm-dumb"];
+
+/// Does it with each of these allocators; no dma-buf is there afterwards that was not before.
+pub(crate) fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
+    let before = testbed.dma_bufs();
+    for allocator in ALLOCATORS {
+        work(allocator);
+        testbed.assert_dma_bufs(before);
+    }
+}
 
 /// What `videotestsrc` shows.
 pub(crate) fn pattern() -> Picture {

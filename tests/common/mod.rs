@@ -6,9 +6,15 @@
 pub(crate) mod picture;
 pub(crate) mod pipeline;
 pub(crate) mod probes;
+#[path = "../../src/pixel/random.rs"]
+pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod testbed;
 
+use gst::prelude::*;
+#[allow(unused_imports)] // as above
+pub(crate) use random::noise;
+use rustix::fd::OwnedFd;
 use std::sync::Once;
 
 /// GStreamer with the plugin under test.
@@ -21,16 +27,16 @@ pub(crate) fn init() {
     });
 }
 
-/// Bytes without a pattern, the same for the same seed.
-pub(crate) fn noise(length: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
+/// A frame of sevens in a memory of this allocator, and a descriptor of its dma-buf.
+pub(crate) fn frame_of_sevens(allocator: &gst::Allocator, size: usize) -> (gst::Buffer, OwnedFd) {
+    let memory = allocator.alloc(size, None).unwrap();
+    let mut memory = memory.into_mapped_memory_writable().unwrap();
+    memory.fill(7);
+    let memory = memory.into_memory();
+    let own = raw::descriptor(&memory);
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(memory);
+    (buffer, own)
 }
 
 /// A line of progress: the machine is slow, and silence looks like a hang.

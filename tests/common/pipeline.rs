@@ -3,6 +3,7 @@
 //! what GStreamer's performance log says.
 
 use super::picture::Frame;
+use super::probes::Probes;
 use gst::prelude::*;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -297,6 +298,19 @@ impl Line {
             .map(|(_, inode)| *inode)
             .collect();
         assert!(!inodes.contains(&0), "memory without a descriptor");
+        inodes
+    }
+
+    /// Checks that the filter worked on each frame where it lay: one bracket a frame, one mapping
+    /// a buffer, by the kernel's record; the buffers' inodes.
+    #[track_caller]
+    pub(crate) fn assert_in_place(&self, probes: &Probes, frames: u64) -> BTreeSet<u64> {
+        let inodes = self.assert_same_memories(frames as usize);
+        let buffers = inodes.len() as u64;
+        assert!((2..=32).contains(&buffers), "{buffers} buffers");
+        probes.assert_brackets(frames);
+        assert_eq!(probes.bracketed(), inodes, "brackets on other buffers");
+        probes.assert_mapped_once_each(buffers);
         inodes
     }
 

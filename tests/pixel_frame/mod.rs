@@ -5,31 +5,13 @@
 #![allow(dead_code)] // each test uses a part
 #![allow(clippy::unwrap_used)] // test code, though clippy does not see it
 
+#[path = "../../src/pixel/random.rs"]
+mod random;
+
 use gstdmabufcpu::pixel::reference::{self, Plane};
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, PairSpan, PlaneLayout, Range, Step};
+use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, PairSpan, PlaneLayout, Range, Step};
 
-/// A small generator (splitmix64), so that failures repeat.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
+pub(crate) use random::Random;
 
 /// Settings one by one, at their limits, at values that make ties, and together.
 pub(crate) fn settings() -> Vec<Adjust> {
@@ -231,6 +213,20 @@ impl Frame {
                     a[at], b[at]
                 ))
             })
+    }
+
+    /// Checks that it is what another one is, by this instruction set.
+    #[track_caller]
+    pub(crate) fn assert_is(&self, other: &Self, isa: Isa, what: &dyn std::fmt::Debug) {
+        let difference = self.first_difference(other);
+        let size = (self.width, self.height);
+        assert_eq!(
+            difference,
+            None,
+            "{} {:?} {size:?} {what:?}",
+            isa.name(),
+            self.format
+        );
     }
 
     pub(crate) fn reference(&mut self, range: Range, adjust: &Adjust) {

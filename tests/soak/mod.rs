@@ -5,7 +5,7 @@
 
 use crate::support::filter::Filter;
 use crate::support::frame::{Frame, Kind, Layout, Shape, info};
-use crate::support::raw;
+use crate::support::{claim, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::{self, Request};
@@ -139,7 +139,7 @@ pub(crate) fn soak(name: &str, exporters: &[(exporters::Kind, Option<String>)], 
         let mut buffer = gst::Buffer::new();
         let memory = &memories[number as usize % memories.len()];
         buffer.make_mut().append_memory(memory.clone());
-        raw::add_video_meta(buffer.make_mut(), &layout.claim());
+        claim::add_video_meta(buffer.make_mut(), &layout.claim());
         // Somebody else has it, too, at times: then there is a copy.
         let held = (number % 25 == 0).then(|| buffer.clone());
         let out = filter.pass(buffer);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Exporters of the tests' own, and what is asked of memory and of the log.
 
+use gst::prelude::*;
 use gstdmabufcpu::dmabuf::Error;
 use gstdmabufcpu::dmabuf::exporters::{Allocation, Exporter, Kind, Memfd, Request, Rows};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// Gives memory files, whatever it says that it is: the kernel answers ENOTTY to their brackets.
@@ -136,6 +138,21 @@ pub(crate) fn is_dma_buf(memory: &gst::MemoryRef) -> bool {
 
 pub(crate) fn is_fd(memory: &gst::MemoryRef) -> bool {
     memory.is_memory_type::<gst_allocators::FdMemory>()
+}
+
+/// What `look` makes of the first memory of each frame that the fakesink `s` gets.
+pub(crate) fn seen_by_sink<T: Send + 'static>(
+    pipeline: &gst::Pipeline,
+    look: impl Fn(&gst::MemoryRef) -> T + Send + Sync + 'static,
+) -> Receiver<T> {
+    let (sender, seen) = channel();
+    let sink = pipeline.by_name("s").unwrap();
+    sink.connect("handoff", false, move |values| {
+        let buffer: gst::Buffer = values[1].get().unwrap();
+        sender.send(look(buffer.peek_memory(0))).unwrap();
+        None
+    });
+    seen
 }
 
 /// The allocator that C finds by its name.

@@ -2,6 +2,7 @@
 //! Frames: where their planes lie, in which memories, what is in them before, and what must be
 //! in them afterwards.
 
+use super::claim::{self, Claim};
 use super::{noise, raw};
 use gst_video::prelude::*;
 use gst_video::{VideoColorRange, VideoFormat, VideoInfo};
@@ -305,15 +306,8 @@ impl Layout {
     }
 
     /// The offset of each plane as a `GstVideoMeta` counts, over all memories.
-    pub(crate) fn claim(&self) -> raw::Claim {
-        let mut claim = raw::Claim {
-            format: self.info.format(),
-            width: self.info.width(),
-            height: self.info.height(),
-            n_planes: self.planes.len() as u32,
-            offset: [0; 4],
-            stride: [0; 4],
-        };
+    pub(crate) fn claim(&self) -> Claim {
+        let mut claim = Claim::of(&self.info);
         for (plane, place) in self.planes.iter().enumerate() {
             let before: usize = self.memories[..place.memory].iter().map(|m| m.size).sum();
             claim.offset[plane] = before + place.offset;
@@ -423,7 +417,7 @@ impl Frame {
             frame.append_memory(memory);
         }
         if self.layout.meta {
-            raw::add_video_meta(frame, &self.layout.claim());
+            claim::add_video_meta(frame, &self.layout.claim());
         }
         buffer
     }

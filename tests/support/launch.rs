@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `gst-launch-1.0` in a process of its own, with the plugin under test and a tracer.
+//! GStreamer's own tools in processes of their own, with the plugin under test and a tracer.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
 
-use std::path::{Path, PathBuf};
+#[path = "library.rs"]
+mod library;
+
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// A folder with the plugin under test, those that the lines need, and a registry of its own;
@@ -19,32 +22,22 @@ impl Launch {
     /// `None`, with a word why, where something is missing.
     pub(crate) fn new(name: &str, wanted: &[&str]) -> Option<Self> {
         gst::init().unwrap();
-        if Command::new("gst-launch-1.0")
-            .arg("--version")
-            .output()
-            .is_err()
-        {
-            println!("SKIPPED: no gst-launch-1.0 (gstreamer1.0-tools)");
-            return None;
+        for tool in ["gst-inspect-1.0", "gst-launch-1.0"] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                println!("SKIPPED: no {tool} (gstreamer1.0-tools)");
+                return None;
+            }
         }
-        let name = format!("dmabufcpu-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let launch = Self(folder);
-        let link = |from: &Path| {
-            let to = launch.0.join(from.file_name().unwrap());
-            std::os::unix::fs::symlink(from, to).unwrap();
-        };
-        link(&library());
+        let mut files = vec![library::library()];
         for plugin in wanted {
             let found = gst::Registry::get().find_plugin(plugin);
             let Some(file) = found.and_then(|plugin| plugin.filename()) else {
                 println!("SKIPPED: no GStreamer plugin {plugin}");
                 return None;
             };
-            link(&file);
+            files.push(file);
         }
-        Some(launch)
+        Some(Self(library::folder(name, &files)))
     }
 
     /// A file in the folder.
@@ -84,27 +77,26 @@ impl Launch {
         let _ = std::fs::remove_file(&file);
         let tracer = format!("zerocopy(file={},format=json{params})", file.display());
         let output = self.line(line, &tracer).output().unwrap();
-        assert!(output.status.success(), "{line}: {}", stderr(&output));
-        assert_eq!(stderr(&output), "", "{line}");
+        clean(line, &output);
         let text = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("{line}: no report: {error}"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
 
-pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+/// What a command said that did well and had nothing to complain of.
+#[track_caller]
+pub(crate) fn clean(what: &str, output: &Output) -> String {
+    let errors = stderr(output);
+    assert!(
+        output.status.success(),
+        "{what}: {} {errors}",
+        output.status
+    );
+    assert_eq!(errors, "", "{what}");
+    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The shared library that was built with this test.
-fn library() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folders = test.ancestors().skip(1).take(2);
-    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
-    files.find(|file| file.exists()).unwrap_or_else(|| {
-        panic!(
-            "no libgstdmabufcpu.so beside {}: cargo build",
-            test.display()
-        )
-    })
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

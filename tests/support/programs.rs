@@ -2,6 +2,9 @@
 //! Programs in other languages that use the plugin: built, found, run with the plugin under test.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
 
+#[path = "library.rs"]
+mod library;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,14 +18,6 @@ impl Drop for Programs {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// The shared library that was built with this test.
-fn library() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folders = test.ancestors().skip(1).take(2);
-    let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
-    files.find(|file| file.exists()).unwrap()
 }
 
 fn source(name: &str) -> PathBuf {
@@ -45,13 +40,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 impl Programs {
     pub(crate) fn new(name: &str) -> Self {
-        let name = format!("dmabufcpu-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let programs = Self(folder);
-        let link = programs.0.join("libgstdmabufcpu.so");
-        std::os::unix::fs::symlink(library(), link).unwrap();
-        programs
+        Self(library::folder(name, &[library::library()]))
     }
 
     /// A C program of `tests/programs`, built; why not, where there is no compiler or no headers.
@@ -116,18 +105,8 @@ impl Programs {
         let imports = "import numpy, gi; gi.require_version('Gst', '1.0'); \
                        gi.require_version('GstVideo', '1.0'); \
                        from gi.repository import Gst, GstVideo";
-        let imported = Command::new(PYTHON)
-            .args(["-c", imports])
-            .stderr(Stdio::null())
-            .status();
-        if !imported.is_ok_and(|status| status.success()) {
-            return Err(format!(
-                "{PYTHON} has no numpy, or no GObject introspection of GStreamer"
-            ));
-        }
-        let mut command = Command::new(PYTHON);
-        command.arg(program);
-        Ok(self.with_plugin(command))
+        self.with_imports(imports, program)
+            .ok_or_else(|| format!("{PYTHON} has no numpy, or no introspection of GStreamer"))
     }
 
     /// The Python program; why not, where there is no introspection.
@@ -136,19 +115,21 @@ impl Programs {
                        gi.require_version('GstApp', '1.0'); \
                        gi.require_version('GstAllocators', '1.0'); \
                        from gi.repository import Gst, GstApp, GstAllocators";
-        let python = PYTHON;
-        let imported = Command::new(python)
+        self.with_imports(imports, &source("allocate_and_push.py"))
+            .ok_or_else(|| format!("{PYTHON} has no introspection of GStreamer"))
+    }
+
+    /// A Python program, where these imports succeed.
+    fn with_imports(&self, imports: &str, program: &Path) -> Option<Command> {
+        let imported = Command::new(PYTHON)
             .args(["-c", imports])
             .stderr(Stdio::null())
             .status();
-        if !imported.is_ok_and(|status| status.success()) {
-            return Err(format!(
-                "{python} has no GObject introspection of GStreamer"
-            ));
-        }
-        let mut command = Command::new(python);
-        command.arg(source("allocate_and_push.py"));
-        Ok(self.with_plugin(command))
+        imported.is_ok_and(|status| status.success()).then(|| {
+            let mut command = Command::new(PYTHON);
+            command.arg(program);
+            self.with_plugin(command)
+        })
     }
 
     /// The same program once more.

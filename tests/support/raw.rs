@@ -2,7 +2,7 @@
 //! The unsafe calls that the tests need, and no others.
 #![allow(unsafe_code)]
 
-use gst::glib::translate::{IntoGlib, from_glib_full};
+use gst::glib::translate::from_glib_full;
 use gst_allocators::prelude::*;
 use gst_allocators::{DmaBufAllocator, FdAllocator, FdMemoryFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -28,41 +28,6 @@ pub(crate) fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Mem
     let allocator = DmaBufAllocator::new();
     // SAFETY: the memory does not close the descriptor, so it may be closed here.
     unsafe { allocator.alloc_dmabuf_with_flags(high.as_raw_fd(), size, flags) }.unwrap()
-}
-
-/// What a `GstVideoMeta` can claim.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
-    pub(crate) format: gst_video::VideoFormat,
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) n_planes: u32,
-    pub(crate) offset: [usize; 4],
-    pub(crate) stride: [i32; 4],
-}
-
-/// Adds a `GstVideoMeta` with claims that the bindings, or the C function, would not take.
-pub(crate) fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
-    let mut meta = gst_video::VideoMeta::add_full(
-        buffer,
-        gst_video::VideoFrameFlags::empty(),
-        gst_video::VideoFormat::Gray8,
-        1,
-        1,
-        &[0],
-        &[1],
-    )
-    .unwrap();
-    let meta: *mut gst_video::VideoMeta = &mut *meta;
-    // SAFETY: VideoMeta is a transparent wrapper of the C structure, which the buffer owns and
-    // which is borrowed exclusively here.
-    let meta = unsafe { &mut *meta.cast::<gst_video::ffi::GstVideoMeta>() };
-    meta.format = claim.format.into_glib();
-    meta.width = claim.width;
-    meta.height = claim.height;
-    meta.n_planes = claim.n_planes;
-    meta.offset = claim.offset;
-    meta.stride = claim.stride;
 }
 
 /// The descriptor of a memory that has one.

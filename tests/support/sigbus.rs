@@ -4,7 +4,7 @@
 
 use libc::{c_int, c_void, sigaction, siginfo_t};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -100,21 +100,18 @@ pub(crate) fn send() {
     unsafe { libc::raise(libc::SIGBUS) };
 }
 
+/// Maps the first page of a file, for good.
+fn page_of(fd: &OwnedFd) -> *mut libc::c_void {
+    let (access, fd) = (libc::PROT_READ, fd.as_raw_fd());
+    // SAFETY: a new mapping.
+    unsafe { libc::mmap(null_mut(), 4096, access, libc::MAP_SHARED, fd, 0) }
+}
+
 /// Reads memory of the application's own that is gone; the address.
 pub(crate) fn fault_of_its_own() -> usize {
     let fd = rustix::fs::memfd_create("application", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, 4096).unwrap();
-    // SAFETY: a new mapping.
-    let page = unsafe {
-        libc::mmap(
-            null_mut(),
-            4096,
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            fd.as_raw_fd(),
-            0,
-        )
-    };
+    let page = page_of(&fd);
     rustix::fs::ftruncate(&fd, 0).unwrap();
     OWN.store(page as usize, SeqCst);
     // SAFETY: it is mapped; what the access is answered with is the test's subject.
@@ -127,17 +124,8 @@ pub(crate) fn fault_of_its_own() -> usize {
 /// As above, in memory that even the application knows nothing of.
 pub(crate) fn fault_of_nobody() {
     let fd = rustix::fs::memfd_create("nobody", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    // SAFETY: a new mapping, longer than its file.
-    let page = unsafe {
-        libc::mmap(
-            null_mut(),
-            4096,
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            fd.as_raw_fd(),
-            0,
-        )
-    };
+    // Longer than its file.
+    let page = page_of(&fd);
     // SAFETY: it is mapped; the answer to the access is SIGBUS.
     let _ = unsafe { page.cast::<u8>().read_volatile() };
 }

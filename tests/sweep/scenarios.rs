@@ -6,7 +6,7 @@ use super::{Ended, Scenario};
 use crate::support::device::{Standin, found};
 use crate::support::filter::Filter;
 use crate::support::frame::{Frame, Kind, Layout, Shape, dimensions, info, picture_of};
-use crate::support::raw;
+use crate::support::{claim, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters;
@@ -84,7 +84,7 @@ pub(crate) fn filter_in_place(
                 buffer.make_mut().append_memory(memory.clone());
             }
             if layout.meta {
-                raw::add_video_meta(buffer.make_mut(), &layout.claim());
+                claim::add_video_meta(buffer.make_mut(), &layout.claim());
             }
             let pushed = push(&mut filter.0, buffer)?;
             let now: Vec<Vec<u8>> = frame.films.iter().map(|film| film.read()).collect();

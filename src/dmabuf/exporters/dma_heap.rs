@@ -4,7 +4,7 @@
 
 use super::super::error::Error;
 use super::super::{Result, sys};
-use super::{Allocation, Exporter, Kind, Request, first_that_opens, name, whole_pages};
+use super::{Allocation, Exporter, Kind, Request, first_that_opens, name, not_opened, whole_pages};
 use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -93,12 +93,7 @@ fn not_open(path: &Path, errno: Errno) -> Error {
         }
         _ => "see the kernel's log".to_owned(),
     };
-    Error::Device {
-        asked: "opening".to_owned(),
-        device: path.display().to_string(),
-        errno,
-        advice,
-    }
+    not_opened(path, errno, advice)
 }
 
 impl Exporter for DmaHeap {

@@ -3,7 +3,9 @@
 
 use super::super::error::Error;
 use super::super::{Result, sys, uapi};
-use super::{Allocation, Exporter, Kind, Request, Rows, first_that_opens, name, whole_pages};
+use super::{
+    Allocation, Exporter, Kind, Request, Rows, first_that_opens, name, not_opened, whole_pages,
+};
 use crate::lock::lock;
 use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
@@ -107,12 +109,7 @@ fn not_open(path: &Path, errno: Errno) -> Error {
         Errno::NOENT => format!("this machine's cards are: {}", cards.join(", ")),
         _ => "see the kernel's log".to_owned(),
     };
-    Error::Device {
-        asked: "opening".to_owned(),
-        device: path.display().to_string(),
-        errno,
-        advice,
-    }
+    not_opened(path, errno, advice)
 }
 
 /// A dumb buffer of `rows` rows of `row` bytes, as descriptor, pitch and size.

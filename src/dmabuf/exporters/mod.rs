@@ -144,6 +144,16 @@ fn first_that_opens<N>(
     Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
 }
 
+/// A node that could not be opened, and what to do about it.
+fn not_opened(path: &Path, errno: Errno, advice: String) -> Error {
+    Error::Device {
+        asked: "opening".to_owned(),
+        device: path.display().to_string(),
+        errno,
+        advice,
+    }
+}
+
 /// A size in whole pages; `None` where that is more than can be.
 fn whole_pages(size: usize) -> Option<usize> {
     size.max(1).checked_next_multiple_of(page_size())

@@ -3,7 +3,7 @@
 
 use super::super::error::Error;
 use super::super::{Result, sys};
-use super::{Allocation, Exporter, Kind, Request, name, whole_pages};
+use super::{Allocation, Exporter, Kind, Request, name, not_opened, whole_pages};
 use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -33,11 +33,9 @@ impl Udmabuf {
 
     fn device(&self) -> Result<&OwnedFd> {
         self.device.get_or_try_init(|| {
-            sys::open_device(Path::new(DEVICE)).map_err(|errno| Error::Device {
-                asked: "opening".to_owned(),
-                device: DEVICE.to_owned(),
-                errno,
-                advice: match errno {
+            let path = Path::new(DEVICE);
+            sys::open_device(path).map_err(|errno| {
+                let advice = match errno {
                     Errno::NOENT | Errno::NXIO | Errno::NODEV => {
                         "load the module (modprobe udmabuf), or build the kernel with \
                          CONFIG_UDMABUF"
@@ -47,8 +45,8 @@ impl Udmabuf {
                          GROUP=\"kvm\", MODE=\"0660\" and membership in that group"
                     }
                     _ => "see the kernel's log",
-                }
-                .to_owned(),
+                };
+                not_opened(path, errno, advice.to_owned())
             })
         })
     }

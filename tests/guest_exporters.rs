@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
-#[path = "../src/pixel/random.rs"]
-mod random;
 
+use common::noise;
 use common::pipeline::{Line, mark};
 use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM};
 use gst::prelude::*;
@@ -15,7 +14,6 @@ use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::allocator_of;
 use gstdmabufcpu::pixel::{Adjust, Range, reference};
 use gstdmabufcpu::video::FORMATS;
-use random::noise;
 
 /// The exporters, by names for messages; whether they honour mmap offsets.
 fn exporters() -> Vec<(&'static str, gst::Allocator, bool)> {

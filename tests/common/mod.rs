@@ -6,10 +6,15 @@
 pub(crate) mod picture;
 pub(crate) mod pipeline;
 pub(crate) mod probes;
+#[path = "../../src/pixel/random.rs"]
+#[allow(clippy::duplicate_mod)] // some tests have the host's support, too
+mod random;
 pub(crate) mod raw;
 pub(crate) mod testbed;
 
 use gst::prelude::*;
+#[allow(unused_imports)] // as above
+pub(crate) use random::noise;
 use rustix::fd::OwnedFd;
 use std::sync::Once;
 

@@ -6,10 +6,8 @@
 
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
-#[path = "../src/pixel/random.rs"]
-mod random;
 
-use random::Random;
+use inputs::pixel_frame::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

@@ -8,7 +8,7 @@
 #[path = "../../tests/support/claim.rs"]
 mod claim;
 #[path = "../../tests/pixel_frame/mod.rs"]
-mod pixel_frame;
+pub(crate) mod pixel_frame;
 
 use claim::Claim;
 use gst::prelude::*;

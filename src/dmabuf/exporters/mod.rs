@@ -167,3 +167,32 @@ fn name(buffer: &OwnedFd, name: &str) {
         let _ = sys::set_name(buffer.as_fd(), &name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(path: &Path, errno: Errno) -> Error {
+        not_opened(path, errno, String::new())
+    }
+
+    #[test]
+    fn first_node_that_opens_is_taken_and_else_the_first_failure_is_told() {
+        let search = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let open = |path: &Path| match path.to_str() {
+                Some("/nodes/forbidden") => Err(failure(path, Errno::ACCESS)),
+                Some("/nodes/gone") => Err(failure(path, Errno::NOENT)),
+                _ => Ok(path.to_owned()),
+            };
+            first_that_opens("/nodes", Ok(names), open, failure)
+        };
+        let found = search(&["forbidden", "gone", "good", "other"]).unwrap();
+        assert_eq!(found, Path::new("/nodes/good"));
+        let told = |names: &[&str]| search(names).unwrap_err().to_string();
+        let first = failure(Path::new("/nodes/forbidden"), Errno::ACCESS);
+        assert_eq!(told(&["forbidden", "gone"]), first.to_string());
+        let none = failure(Path::new("/nodes"), Errno::NOENT);
+        assert_eq!(told(&[]), none.to_string());
+    }
+}

@@ -18,6 +18,7 @@ mod hints;
 mod imp;
 mod json;
 mod kept;
+mod lines;
 mod mapping;
 mod memory;
 mod names;

@@ -7,6 +7,11 @@
 #[path = "../../tests/pixel_frame/mod.rs"]
 mod pixel_frame;
 
+#[path = "names.rs"]
+mod names;
+
+pub use names::{drm, reports, tracer_words};
+
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
@@ -21,8 +26,11 @@ use std::sync::Once;
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("caps", caps),
+    ("drm", drm),
+    ("tracer_words", tracer_words),
+    ("reports", reports),
     ("geometry", geometry),
     ("regions", regions),
     ("overlays", overlays),

@@ -32,6 +32,9 @@ mod rows;
 mod signals;
 mod table;
 mod threads;
+#[cfg(feature = "fault-injection")]
+#[doc(hidden)]
+pub mod tried;
 mod verdict;
 mod work;
 

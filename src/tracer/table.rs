@@ -290,6 +290,12 @@ mod tests {
     }
 
     #[test]
+    fn names_with_line_ends_and_escapes_stay_on_their_line() {
+        assert_eq!(printable("a\n\u{1b}[31mb\u{9b}"), "a\\n\\u{1b}[31mb\\u{9b}");
+        assert_eq!(printable("süß \"x\""), "süß \"x\"");
+    }
+
+    #[test]
     fn colours_and_lines_are_for_terminals() {
         let report = Report::default();
         let plain = write(&report, Look::Plain);

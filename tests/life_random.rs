@@ -239,10 +239,16 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     bus.set_flushing(true);
     let gone: Vec<_> = filters.iter().map(gst::Element::downgrade).collect();
     drop((filters, bus, pad, pipeline));
-    assert!(
-        gone.iter().all(|element| element.upgrade().is_none()),
-        "seed {seed}: kept"
-    );
+    // A change of state that GStreamer goes on with by itself holds the pipeline until its thread has
+    // had its turn (gst_element_call_async).
+    let patience = Instant::now();
+    while !gone.iter().all(|element| element.upgrade().is_none()) {
+        assert!(
+            patience.elapsed() < Duration::from_secs(20),
+            "seed {seed}: kept"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
     lived
 }
 

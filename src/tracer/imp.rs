@@ -87,10 +87,9 @@ impl ObjectImpl for ZeroCopy {
         params.signal |= std::env::var_os("GST_ZEROCOPY_TRACER_SIG").is_some();
         if params.detail == Detail::Frames
             && let Some(file) = &params.file
+            && let Err(error) = self.lines.open(&file.with_extension("frames"))
         {
-            if let Err(error) = self.lines.open(&file.with_extension("frames")) {
-                self.complain(&error);
-            }
+            self.complain(&error);
         }
         if params.signal {
             let tracer = self.obj().downgrade();

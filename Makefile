@@ -1,7 +1,7 @@
 # Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
 .POSIX:
 .PHONY: help setup build install deb cross test test-matrix test-cross test-long soak fuzz lint \
-	demo bench instructions asan clean
+	demo bench instructions asan tsan valgrind clean
 
 DEVICE = auto
 VERSIONS = 1.26 1.28
@@ -20,6 +20,8 @@ help:
 	@echo 'make bench                 speed, against the peers: tables and a plot'
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
 	@echo 'make asan                  the pixel code under AddressSanitizer'
+	@echo 'make valgrind              elements and pools under memcheck'
+	@echo 'make tsan                  all with threads under ThreadSanitizer (needs rust-src)'
 	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
 	@echo 'make install               it, its libraries and programs, below PREFIX (/usr/local)'
 	@echo 'make deb                   Debian packages: target/deb/*.deb'
@@ -60,7 +62,7 @@ test-cross:
 	@tests/aarch64/run-plugin-tests
 
 test-long:
-	@$(SETUP) build run testbed fuzz
+	@$(SETUP) build run testbed bench fuzz
 	@scripts/test-long
 
 soak:
@@ -90,6 +92,14 @@ instructions:
 asan:
 	@$(SETUP) build
 	@scripts/asan
+
+tsan:
+	@$(SETUP) build
+	@scripts/tsan
+
+valgrind:
+	@$(SETUP) build bench
+	@scripts/valgrind all
 
 clean:
 	cargo clean

@@ -72,6 +72,21 @@ fn caps_of_any_text_are_taken_or_refused() {
 }
 
 #[test]
+fn drm_formats_of_any_text_are_taken_or_refused_with_a_reason() {
+    run("drm", 10_000);
+}
+
+#[test]
+fn words_to_the_tracer_are_understood_or_passed_over() {
+    run("tracer_words", 20_000);
+}
+
+#[test]
+fn names_of_any_text_stay_names_in_reports() {
+    run("reports", 5_000);
+}
+
+#[test]
 fn frames_that_lie_anywhere_are_refused_or_touched_in_their_rows_only() {
     run("geometry", 20_000);
 }

@@ -20,6 +20,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use support::filter::Filter;
 use support::frame::{Film, Frame, Kind, Layout, Shape, assert_same, info};
+use support::raw;
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 const SIGBUS: i32 = 7;
@@ -142,6 +143,88 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
 
 /// With a mapping for each window the bracket sees the last one only: chroma, which lies first in
 /// the file and is worked on last, and has lost nothing.
+/// Memory of a plain file, as GstFdAllocator makes it, and the file.
+fn plain_file(
+    layout: &Layout,
+    bytes: &[u8],
+    flags: gst_allocators::FdMemoryFlags,
+) -> (std::fs::File, gst::Buffer) {
+    let path = std::env::temp_dir().join(format!("dmabufcpu-plain-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let mut buffer = gst::Buffer::new();
+    let frame = buffer.make_mut();
+    let memory = raw::fd_memory_with_flags(file.try_clone().unwrap().into(), bytes.len(), flags);
+    frame.append_memory(memory);
+    support::claim::add_video_meta(frame, &layout.claim());
+    (file, buffer)
+}
+
+fn read(file: &std::fs::File) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered() {
+    use gst_allocators::FdMemoryFlags;
+    lives(
+        "plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered",
+        || {
+            let layout = layout();
+            let before = vec![support::noise(layout.files[0], 3)];
+            let expected = layout.filtered(&before, &NEGATIVE);
+            for flags in [FdMemoryFlags::NONE, FdMemoryFlags::KEEP_MAPPED] {
+                for mode in ["persistent", "frame"] {
+                    let (file, buffer) = plain_file(&layout, &before[0], flags);
+                    let mut filter = Filter::new(&layout.info).invert().set("map-mode", mode);
+                    let buffer = filter.pass(buffer);
+                    assert_same(&[read(&file)], &expected, &(flags, mode));
+                    file.set_len(5000).unwrap();
+                    let again = buffer.copy();
+                    drop(buffer);
+                    let error = filter.refuse(again.copy());
+                    assert!(error.contains("lost memory"), "{mode}: {error}");
+                    file.set_len(before[0].len() as u64).unwrap();
+                    std::os::unix::fs::FileExt::write_all_at(&file, &before[0], 0).unwrap();
+                    let out = filter.pass(again);
+                    assert_same(&[read(&file)], &expected, &(flags, mode));
+                    // GStreamer's own mapping shows what the file holds, still.
+                    let map = out.peek_memory(0).map_readable().unwrap();
+                    assert!(map[..] == expected[0][..], "{flags:?} {mode}");
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn private_mapping_of_a_plain_file_stays_its_allocators() {
+    lives(
+        "private_mapping_of_a_plain_file_stays_its_allocators",
+        || {
+            use gst_allocators::FdMemoryFlags;
+            let layout = layout();
+            let before = vec![support::noise(layout.files[0], 3)];
+            let expected = layout.filtered(&before, &NEGATIVE);
+            let flags = FdMemoryFlags::MAP_PRIVATE | FdMemoryFlags::KEEP_MAPPED;
+            let (file, buffer) = plain_file(&layout, &before[0], flags);
+            let mut filter = Filter::new(&layout.info).invert();
+            let out = filter.pass(buffer);
+            let map = out.peek_memory(0).map_readable().unwrap();
+            assert!(map[..] == expected[0][..], "what the allocator has mapped");
+            assert!(read(&file) == before[0], "the file is another's");
+        },
+    );
+}
+
 #[test]
 fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
     const NAME: &str = "window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it";

@@ -10,6 +10,11 @@ mod claim;
 #[path = "../../tests/pixel_frame/mod.rs"]
 pub(crate) mod pixel_frame;
 
+#[path = "names.rs"]
+mod names;
+
+pub use names::{drm, reports, tracer_words};
+
 use claim::Claim;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
@@ -25,8 +30,11 @@ use std::sync::Once;
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("caps", caps),
+    ("drm", drm),
+    ("tracer_words", tracer_words),
+    ("reports", reports),
     ("geometry", geometry),
     ("regions", regions),
     ("overlays", overlays),

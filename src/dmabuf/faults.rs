@@ -71,12 +71,16 @@ pub enum Call {
     Spawn,
     /// `sigaction`.
     Sigaction,
+    /// `open` of a file that is made or written anew.
+    CreateFile,
+    /// `write` to such a file, or to standard error.
+    Write,
 }
 
 #[cfg(any(test, feature = "fault-injection"))]
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::SyncStart,
         Self::SyncEnd,
         Self::Poll,
@@ -104,6 +108,8 @@ impl Call {
         Self::ReadFolder,
         Self::Spawn,
         Self::Sigaction,
+        Self::CreateFile,
+        Self::Write,
     ];
 
     /// The errnos that the call can give on a descriptor and arguments like ours, by its manual
@@ -212,6 +218,29 @@ impl Call {
             Self::ReadFolder => &[E::NOENT, E::ACCESS, E::MFILE, E::NOTDIR],
             Self::Spawn => &[E::AGAIN, E::NOMEM, E::PERM],
             Self::Sigaction => &[E::INVAL],
+            Self::CreateFile => &[
+                E::INTR,
+                E::ACCESS,
+                E::DQUOT,
+                E::ISDIR,
+                E::LOOP,
+                E::MFILE,
+                E::NFILE,
+                E::NOENT,
+                E::NOSPC,
+                E::NOTDIR,
+                E::ROFS,
+            ],
+            Self::Write => &[
+                E::INTR,
+                E::AGAIN,
+                E::BADF,
+                E::DQUOT,
+                E::FBIG,
+                E::IO,
+                E::NOSPC,
+                E::PIPE,
+            ],
         }
     }
 }

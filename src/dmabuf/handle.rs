@@ -26,6 +26,7 @@ pub struct DmaBuf {
     identity: Identity,
     size: usize,
     is_dma_buf: bool,
+    is_regular_file: bool,
     exporter: OnceLock<String>,
     /// `DMA_BUF_IOCTL_SYNC` answered ENOTTY.
     pub(super) unbracketed: bool,
@@ -46,6 +47,7 @@ impl DmaBuf {
             },
             size: usize::try_from(stat.size).unwrap_or(usize::MAX),
             is_dma_buf: stat.is_dma_buf,
+            is_regular_file: stat.is_regular_file,
             exporter: OnceLock::new(),
             unbracketed: false,
             fd,
@@ -77,6 +79,11 @@ impl DmaBuf {
     /// False for a memfd or another file.
     pub fn is_dma_buf(&self) -> bool {
         self.is_dma_buf
+    }
+
+    /// False for a dma-buf or a device; true for a memfd, too.
+    pub(crate) fn is_regular_file(&self) -> bool {
+        self.is_regular_file
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);

@@ -100,6 +100,7 @@ pub use guard::{
 };
 pub use handle::{DmaBuf, Identity};
 pub use mapping::{Mapping, Protection, honours_offsets};
+pub(crate) use sys::{create_file, read_text, write_all, write_stderr};
 pub use window::{Window, Windows, page_size};
 
 /// A thread, through the seam for failing system calls.

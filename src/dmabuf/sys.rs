@@ -8,7 +8,7 @@ use super::faults::{self, Call};
 use super::uapi;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::CStr;
@@ -94,6 +94,7 @@ pub(super) struct Stat {
     pub(super) inode: u64,
     pub(super) size: u64,
     pub(super) is_dma_buf: bool,
+    pub(super) is_regular_file: bool,
 }
 
 pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
@@ -113,6 +114,7 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
         inode: stat.st_ino,
         size,
         is_dma_buf,
+        is_regular_file: !is_dma_buf && FileType::from_raw_mode(stat.st_mode).is_file(),
     })
 }
 
@@ -199,10 +201,43 @@ pub(super) fn open_device(path: &Path) -> Result<OwnedFd> {
 }
 
 /// A file of `/proc` or `/sys`.
-pub(super) fn read_text(path: &str) -> Result<String> {
-    faults::through(Call::ReadFile, None, || {
-        std::fs::read_to_string(path).map_err(|error| errno_of(&error))
+pub(crate) fn read_text(path: &str) -> Result<String> {
+    again(INTERRUPTED, || {
+        faults::through(Call::ReadFile, None, || {
+            std::fs::read_to_string(path).map_err(|error| errno_of(&error))
+        })
     })
+}
+
+/// Makes a file, or empties the one that is there, to be written; close-on-exec.
+pub(crate) fn create_file(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    again(INTERRUPTED, || {
+        faults::through(Call::CreateFile, None, || {
+            // For all, as far as the process's umask lets them.
+            rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
+        })
+    })
+}
+
+/// Writes all of these bytes.
+pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let written = again(INTERRUPTED_OR_BUSY, || {
+            faults::through(Call::Write, None, || rustix::io::write(file, bytes))
+        })?;
+        if written == 0 {
+            return Err(Errno::IO);
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Writes to standard error, in one piece as far as this process goes.
+pub(crate) fn write_stderr(bytes: &[u8]) -> Result<()> {
+    let _others_wait = std::io::stderr().lock();
+    write_all(rustix::stdio::stderr(), bytes)
 }
 
 /// Where a link of `/proc` leads.

@@ -93,6 +93,11 @@ impl<'m> ByteMap<'m> {
         Some(Self { memory, info })
     }
 
+    /// Where it was mapped.
+    pub(super) fn address(&self) -> usize {
+        self.info.data as usize
+    }
+
     /// Windows of the bytes, for an access that the map was made for.
     pub(super) fn windows<A: Access>(&mut self) -> Windows<'_, A> {
         let address = NonNull::new(self.info.data).unwrap_or(NonNull::dangling());

@@ -293,7 +293,7 @@ pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
     let mut held = Held::default();
     for (index, memory) in buffer.iter_memories().enumerate() {
         if wanted.contains(&index) {
-            held.add::<A>(index, memory)?;
+            held.add::<A>(index, memory, how.map_mode)?;
         }
     }
     held.open(how, work)
@@ -316,21 +316,42 @@ enum HeldPlace {
 }
 
 impl<'m> Held<'m> {
-    fn add<A: Access>(&mut self, index: usize, memory: &'m gst::MemoryRef) -> Result<(), Error> {
+    fn add<A: Access>(
+        &mut self,
+        index: usize,
+        memory: &'m gst::MemoryRef,
+        map_mode: MapMode,
+    ) -> Result<(), Error> {
         let access = usage::<A>();
         let lock = Lock::take(memory, access).ok_or(Error::InUse { index })?;
-        let Some(kept) = kept::of(memory)? else {
-            // The memory's allocator maps it, and locks it as it does so.
-            let map = ByteMap::map(memory, access).ok_or_else(|| Error::NotMappable {
-                index,
-                allocator: memory
-                    .allocator()
-                    .map_or_else(String::new, |allocator| allocator.memory_type().to_string()),
-            })?;
-            self.bytes.push(map);
-            self.places
-                .push((index, HeldPlace::Bytes(self.bytes.len() - 1)));
-            return Ok(());
+        let in_parts = map_mode == MapMode::Window;
+        let ours = match in_parts {
+            true => kept::in_parts(memory)?,
+            false => kept::of(memory)?,
+        };
+        let kept = match ours {
+            Some(kept) => kept,
+            None => {
+                // The memory's allocator maps it, and locks it as it does so.
+                let map = ByteMap::map(memory, access).ok_or_else(|| Error::NotMappable {
+                    index,
+                    allocator: memory
+                        .allocator()
+                        .map_or_else(String::new, |allocator| allocator.memory_type().to_string()),
+                })?;
+                // Once it is seen that the file itself is mapped, a mapping of ours does as well.
+                let ours = match in_parts {
+                    true => None,
+                    false => kept::of_mapped(memory, map.address())?,
+                };
+                let Some(kept) = ours else {
+                    self.bytes.push(map);
+                    let place = HeldPlace::Bytes(self.bytes.len() - 1);
+                    self.places.push((index, place));
+                    return Ok(());
+                };
+                kept
+            }
         };
         let claimed = memory.offset().saturating_add(memory.size());
         if claimed > kept.size {

@@ -60,7 +60,7 @@ struct Fit {
 
 impl Fit {
     fn at(start: u8, slope: i8, l: u8) -> u8 {
-        let rise = i16::from(slope) * i16::from(l) >> BINARY_PLACES;
+        let rise = (i16::from(slope) * i16::from(l)) >> BINARY_PLACES;
         (i16::from(start) + rise).clamp(0, 255) as u8
     }
 

@@ -7,7 +7,7 @@ use super::mapping;
 use super::memory::{Kind, Memory};
 use super::names::{ElementId, ElementName};
 use super::passing::{Frame, Part};
-use crate::dmabuf::DmaBuf;
+use crate::dmabuf::{self, DmaBuf};
 use crate::lock::lock;
 use gst::prelude::*;
 use std::collections::HashMap;
@@ -152,10 +152,17 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
         return Arc::new(known);
     };
     // The duplicate that it takes is closed at once.
-    let Ok(file) = DmaBuf::from_borrowed(fd) else {
-        known.kind = Kind::File;
-        known.exporter = "unreadable".to_owned();
-        return Arc::new(known);
+    let file = match DmaBuf::from_borrowed(fd) {
+        Ok(file) => file,
+        // Known by its GstMemory then, as what has no descriptor.
+        Err(error) => {
+            known.kind = Kind::File;
+            known.exporter = match error {
+                dmabuf::Error::Call { errno, .. } => format!("unreadable: {errno}"),
+                _ => "unreadable".to_owned(),
+            };
+            return Arc::new(known);
+        }
     };
     known.kind = if file.is_dma_buf() {
         Kind::DmaBuf

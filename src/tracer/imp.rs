@@ -3,6 +3,7 @@
 
 use super::book::Book;
 use super::frames;
+use super::lines::Lines;
 use super::names::ElementId;
 use super::params::{Detail, Format, Params};
 use super::passing::{Frame, Left, Time};
@@ -17,7 +18,6 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, OnceLock};
 
@@ -44,7 +44,7 @@ pub struct ZeroCopy {
     now: AtomicU64,
     /// Allocators that were made since the last event of a kind that comes before their maps.
     fresh: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
-    frames_file: Mutex<Option<std::fs::File>>,
+    lines: Lines,
     listener: Mutex<Option<Listener>>,
 }
 
@@ -89,14 +89,9 @@ impl ObjectImpl for ZeroCopy {
         params.signal |= std::env::var_os("GST_ZEROCOPY_TRACER_SIG").is_some();
         if params.detail == Detail::Frames
             && let Some(file) = &params.file
+            && let Err(error) = self.lines.open(&file.with_extension("frames"))
         {
-            let file = file.with_extension("frames");
-            match std::fs::File::create(&file) {
-                Ok(open) => *lock(&self.frames_file) = Some(open),
-                Err(error) => {
-                    self.complain(&format!("cannot write to {}: {error}", file.display()));
-                }
-            }
+            self.complain(&error);
         }
         if params.signal {
             let tracer = self.obj().downgrade();
@@ -474,19 +469,14 @@ impl ZeroCopy {
             .pts
             .map_or_else(|| "none".to_owned(), |pts| pts.to_string());
         let line = format!(
-            "{ts} {} -> {} pts={pts} size={} {:?} {}\n",
+            "{ts} {} -> {} pts={pts} size={} {:?} {}",
             name(link.0),
             name(link.1),
             left.frame.size(),
             left.origin,
             memories.join(", ")
         );
-        let mut file = lock(&self.frames_file);
-        // A disk that is full, or nobody at the other end, must not stop the stream.
-        let _ = match &mut *file {
-            Some(file) => file.write_all(line.as_bytes()),
-            None => std::io::stderr().write_all(line.as_bytes()),
-        };
+        self.lines.write(&line);
     }
 
     /// Reports on a pipeline, if frames went through it since it was reported last.
@@ -556,8 +546,10 @@ impl ZeroCopy {
             return;
         };
         let all: Vec<Report> = lock(&self.reports).values().cloned().collect();
-        if let Err(error) = output::write(params, &all, report, &mapping::by_others()) {
-            self.complain(&error);
+        let written = output::write(params, &all, report, &mapping::by_others());
+        let errors: Vec<String> = written.err().into_iter().chain(self.lines.lost()).collect();
+        if !errors.is_empty() {
+            self.complain(&errors.join("; "));
         }
     }
 
@@ -580,7 +572,7 @@ impl ZeroCopy {
     /// Where people look who have set GST_TRACERS, whether they have set GST_DEBUG or not.
     fn complain(&self, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
-        let _ = writeln!(std::io::stderr(), "zerocopy tracer: {text}");
+        let _ = crate::dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
     }
 }
 

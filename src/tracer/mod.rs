@@ -19,6 +19,7 @@ mod hints;
 mod imp;
 mod json;
 mod kept;
+mod lines;
 mod mapping;
 mod memory;
 mod names;
@@ -33,6 +34,9 @@ mod rows;
 mod signals;
 mod table;
 mod threads;
+#[cfg(feature = "fault-injection")]
+#[doc(hidden)]
+pub mod tried;
 mod verdict;
 mod work;
 

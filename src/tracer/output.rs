@@ -6,7 +6,9 @@ use super::report::Report;
 use super::table::Look;
 use super::work::Maps;
 use super::{dot, json, table};
-use std::io::{IsTerminal, Write};
+use crate::dmabuf;
+use rustix::fd::AsFd;
+use std::io::IsTerminal;
 use std::path::Path;
 
 /// Writes one report, or, where files hold documents of all, all of them.
@@ -17,14 +19,14 @@ pub(super) fn write(
     application: &Maps,
 ) -> Result<(), String> {
     if params.file.is_none() {
-        let mut stderr = std::io::stderr().lock();
+        let stderr = std::io::stderr();
         let text = match params.format {
             Format::Table | Format::All => table::write(this, look(stderr.is_terminal())),
             Format::Json => json::write(std::slice::from_ref(this), application),
             Format::Dot => dot::write(std::slice::from_ref(this)),
         };
         // Nobody is left to be told when standard error is closed.
-        let _ = stderr.write_all(text.as_bytes());
+        let _ = dmabuf::write_stderr(text.as_bytes());
         return Ok(());
     }
     let formats = match params.format {
@@ -64,6 +66,7 @@ fn look(is_terminal: bool) -> Look {
 }
 
 fn replace(file: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text)
+    dmabuf::create_file(file)
+        .and_then(|open| dmabuf::write_all(open.as_fd(), text.as_bytes()))
         .map_err(|error| format!("cannot write the report to {}: {error}", file.display()))
 }

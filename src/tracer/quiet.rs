@@ -71,17 +71,9 @@ unsafe extern "C" fn write(_: *mut c_void, bytes: *const c_char, size: usize) ->
     if DROPS.try_with(Cell::get) != Ok(true) {
         // SAFETY: the stream gives so many bytes.
         let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), size) };
-        write_all(bytes);
+        // Nobody is left to be told what standard error does not take.
+        let _ = crate::dmabuf::write_all(rustix::stdio::stderr(), bytes);
     }
     // What standard error does not take is lost, as with GStreamer's own.
     isize::try_from(size).unwrap_or(isize::MAX)
-}
-
-fn write_all(mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes)) {
-            Ok(written) if written > 0 => bytes = &bytes[written..],
-            _ => return,
-        }
-    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Reports on SIGUSR1, for those who ask for it.
 
+use crate::dmabuf;
 use gst::glib;
 use std::thread::JoinHandle;
 
@@ -19,8 +20,18 @@ impl Listener {
     /// # Errors
     /// When the application has the signal already, or there is no thread to be had.
     pub(super) fn start(report: impl Fn() + Send + Sync + 'static) -> Result<Self, String> {
-        if is_taken() {
-            return Err("the application handles SIGUSR1 itself, which stays as it is".to_owned());
+        match dmabuf::read_text("/proc/self/status") {
+            Ok(status) if !is_taken_in(&status) => {}
+            Ok(_) => {
+                let taken = "the application handles SIGUSR1 itself, which stays as it is";
+                return Err(taken.to_owned());
+            }
+            // What may be the application's is not taken from it.
+            Err(errno) => {
+                return Err(format!(
+                    "no reports on SIGUSR1: /proc/self/status does not tell who handles it: {errno}"
+                ));
+            }
         }
         let context = glib::MainContext::new();
         let main_loop = glib::MainLoop::new(Some(&context), false);
@@ -35,9 +46,8 @@ impl Listener {
         );
         source.attach(Some(&context));
         let turning = main_loop.clone();
-        let thread = std::thread::Builder::new()
-            .name("zerocopy".to_owned())
-            .spawn(move || turning.run())
+        let thread = std::thread::Builder::new().name("zerocopy".to_owned());
+        let thread = dmabuf::spawn(thread, move || turning.run())
             .map_err(|error| format!("no thread to wait for SIGUSR1: {error}"))?;
         Ok(Self {
             main_loop,
@@ -57,13 +67,9 @@ impl Drop for Listener {
     }
 }
 
-/// Whether the process catches or ignores the signal (proc(5), `SigCgt` and `SigIgn`).
-fn is_taken() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    is_taken_in(&status)
-}
-
-fn is_taken_in(status: &str) -> bool {
+/// Whether a process of this status catches or ignores the signal (proc(5), `SigCgt` and
+/// `SigIgn`).
+pub(super) fn is_taken_in(status: &str) -> bool {
     ["SigCgt:", "SigIgn:"].iter().any(|name| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

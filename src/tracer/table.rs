@@ -4,6 +4,7 @@
 use super::report::Report;
 use super::rows::{ElementRow, LinkRow, MadeRow};
 use super::verdict::Kind;
+use std::borrow::Cow;
 
 /// Whether the table is for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,12 @@ pub(super) fn write(report: &Report, look: Look) -> String {
         paint(
             look,
             BOLD,
-            &format!(
+            &printable(&format!(
                 "zerocopy: {}, {}, {:.3} s",
                 report.rows.pipeline,
                 report.occasion,
                 seconds(report.time)
-            )
+            ))
         )
     );
     let arrow = if look == Look::Terminal { "→" } else { "->" };
@@ -52,7 +53,9 @@ pub(super) fn write(report: &Report, look: Look) -> String {
     lay_out(&mut text, &rows, look);
     for element in report.rows.elements.iter().filter(|e| e.is_worth_a_line()) {
         for line in lines(element) {
-            text.push_str(&format!("{}: {line}\n", element.name));
+            let line = format!("{}: {line}", element.name);
+            text.push_str(&printable(&line));
+            text.push('\n');
         }
     }
     let colour = match report.verdict.kind {
@@ -60,12 +63,30 @@ pub(super) fn write(report: &Report, look: Look) -> String {
         Kind::NotInDmaBufs | Kind::NoFrames => AMBER,
         Kind::Copied => RED,
     };
-    text.push_str(&paint(look, colour, &report.verdict.text));
+    text.push_str(&paint(look, colour, &printable(&report.verdict.text)));
     text.push('\n');
     for hint in &report.hints {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&printable(&format!("hint: {hint}")));
+        text.push('\n');
     }
     text
+}
+
+/// Text that stays on its line: names are anybody's, and may hold line ends, or what a terminal
+/// would take for orders.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut printable = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable.into()
 }
 
 const COLUMNS: usize = 7;
@@ -104,7 +125,8 @@ fn row(link: &LinkRow, arrow: &str) -> Row {
             format!("{}{more}", link.buffers),
             as_it_came(link),
             bytes(link.counts.copied_bytes),
-        ],
+        ]
+        .map(|cell| printable(&cell).into_owned()),
         colour: if link.has_copies() {
             RED
         } else if link.is_all_dma_buf() {
@@ -265,6 +287,12 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
+    }
+
+    #[test]
+    fn names_with_line_ends_and_escapes_stay_on_their_line() {
+        assert_eq!(printable("a\n\u{1b}[31mb\u{9b}"), "a\\n\\u{1b}[31mb\\u{9b}");
+        assert_eq!(printable("süß \"x\""), "süß \"x\"");
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Watchdog {
         let thread = std::thread::Builder::new().name("dmabufcpu-watch".to_owned());
         let watched = Arc::clone(&shared);
         // Without a thread the one that works tells of it, late.
-        let thread = thread.spawn(move || watched.watch()).ok();
+        let thread = crate::dmabuf::spawn(thread, move || watched.watch()).ok();
         Self { shared, thread }
     }
 

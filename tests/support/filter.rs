@@ -11,6 +11,14 @@ pub(crate) struct Filter {
     pub(crate) bus: gst::Bus,
 }
 
+impl Drop for Filter {
+    /// What is left on the bus refers to the element, and the element to the bus: neither would ever
+    /// go.
+    fn drop(&mut self) {
+        self.bus.set_flushing(true);
+    }
+}
+
 impl Filter {
     pub(crate) fn new(info: &VideoInfo) -> Self {
         Self::with_caps(info.to_caps().unwrap())

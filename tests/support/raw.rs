@@ -15,9 +15,14 @@ pub(crate) fn dma_buf_memory(fd: OwnedFd, size: usize) -> gst::Memory {
 
 /// A `GstFdMemory` of the stock allocator.
 pub(crate) fn fd_memory(fd: OwnedFd, size: usize) -> gst::Memory {
+    fd_memory_with_flags(fd, size, FdMemoryFlags::NONE)
+}
+
+/// The same, with flags (not DONT_CLOSE).
+pub(crate) fn fd_memory_with_flags(fd: OwnedFd, size: usize, flags: FdMemoryFlags) -> gst::Memory {
     let allocator = FdAllocator::new();
     // SAFETY: the descriptor is open and given away; the memory closes it.
-    unsafe { allocator.alloc_fd(fd.into_raw_fd(), size, FdMemoryFlags::NONE) }.unwrap()
+    unsafe { allocator.alloc_fd(fd.into_raw_fd(), size, flags) }.unwrap()
 }
 
 /// A `GstDmaBufMemory` whose descriptor has been closed behind its back.

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MPL-2.0
+//! GStreamer's own tracer of leaks over whole pipelines: when GStreamer ends, no object and no
+//! buffer that it made is still alive, whatever way the frames went.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/launch.rs"]
+mod launch;
+
+use launch::{Launch, stderr};
+
+const PLUGINS: [&str; 3] = ["coreelements", "videotestsrc", "coretracers"];
+const CAPS: &str = "video/x-raw,format=NV12,width=128,height=96";
+
+/// What the tracer has to say of a run, and how the run ended.
+fn leaks(launch: &Launch, line: &str) -> (Vec<String>, bool, String) {
+    let mut command = launch.line(line, "leaks(check-refs=true)");
+    let output = command
+        .env("GST_DEBUG", "GST_TRACER:7")
+        .env("GST_DEBUG_NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert!(
+        text.contains("object-alive.class"),
+        "the tracer is silent: {text}"
+    );
+    // Not the lines that say what the words mean, which come first.
+    let alive = |line: &&str| {
+        let told = ["object-alive, ", "object-refings, "];
+        told.iter().any(|word| line.contains(word)) && !line.contains("format string")
+    };
+    let alive = text.lines().filter(alive).map(str::to_owned).collect();
+    (alive, output.status.success(), text)
+}
+
+/// Lines that end well, after so many frames.
+fn lines() -> Vec<String> {
+    let source = format!("videotestsrc num-buffers=12 ! {CAPS}");
+    let filter = "dmabuffilter invert=true";
+    let end = "fakesink sync=false";
+    let mut lines = vec![
+        format!("{source} ! {filter} ! {end}"),
+        format!("{source} ! dmabufupload allocator=memfd ! {filter} ! {end}"),
+        format!("{source} ! dmabufupload ! queue ! {filter} n-threads=2 ! queue ! {end}"),
+        format!(
+            "{source} ! dmabufupload allocator=memfd ! tee name=t \
+             t. ! queue ! {filter} allocator=memfd ! {end} t. ! queue ! {filter} ! {end}"
+        ),
+        format!(
+            "{source} ! dmabufupload ! tee name=t \
+             t. ! queue ! {filter} copy-policy=skip ! {end} t. ! queue ! {end}"
+        ),
+        format!(
+            "{source} ! dmabufupload allocator=memfd ! dmabuffilter region-effect=blur \
+             region-mode=inside regions=<<3,4,50,60>> ! {end}"
+        ),
+    ];
+    for (mode, scope) in [("frame", "frame"), ("window", "window")] {
+        lines.push(format!(
+            "{source} ! dmabufupload allocator=memfd ! {filter} map-mode={mode} \
+             sync-scope={scope} window-pages=1 ! {end}"
+        ));
+    }
+    lines
+}
+
+#[test]
+fn nothing_is_alive_after_pipelines_that_end_well() {
+    let Some(launch) = Launch::new("leaks", &PLUGINS) else {
+        return;
+    };
+    for line in lines() {
+        let (alive, well, text) = leaks(&launch, &line);
+        assert!(well, "{line}: {text}");
+        assert!(alive.is_empty(), "{line}:\n{}", alive.join("\n"));
+    }
+}
+
+#[test]
+fn nothing_is_alive_after_pipelines_that_end_with_an_error() {
+    let Some(launch) = Launch::new("leaks-errors", &PLUGINS) else {
+        return;
+    };
+    let source = format!("videotestsrc num-buffers=12 ! {CAPS}");
+    for line in [
+        // Caps that cannot be agreed on, an exporter that is not there, a frame that others hold.
+        format!("{source} ! dmabuffilter ! video/x-raw,format=I420 ! fakesink"),
+        format!("{source} ! dmabufupload allocator=dma-heap device=/nowhere ! fakesink"),
+        format!(
+            "{source} ! dmabufupload allocator=memfd ! tee name=t t. ! queue \
+             ! dmabuffilter invert=true copy-policy=error ! fakesink \
+             t. ! queue ! fakesink"
+        ),
+    ] {
+        let (alive, well, text) = leaks(&launch, &line);
+        assert!(!well, "{line} went well: {text}");
+        assert!(alive.is_empty(), "{line}:\n{}", alive.join("\n"));
+    }
+}

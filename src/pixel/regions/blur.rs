@@ -6,9 +6,10 @@
 //! and a window's sum is the difference of two of those. So the work for a sample does not
 //! depend on the radius, and of the picture only the rows of one window are kept.
 
-use super::byte_sums::{self, Unzip, Zip};
+use super::byte_sums;
 use super::channels::{Channel, Pieces, PlaneChannels};
 use super::clusters::{Cluster, clusters};
+use super::halves::{Place, Unzip, Zip};
 use super::means::fits_single;
 use super::steps::{self, Steps, Touch, Wanted, each_row};
 use super::sums::{Ring, Size, Sums, of_channel};
@@ -100,8 +101,8 @@ struct Plane {
     together: usize,
     /// Whether the sums make whole rows.
     whole: bool,
-    /// A row as it lies in the frame, where rows are kept as halves.
-    zipped: Option<Vec<u8>>,
+    /// Whether rows are kept as halves.
+    is_zipped: bool,
     isa: Isa,
     at: At,
     /// Bytes of a unit, and room for the longest piece.
@@ -170,7 +171,7 @@ impl Plane {
             written: vec![0; together * size.row_bytes],
             together,
             whole,
-            zipped: is_zipped.then(|| vec![0; size.row_bytes]),
+            is_zipped,
             isa,
             at: At::default(),
             unit: plane.unit,
@@ -320,27 +321,37 @@ impl Steps for Plane {
         let place = band.pieces[self.at.piece].bytes.clone();
         let is_writing = self.at.writing.is_some();
         let is_last = self.at.piece + 1 == pieces;
-        for (number, bytes) in each_row(bytes, stride, rows).enumerate() {
-            let place = place.clone();
-            let written = (self.at.row + number) * length;
-            match (&mut self.zipped, is_writing) {
-                (None, false) => self.ring.row_mut(first + number)[place].copy_from_slice(bytes),
-                (None, true) => bytes.copy_from_slice(&self.written[written..][place]),
-                (Some(zipped), false) => {
-                    zipped[place].copy_from_slice(bytes);
-                    if is_last {
-                        let halves = &mut self.ring.row_mut(first + number)[..length];
-                        let row = &zipped[..length];
-                        self.isa.run(Unzip { row, halves });
-                    }
+        let written = self.at.row * length;
+        let place = Place {
+            bytes: place,
+            row: length,
+        };
+        match (self.is_zipped, is_writing) {
+            (true, false) => self.isa.run(Unzip {
+                bytes,
+                stride,
+                rows,
+                ring: &mut self.ring,
+                first,
+                place,
+            }),
+            (true, true) => self.isa.run(Zip {
+                bytes,
+                stride,
+                rows,
+                from: &self.written[written..],
+                place,
+            }),
+            (false, false) => {
+                for (number, bytes) in each_row(bytes, stride, rows).enumerate() {
+                    let row = self.ring.row_mut(first + number);
+                    row[place.bytes.clone()].copy_from_slice(bytes);
                 }
-                (Some(zipped), true) => {
-                    if self.at.piece == 0 {
-                        let halves = &self.written[written..][..length];
-                        let row = &mut zipped[..length];
-                        self.isa.run(Zip { halves, row });
-                    }
-                    bytes.copy_from_slice(&zipped[place]);
+            }
+            (false, true) => {
+                let from = self.written[written..].chunks(length);
+                for (bytes, row) in each_row(bytes, stride, rows).zip(from) {
+                    bytes.copy_from_slice(&row[place.bytes.clone()]);
                 }
             }
         }

@@ -690,37 +690,3 @@ fn put_means<D: Divisor<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterato
         *new = divisor.mean(sum) as u8;
     }
 }
-
-/// Takes a row's halves apart.
-pub(super) struct Unzip<'a> {
-    pub(super) row: &'a [u8],
-    pub(super) halves: &'a mut [u8],
-}
-
-impl Loop for Unzip<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let (first, second) = self.halves.split_at_mut(self.row.len() / 2);
-        let halves = first.iter_mut().zip(second);
-        for ([one, other], (first, second)) in self.row.as_chunks().0.iter().zip(halves) {
-            (*first, *second) = (*one, *other);
-        }
-    }
-}
-
-/// Undoes it.
-pub(super) struct Zip<'a> {
-    pub(super) halves: &'a [u8],
-    pub(super) row: &'a mut [u8],
-}
-
-impl Loop for Zip<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let (first, second) = self.halves.split_at(self.row.len() / 2);
-        let halves = first.iter().zip(second);
-        for (pair, (first, second)) in self.row.as_chunks_mut().0.iter_mut().zip(halves) {
-            *pair = [*first, *second];
-        }
-    }
-}

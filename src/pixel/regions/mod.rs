@@ -11,6 +11,7 @@ mod byte_sums;
 mod channels;
 mod clusters;
 mod fill;
+mod halves;
 mod ink;
 mod means;
 mod pixelate;

@@ -50,6 +50,7 @@ pub trait Steps {
 }
 
 /// Pieces of rows that begin `stride` bytes behind one another; the last ends with `bytes`.
+#[inline(always)]
 pub(super) fn each_row(
     bytes: &mut [u8],
     stride: usize,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which pages were in the pixel code's hands.
 
-use super::walk::Run;
+use std::ops::Range;
 
 const BITS: usize = u64::BITS as usize;
 
@@ -16,7 +16,7 @@ impl Pages {
         }
     }
 
-    pub(super) fn add(&mut self, (member, pages): &Run) {
+    pub(super) fn add(&mut self, (member, pages): &(usize, Range<usize>)) {
         if pages.is_empty() {
             return;
         }

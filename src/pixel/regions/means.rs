@@ -148,7 +148,13 @@ mod tests {
         assert!(fits(5) && fits(289) && !fits(2) && !fits(514), "some are");
         for count in (3..514).filter(|count| fits(*count)) {
             let short = Short::of(count);
-            for sum in 0..=255 * count {
+            // All, or those about the sums at which the mean is another.
+            let near = (0..=255).flat_map(|mean| {
+                let tie = count * (2 * mean + 1) / 2;
+                [tie.saturating_sub(1), tie, tie + 1, count * mean]
+            });
+            let all = (0..=255 * count).filter(|_| [5, 81, 289].contains(&count));
+            for sum in near.chain(all).filter(|sum| *sum <= 255 * count) {
                 let expected = (2 * sum + count) / (2 * count);
                 // However it is divided.
                 let most = 65535 - count / 2;

@@ -10,7 +10,7 @@
 
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};
-use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp};
+use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
 use crate::video::pages::Pages;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -29,6 +29,8 @@ pub(in crate::video) struct Layers<'t> {
     placed: Placed,
     effect: Option<&'t mut dyn Steps>,
     drawings: SmallVec<[Drawing<'t>; 8]>,
+    /// Lines that were drawn.
+    drawn: usize,
 }
 
 /// What is still to be drawn of a sprite.
@@ -47,6 +49,7 @@ impl<'t> Layers<'t> {
             placed: *placed,
             effect,
             drawings: drawings.filter(|lines| !lines.is_empty()).collect(),
+            drawn: 0,
         }
     }
 
@@ -128,7 +131,9 @@ impl<'t> Layers<'t> {
         let ready = adjusted.min(self.settled());
         let mut limit = ready;
         for number in 0..self.drawings.len() {
-            while let Some((line, rest)) = self.drawings[number].split_first()
+            let lines = self.drawings[number];
+            let mut done = 0;
+            while let Some(line) = lines.get(done)
                 && line.row() < limit
             {
                 let units = line.units();
@@ -136,12 +141,22 @@ impl<'t> Layers<'t> {
                 let Some((window, at)) = hand.window(plane.member, &bytes) else {
                     break;
                 };
+                // The first of all, then one for each that is drawn.
+                let is_first = self.drawn == 0;
+                let next = lines.iter().skip(done + usize::from(!is_first) * AHEAD);
+                for line in next.take(if is_first { AHEAD } else { 1 }) {
+                    let of = self.place(line.row(), &line.units());
+                    let distance = of.start.wrapping_sub(bytes.start);
+                    prefetch(&window[at..], distance, of.len());
+                }
+                self.drawn += 1;
                 let window = &mut window[at..at + bytes.len()];
                 with_units(&plane, &units, window, scratch, Touch::Update, |bytes| {
                     line.draw(bytes);
                 });
-                self.drawings[number] = rest;
+                done += 1;
             }
+            self.drawings[number] = &lines[done..];
             let next = self.drawings[number].first();
             limit = limit.min(next.map_or(usize::MAX, Line::row));
         }
@@ -157,6 +172,10 @@ impl<'t> Layers<'t> {
         }
     }
 }
+
+/// How many lines of a drawing are asked for beforehand: most lie on a page of their own, which no
+/// cache knows, and to wait for several takes no longer than for one.
+const AHEAD: usize = 8;
 
 impl Placed {
     /// The pages that its rows lie on.

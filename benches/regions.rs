@@ -10,6 +10,8 @@ mod elements;
 mod support;
 
 use elements::{caps, compare};
+use support::Frame;
+use support::content::Content;
 
 const SIZES: [(&str, i32, i32); 3] = [
     ("720p", 1280, 720),
@@ -37,11 +39,12 @@ fn main() {
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let compare = |title: &str, caps: &gst::Caps, lines: &[&str], with: fn(&mut gst::BufferRef)| {
-        if wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str())) {
-            compare(title, caps, lines, with);
-        }
-    };
+    let compare =
+        |title: &str, caps: &gst::Caps, lines: &[&str], with: &mut dyn FnMut(&mut Frame)| {
+            if wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str())) {
+                compare(title, caps, lines, with);
+            }
+        };
     let region = "region-mode=inside regions=\"<<601,301,128,128>>\"";
     for format in ["NV12", "I420", "YUY2", "BGRx"] {
         for (name, width, height) in [SIZES[0], SIZES[2]] {
@@ -50,7 +53,7 @@ fn main() {
             lines.extend(EFFECTS.map(|effect| format!("dmabuffilter {region} {effect}")));
             let lines: Vec<_> = lines.iter().map(String::as_str).collect();
             let title = format!("128×128 of {format} {name}");
-            compare(&title, &caps(format, width, height), &lines, |_| {});
+            compare(&title, &caps(format, width, height), &lines, &mut |_| {});
         }
     }
     if gst::ElementFactory::find("clockoverlay").is_none() {
@@ -66,10 +69,18 @@ fn main() {
                 "clockoverlay ! gamma gamma=1.8",
             ];
             let title = format!("a clock on {format} {name}");
-            // Text is drawn on frames that have a time.
-            compare(&title, &caps(format, width, height), &lines, |frame| {
-                frame.set_pts(gst::ClockTime::ZERO);
-                frame.set_duration(gst::ClockTime::from_mseconds(33));
+            let caps = caps(format, width, height);
+            // The camera has just written the frame: else who comes after an element that goes over
+            // all of it finds it in no cache, and who comes after one that drew the same clock
+            // finds all that it needs there.
+            let info = gst_video::VideoInfo::from_caps(&caps).unwrap();
+            let picture = Content::Smooth.picture(&info);
+            compare(&title, &caps, &lines, &mut |frame| {
+                frame.show(&picture);
+                // Text is drawn on frames that have a time.
+                let buffer = frame.buffer.as_mut().unwrap().make_mut();
+                buffer.set_pts(gst::ClockTime::ZERO);
+                buffer.set_duration(gst::ClockTime::from_mseconds(33));
             });
         }
     }

@@ -44,6 +44,7 @@ const UNSAFE: &[&str] = &[
     "memory/allocator/imp.rs",
     "memory/allocator/raw.rs",
     "memory/ffi.rs",
+    "pixel/kernels/ahead.rs",
     "pixel/kernels/avx2.rs",
     "pixel/kernels/avx512.rs",
     "pixel/kernels/bytes.rs",

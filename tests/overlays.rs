@@ -342,6 +342,43 @@ fn overlay_lies_over_all_that_is_done_to_the_frame() {
 }
 
 #[test]
+fn overlay_that_changes_is_drawn_anew_and_one_that_stays_is_not_forgotten() {
+    support::init();
+    let info = info(VideoFormat::I420, 64, 48);
+    let place = (8, 6, 20, 10);
+    let at = |flags, place: Place, alpha, seed| {
+        rectangle(VideoFormat::Bgra, flags, (20, 10), place, alpha, seed)
+    };
+    // The same place, with other pixels, another alpha, at another place, and the first again.
+    let first = at(STRAIGHT, place, 1.0, 1);
+    let rectangles = [
+        first.clone(),
+        first.clone(),
+        at(STRAIGHT, place, 1.0, 2),
+        at(STRAIGHT, place, 0.5, 2),
+        at(STRAIGHT, (9, 6, 20, 10), 0.5, 2),
+        first,
+    ];
+    let layout = Layout::new(&info, Shape::Caps);
+    let mut filter = Filter::new(&info);
+    let mut pictures = Vec::new();
+    for rectangle in &rectangles {
+        let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "anew", 1);
+        frame.films[0].write(&vec![77; layout.files[0]]);
+        let mut buffer = frame.buffer();
+        let composition = VideoOverlayComposition::new(Some(rectangle)).unwrap();
+        VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+        let picture = picture_of(&filter.pass(buffer), &info);
+        assert!(picture == drawn(&info, rectangle));
+        pictures.push(picture);
+    }
+    assert!(pictures[0] == pictures[1] && pictures[0] == pictures[5]);
+    for (number, picture) in pictures.iter().enumerate().skip(2).take(3) {
+        assert!(*picture != pictures[number - 1], "{number}");
+    }
+}
+
+#[test]
 fn caps_with_overlays_come_in_and_caps_without_go_out() {
     support::init();
     let info = info(VideoFormat::Nv12, 64, 48);

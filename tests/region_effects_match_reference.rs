@@ -148,6 +148,31 @@ fn sums_of_high_frames_do_not_overflow() {
 }
 
 #[test]
+fn regions_much_narrower_than_a_block() {
+    let mut random = Random(8);
+    // Few columns with sums of many rows, and the other way round.
+    for format in [Format::Gray8, Format::Nv16, Format::Yuy2, Format::Bgrx] {
+        for (width, height) in [(2, 200), (3, 120), (5, 90), (8, 60), (200, 2), (90, 5)] {
+            for block in [18, 40, 400] {
+                let size = (220, 220);
+                let rect = Rect {
+                    x: 3 + random.below(8) as i32,
+                    y: 5,
+                    width,
+                    height,
+                };
+                let mut frame = Frame::noise(format, size.0, size.1, 0, &mut random);
+                if random.below(2) == 0 {
+                    let planes = frame.planes.iter_mut().flat_map(|(data, _)| data);
+                    planes.for_each(|byte| *byte |= 0xf0);
+                }
+                compare(Effect::Blur, &frame, (Mode::Inside, &[rect]), block);
+            }
+        }
+    }
+}
+
+#[test]
 fn thousands_of_regions_in_one_frame() {
     let mut random = Random(4);
     let size = (960, 540);

@@ -20,7 +20,7 @@ pub(crate) fn compare(
     title: &str,
     caps: &gst::Caps,
     lines: &[&str],
-    mut prepare: impl FnMut(&mut gst::BufferRef),
+    mut prepare: impl FnMut(&mut Frame),
 ) {
     let size = gst_video::VideoInfo::from_caps(caps).unwrap().size();
     let mut harnesses: Vec<_> = lines
@@ -38,7 +38,7 @@ pub(crate) fn compare(
     while round < 15 || begin.elapsed() < Duration::from_secs(3) {
         for (harness, spent) in harnesses.iter_mut().zip(&mut spent) {
             for frame in &mut ring {
-                prepare(frame.buffer.as_mut().unwrap().make_mut());
+                prepare(frame);
             }
             let before = Clocks::now();
             for frame in &mut ring {

@@ -128,3 +128,47 @@ fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames) -> Option<Sprit
         &image,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst_video::{VideoOverlayComposition, VideoOverlayRectangle};
+
+    fn rectangle(x: i32) -> VideoOverlayRectangle {
+        let mut pixels = gst::Buffer::from_slice([255_u8; 4 * 4 * 4]);
+        let none = gst_video::VideoFrameFlags::empty();
+        let format = VideoFormat::Bgra;
+        VideoMeta::add(pixels.make_mut(), none, format, 4, 4).unwrap();
+        VideoOverlayRectangle::new_raw(&pixels, x, 0, 4, 4, VideoOverlayFormatFlags::empty())
+    }
+
+    #[test]
+    fn what_the_last_frame_had_is_kept_and_nothing_else() {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(VideoFormat::Gray8, 16, 16);
+        let caps = info.build().unwrap().to_caps().unwrap();
+        let frames = Frames::from_caps(&caps).unwrap();
+        let mut overlays = Overlays::default();
+        let [one, two, three] = [rectangle(0), rectangle(3), rectangle(7)];
+        for (on_it, made) in [
+            (&[&one][..], 1),
+            (&[&one, &two], 1),
+            (&[&two, &one], 0),
+            (&[&three], 1),
+            (&[&one, &three], 1),
+            (&[], 0),
+        ] {
+            let mut frame = gst::Buffer::new();
+            if !on_it.is_empty() {
+                let composition = VideoOverlayComposition::new(on_it.iter().copied()).unwrap();
+                VideoOverlayCompositionMeta::add(frame.make_mut(), &composition);
+            }
+            let before: Vec<Key> = overlays.ready.iter().map(|ready| ready.key).collect();
+            overlays.update(&frame, &frames);
+            let keys = overlays.ready.iter().map(|ready| ready.key);
+            let new = keys.filter(|key| !before.contains(key)).count();
+            assert_eq!((overlays.ready.len(), new), (on_it.len(), made));
+            assert_eq!(overlays.sprites(&frame).len(), on_it.len());
+        }
+    }
+}

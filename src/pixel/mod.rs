@@ -51,6 +51,7 @@ mod wide;
 
 pub use format::{Format, Piece, PlaneLayout};
 pub use kernels::Isa;
+pub(crate) use kernels::prefetch;
 pub use plan::{FramePlan, PairOp, PlaneOp, Step};
 pub use span::PairSpan;
 

@@ -7,15 +7,16 @@ use super::geometry;
 use super::lend::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
 use super::open::for_rows;
 use super::pages::Pages;
-use super::rows::PlaneRows;
 use super::task::Task;
 use super::threads::Threads;
-use super::walk::{Cut, Placed};
+use super::walk::{Adjusting, Cut, Kit, Lane, Layers, Placed};
 use super::window::{FrameInfo, plane_infos};
 use super::{Frames, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, How, OpenMemories};
-use crate::pixel::regions::Sprite;
+use crate::pixel::regions::{Sprite, Steps};
+use crate::pixel::{Piece, Step};
+use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
 /// What was done on a frame.
@@ -44,6 +45,20 @@ pub struct Worker {
     pub(super) threads: Option<Threads>,
     pub(super) jobs: Vec<Job>,
     pub(super) pages: Pages,
+    wanted: Pages,
+    scratch: Vec<u8>,
+}
+
+/// What goes over a frame together.
+struct Pass<'p> {
+    planes: &'p [Placed],
+    task: Option<&'p mut Task>,
+    /// Whether the frame is adjusted already.
+    is_adjusted: bool,
+    sprites: &'p [&'p Sprite],
+    cut: Cut,
+    /// Whether windows may be longer than that.
+    grows: bool,
 }
 
 impl Worker {
@@ -74,7 +89,7 @@ impl Worker {
         let planes = geometry::planes(buffer, &frames.info, &shapes)?;
         let touches =
             |plane| task.touches(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
-        let cut = cut(window_pages);
+        let (cut, grows) = (cut(window_pages), window_pages == 0);
         self.pages.clear();
         let Some(calls) = calls else {
             let wanted = memories(&planes, touches);
@@ -82,15 +97,31 @@ impl Worker {
                 return memory::with_memories::<WriteOnly, _, _>(buffer, &wanted, how, |open| {
                     let begin = Instant::now();
                     let placed = place_all(open, &planes, &wanted);
-                    let windows = self.effects(open, &placed, Some(task), sprites, cut)?;
+                    let pass = Pass {
+                        planes: &placed,
+                        task: Some(task),
+                        is_adjusted: false,
+                        sprites,
+                        cut,
+                        grows,
+                    };
+                    let windows = self.pass(open, pass)?;
                     Ok(self.done(windows, begin))
                 });
             }
             return memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
                 let begin = Instant::now();
                 let placed = place_all(open, &planes, &wanted);
-                let windows = self.adjust(open, &placed, task, cut)?
-                    + self.effects(open, &placed, Some(task), sprites, cut)?;
+                let shared = self.share(open, &placed, task, cut)?;
+                let pass = Pass {
+                    planes: &placed,
+                    task: Some(task),
+                    is_adjusted: shared.is_some(),
+                    sprites,
+                    cut,
+                    grows,
+                };
+                let windows = shared.unwrap_or(0) + self.pass(open, pass)?;
                 Ok(self.done(windows, begin))
             });
         };
@@ -125,11 +156,27 @@ impl Worker {
                 memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
                     let begin = Instant::now();
                     let placed = place_all(open, &planes, &wanted);
-                    let mut windows = worker.adjust(open, &placed, task, cut)?
-                        + worker.effects(open, &placed, Some(task), &[], cut)?;
+                    let shared = worker.share(open, &placed, task, cut)?;
+                    let before = Pass {
+                        planes: &placed,
+                        task: Some(task),
+                        is_adjusted: shared.is_some(),
+                        sprites: &[],
+                        cut,
+                        grows,
+                    };
+                    let mut windows = shared.unwrap_or(0) + worker.pass(open, before)?;
                     let limit = how.options.fence_timeout;
                     windows += calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
-                    windows += worker.effects(open, &placed, None, sprites, cut)?;
+                    let after = Pass {
+                        planes: &placed,
+                        task: None,
+                        is_adjusted: true,
+                        sprites,
+                        cut,
+                        grows,
+                    };
+                    windows += worker.pass(open, after)?;
                     Ok(worker.done(windows, begin))
                 })
             },
@@ -231,73 +278,135 @@ impl Worker {
         }
     }
 
-    /// The plan's steps; returns the number of windows.
-    fn adjust(
+    /// Has threads share the adjustments, if that can be and is worth it; returns the number of
+    /// windows then.
+    fn share(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
         planes: &[Placed],
         task: &Task,
         cut: Cut,
-    ) -> Result<u64, memory::Error> {
+    ) -> Result<Option<u64>, memory::Error> {
+        let Some(threads) = &mut self.threads else {
+            return Ok(None);
+        };
         let steps = task.plan().steps();
         self.jobs.clear();
         for (number, step) in steps.iter().enumerate() {
-            let mut add = |place: &dyn Fn(&Placed) -> Placed| {
-                let placed = planes_of(step).map(|plane| place(&planes[plane]));
-                self.jobs.push(Job {
-                    step: number,
-                    placed: placed.collect(),
-                });
-            };
-            let Some(pieces) = task.pieces() else {
-                add(&|placed| *placed);
-                continue;
-            };
-            for plane in planes_of(step).take(1) {
-                for piece in &pieces[plane] {
-                    add(&|placed| placed.piece(piece));
-                }
-            }
+            add_jobs(&mut self.jobs, number, step, planes, task.pieces());
         }
-        if let Some(threads) = &mut self.threads
-            && let Some(windows) = threads.share(open, steps, &self.jobs, &mut self.pages, cut)?
-        {
+        let shared = threads.share(open, steps, &self.jobs, &mut self.pages, cut)?;
+        if shared.is_some() {
             for placed in self.jobs.iter().flat_map(|job| &job.placed) {
                 for pages in placed.windows(cut) {
                     self.pages.add(&(placed.member, pages));
                 }
             }
-            return Ok(windows);
+        }
+        Ok(shared)
+    }
+
+    /// One walk over each plane for all that falls on it; returns the number of windows.
+    fn pass<A: Writable>(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, A>,
+        pass: Pass<'_>,
+    ) -> Result<u64, memory::Error> {
+        let Pass {
+            planes,
+            task,
+            is_adjusted,
+            sprites,
+            cut,
+            grows,
+        } = pass;
+        let wholes: SmallVec<[[Piece; 1]; MOST_PLANES]> =
+            planes.iter().map(|placed| [placed.whole()]).collect();
+        let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
+        let (mut steps, mut pieces) = (&[][..], None);
+        if let Some(task) = task {
+            let parts = task.parts();
+            pieces = parts.pieces;
+            if !is_adjusted {
+                steps = parts.plan.steps();
+            }
+            if let Some(effect) = parts.effect {
+                effect.steps(&mut effects);
+            }
         }
         let mut lender = Lender::new(open, &mut self.pages);
-        for job in &self.jobs {
-            walk_step(&mut lender, &steps[job.step], &job.placed, cut)?;
+        let mut kit = Kit {
+            cut,
+            grows,
+            wanted: &mut self.wanted,
+            scratch: &mut self.scratch,
+        };
+        let mut is_done = [false; MOST_PLANES];
+        for (number, step) in steps.iter().enumerate() {
+            let has_more = |plane: usize| {
+                let mut sprites = sprites.iter();
+                effects[plane].is_some() || sprites.any(|sprite| sprite.touches(plane))
+            };
+            if !planes_of(step).any(has_more) {
+                self.jobs.clear();
+                add_jobs(&mut self.jobs, number, step, planes, pieces);
+                for job in &self.jobs {
+                    walk_step(&mut lender, step, &job.placed, cut)?;
+                }
+                continue;
+            }
+            let mut layers = SmallVec::new();
+            let mut first = None;
+            for plane in planes_of(step) {
+                is_done[plane] = true;
+                first.get_or_insert(plane);
+                let lines = sprites.iter().map(|sprite| sprite.lines(plane));
+                layers.push(Layers::new(&planes[plane], effects[plane].take(), lines));
+            }
+            let first = first.unwrap_or(0);
+            let own = pieces.map_or(&wholes[first][..], |pieces| &pieces[first]);
+            let adjusting = match step {
+                Step::Plane { op, .. } => Adjusting::Plane(op),
+                Step::Pair { op, .. } => Adjusting::Pair(op),
+            };
+            Lane::new(adjusting, own, layers).walk(&mut lender, &mut kit)?;
+        }
+        for (plane, placed) in planes.iter().enumerate() {
+            let lines = sprites.iter().map(|sprite| sprite.lines(plane));
+            if !is_done[plane] {
+                let layers = Layers::new(placed, effects[plane].take(), lines);
+                let layers = SmallVec::from_iter([layers]);
+                Lane::new(Adjusting::Nothing, &[], layers).walk(&mut lender, &mut kit)?;
+            }
         }
         Ok(lender.windows)
     }
+}
 
-    /// What is done to parts of the frame, and what is drawn on it; returns the number of
-    /// windows.
-    fn effects<A: Writable>(
-        &mut self,
-        open: &mut OpenMemories<'_, '_, A>,
-        planes: &[Placed],
-        task: Option<&mut Task>,
-        sprites: &[&Sprite],
-        cut: Cut,
-    ) -> Result<u64, memory::Error> {
-        let mut lender = Lender::new(open, &mut self.pages);
-        let mut rows = PlaneRows {
-            lender: &mut lender,
-            planes,
-            cut,
-        };
-        if let Some(effect) = task.and_then(Task::effect) {
-            effect.apply(&mut rows)?;
+/// A frame has no more planes than this.
+const MOST_PLANES: usize = 4;
+
+/// What a step does, as jobs.
+fn add_jobs(
+    jobs: &mut Vec<Job>,
+    number: usize,
+    step: &Step,
+    planes: &[Placed],
+    pieces: Option<&[Vec<Piece>]>,
+) {
+    let mut add = |place: &dyn Fn(&Placed) -> Placed| {
+        let placed = planes_of(step).map(|plane| place(&planes[plane]));
+        jobs.push(Job {
+            step: number,
+            placed: placed.collect(),
+        });
+    };
+    let Some(pieces) = pieces else {
+        return add(&|placed| *placed);
+    };
+    for plane in planes_of(step).take(1) {
+        for piece in &pieces[plane] {
+            add(&|placed| placed.piece(piece));
         }
-        for sprite in sprites {
-            sprite.draw(&mut rows)?;
-        }
-        Ok(lender.windows)
     }
 }

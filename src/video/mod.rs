@@ -59,7 +59,6 @@ mod geometry;
 mod lend;
 mod open;
 mod pages;
-mod rows;
 mod task;
 mod threads;
 mod walk;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which pages were in the pixel code's hands.
 
-use super::walk::Run;
+use std::ops::Range;
 
 const BITS: usize = u64::BITS as usize;
 
@@ -16,7 +16,7 @@ impl Pages {
         }
     }
 
-    pub(super) fn add(&mut self, (member, pages): &Run) {
+    pub(super) fn add(&mut self, (member, pages): &(usize, Range<usize>)) {
         if pages.is_empty() {
             return;
         }
@@ -33,6 +33,24 @@ impl Pages {
             let end = pages.end.min((number + 1) * BITS) - number * BITS;
             *word |= (u64::MAX >> (BITS - (end - first))) << first;
         }
+    }
+
+    /// Where the pages end that follow `page` without a gap, `page` among them; no farther than
+    /// `most`.
+    pub(super) fn run_end(&self, member: usize, page: usize, most: usize) -> usize {
+        let bits = self.0.get(member).map_or(&[][..], Vec::as_slice);
+        let mut end = page;
+        while end < most
+            && let Some(word) = bits.get(end / BITS)
+        {
+            let skipped = end % BITS;
+            let count = (word >> skipped).trailing_ones() as usize;
+            end += count;
+            if skipped + count < BITS {
+                break;
+            }
+        }
+        end.min(most)
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -62,5 +80,28 @@ mod tests {
         }
         pages.clear();
         assert_eq!(pages.count(), 0);
+    }
+
+    #[test]
+    fn runs_end_where_a_page_is_missing() {
+        let mut pages = Pages::default();
+        for run in [(1, 3..64), (1, 64..128), (1, 128..150), (1, 151..192)] {
+            pages.add(&run);
+        }
+        for (page, most, end) in [
+            (3, 1000, 150),
+            (100, 1000, 150),
+            (149, 1000, 150),
+            (3, 64, 64),
+            (3, 70, 70),
+            (2, 1000, 2),
+            (150, 1000, 150),
+            (151, 1000, 192),
+            (1000, 2000, 1000),
+        ] {
+            assert_eq!(pages.run_end(1, page, most), end, "{page} {most}");
+        }
+        assert_eq!(pages.run_end(0, 3, 9), 3);
+        assert_eq!(pages.run_end(7, 3, 9), 3);
     }
 }

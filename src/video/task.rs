@@ -3,7 +3,7 @@
 
 use super::{Frames, Plane};
 use crate::memory;
-use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Rows};
+use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
 use crate::pixel::{Adjust, FramePlan, Piece};
 
 /// Where on a frame something is done.
@@ -57,6 +57,13 @@ pub struct Task {
     work: Option<Work>,
 }
 
+/// What a task consists of.
+pub(super) struct Parts<'t> {
+    pub(super) plan: &'t FramePlan,
+    pub(super) pieces: Option<&'t [Vec<Piece>]>,
+    pub(super) effect: Option<&'t mut Work>,
+}
+
 /// An effect that knows its area.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -66,11 +73,22 @@ pub(super) enum Work {
 }
 
 impl Work {
-    pub(super) fn apply<R: Rows>(&mut self, rows: &mut R) -> Result<(), R::Error> {
+    /// Puts the work on each plane at the place of the plane's number.
+    pub(super) fn steps<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+        fn put<'s>(
+            planes: &mut [Option<&'s mut dyn Steps>],
+            steps: impl Iterator<Item = (usize, &'s mut dyn Steps)>,
+        ) {
+            for (number, steps) in steps {
+                if let Some(plane) = planes.get_mut(number) {
+                    *plane = Some(steps);
+                }
+            }
+        }
         match self {
-            Self::Fill(fill) => fill.apply(rows),
-            Self::Pixelate(pixelate) => pixelate.apply(rows),
-            Self::Blur(blur) => blur.apply(rows),
+            Self::Fill(fill) => put(planes, fill.steps()),
+            Self::Pixelate(pixelate) => put(planes, pixelate.steps()),
+            Self::Blur(blur) => put(planes, blur.steps()),
         }
     }
 
@@ -144,8 +162,12 @@ impl Task {
         self.pieces.as_deref()
     }
 
-    pub(super) fn effect(&mut self) -> Option<&mut Work> {
-        self.work.as_mut()
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            plan: &self.plan,
+            pieces: self.pieces.as_deref(),
+            effect: self.work.as_mut(),
+        }
     }
 
     pub(super) fn touches(&self, plane: usize) -> bool {

@@ -5,6 +5,7 @@
 //! same bytes. [`Isa`] is chosen once and kept in the operation, so a call dispatches once and
 //! not for each span.
 
+mod ahead;
 mod bytes;
 mod compiled;
 mod curve;
@@ -38,6 +39,7 @@ mod shared_whole;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 
+pub(crate) use ahead::prefetch;
 pub(super) use bytes::Bytes;
 pub(super) use compiled::Loop;
 pub use isa::Isa;

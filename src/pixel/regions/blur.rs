@@ -6,13 +6,16 @@
 //! and a window's sum is the difference of two of those. So the work for a sample does not
 //! depend on the radius, and of the picture only the rows of one window are kept.
 
-use super::byte_sums::{self, Unzip, Zip};
-use super::channels::{Channel, PlaneChannels};
+use super::byte_sums;
+use super::channels::{Channel, Pieces, PlaneChannels};
 use super::clusters::{Cluster, clusters};
+use super::halves::{Place, Unzip, Zip};
 use super::means::fits_single;
+use super::steps::{self, Steps, Touch, Wanted, each_row};
 use super::sums::{Ring, Size, Sums, of_channel};
 use super::{Area, Rows};
 use crate::pixel::{Format, Isa};
+use std::ops::Range;
 
 /// Blurs the area of a frame.
 ///
@@ -59,9 +62,19 @@ impl Blur {
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
         for plane in &mut self.planes {
-            plane.apply(rows)?;
+            let mut scratch = std::mem::take(&mut plane.scratch);
+            let (number, unit) = (plane.plane, plane.unit);
+            let done = steps::apply(number, plane, rows, unit, &mut scratch);
+            plane.scratch = scratch;
+            done?;
         }
         Ok(())
+    }
+
+    /// The work on each plane where there is some, by the plane's number.
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+        let planes = self.planes.iter_mut();
+        planes.map(|plane| (plane.plane, plane as &mut dyn Steps))
     }
 
     /// Whether there is something to do in a plane.
@@ -88,9 +101,36 @@ struct Plane {
     together: usize,
     /// Whether the sums make whole rows.
     whole: bool,
-    /// A row as it lies in the frame, where rows are kept as halves.
-    zipped: Option<Vec<u8>>,
+    /// Whether rows are kept as halves.
+    is_zipped: bool,
     isa: Isa,
+    at: At,
+    /// Bytes of a unit, and room for the longest piece.
+    unit: usize,
+    scratch: Vec<u8>,
+}
+
+/// Where it is in a frame.
+#[derive(Debug, Default)]
+struct At {
+    cluster: usize,
+    /// The row that comes into the window next, the first of those that come together.
+    step: usize,
+    /// How many do, and their band; with the row that leaves first, and its band.
+    count: usize,
+    new: Option<usize>,
+    old: Option<(usize, usize)>,
+    /// Where to look for the bands of rows that come, that leave, that are in the middle.
+    coming: usize,
+    leaving: usize,
+    middle: usize,
+    /// The band that the divisors were made for, and whether for many rows.
+    divisors: Option<(usize, bool)>,
+    /// Whether means are written, from which row on, and of which band; else, rows are read.
+    writing: Option<(usize, usize)>,
+    /// Of the rows that are read or written together.
+    row: usize,
+    piece: usize,
 }
 
 impl Plane {
@@ -131,105 +171,221 @@ impl Plane {
             written: vec![0; together * size.row_bytes],
             together,
             whole,
-            zipped: is_zipped.then(|| vec![0; size.row_bytes]),
+            is_zipped,
             isa,
+            at: At::default(),
+            unit: plane.unit,
+            scratch: vec![0; size.row_bytes],
             clusters,
         })
     }
 
-    fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        for cluster in &self.clusters {
+    /// Goes to a cluster.
+    fn enter(&mut self, number: usize) {
+        self.at = At {
+            cluster: number,
+            ..At::default()
+        };
+        let Some(cluster) = self.clusters.get(number) else {
+            return;
+        };
+        let slots = cluster.window(self.radius_in(cluster)) + self.together;
+        self.ring
+            .start(cluster.rows.start, slots, cluster.row_bytes);
+        self.at.step = cluster.rows.start;
+        for sums in &mut self.sums {
+            sums.start(cluster);
+        }
+        self.come();
+    }
+
+    fn radius_in(&self, cluster: &Cluster) -> usize {
+        self.radius.min(cluster.rows.len())
+    }
+
+    /// Goes to the rows that come next; those that have nothing to be read are passed over.
+    fn come(&mut self) {
+        while let Some(cluster) = self.clusters.get(self.at.cluster) {
+            let radius = self.radius_in(cluster);
             let (start, end) = (cluster.rows.start, cluster.rows.end);
-            let radius = self.radius.min(cluster.rows.len());
-            let slots = cluster.window(radius) + self.together;
-            self.ring.start(start, slots, cluster.row_bytes);
-            let (mut coming, mut leaving, mut middle) = (0, 0, 0);
-            // The band that the divisors were made for.
-            let mut divisors = None;
-            for sums in &mut self.sums {
-                sums.start(cluster);
+            let at = &mut self.at;
+            let step = at.step;
+            if step >= end + radius {
+                let next = at.cluster + 1;
+                return self.enter(next);
             }
-            let band = |number: usize| &cluster.bands[number];
-            let mut step = start;
-            while step < end + radius {
-                let old = (start + 2 * radius < step).then(|| step - 2 * radius - 1);
-                let old = old.and_then(|row| Some((row, cluster.band(&mut leaving, row)?)));
-                let new = cluster.band(&mut coming, step);
-                let count = match (old, new) {
-                    // The rows between are of this band, too.
-                    (Some((_, old)), Some(new)) if old == new => {
-                        self.together.min(band(new).rows.end - step)
-                    }
-                    _ => 1,
-                };
-                if let Some(new) = new {
-                    for row in step..step + count {
-                        let bytes = &mut self.ring.row_mut(row)[..band(new).bytes()];
-                        let into = match &mut self.zipped {
-                            Some(zipped) => &mut zipped[..bytes.len()],
-                            None => &mut *bytes,
-                        };
-                        for piece in &band(new).pieces {
-                            let into = &mut into[piece.bytes.clone()];
-                            rows.read(self.plane, row, piece.units.clone(), into)?;
-                        }
-                        if let Some(zipped) = &self.zipped {
-                            let row = &zipped[..bytes.len()];
-                            self.isa.run(Unzip { row, halves: bytes });
-                        }
-                    }
+            let old = (start + 2 * radius < step).then(|| step - 2 * radius - 1);
+            at.old = old.and_then(|row| Some((row, cluster.band(&mut at.leaving, row)?)));
+            at.new = cluster.band(&mut at.coming, step);
+            at.count = match (at.old, at.new) {
+                // The rows between are of this band, too.
+                (Some((_, old)), Some(new)) if old == new => {
+                    self.together.min(cluster.bands[new].rows.end - step)
                 }
-                for sums in &mut self.sums {
-                    let old = old.map(|(row, old)| (band(old), row));
-                    sums.slide(&self.ring, old, new.map(|new| (band(new), step)), count);
+                _ => 1,
+            };
+            (at.row, at.piece, at.writing) = (0, 0, None);
+            if at.new.is_some() || self.make() {
+                return;
+            }
+        }
+    }
+
+    /// Makes the means that the rows which came are for; says whether there are any.
+    fn make(&mut self) -> bool {
+        let at = &mut self.at;
+        let Some(cluster) = self.clusters.get(at.cluster) else {
+            return false;
+        };
+        let radius = self.radius.min(cluster.rows.len());
+        let band = |number: usize| &cluster.bands[number];
+        let (step, count) = (at.step, at.count);
+        for sums in &mut self.sums {
+            let old = at.old.map(|(row, old)| (band(old), row));
+            sums.slide(&self.ring, old, at.new.map(|new| (band(new), step)), count);
+        }
+        let old = at.old.map(|(_, band)| band);
+        if old != at.new {
+            at.divisors = None;
+            for sums in &mut self.sums {
+                sums.count(old.map(band), at.new.map(band));
+            }
+        }
+        at.step += count;
+        let row = step
+            .checked_sub(radius)
+            .filter(|row| *row >= cluster.rows.start);
+        let made = row.and_then(|row| Some((row, cluster.band(&mut at.middle, row)?)));
+        let Some((row, number)) = made else {
+            return false;
+        };
+        let bytes = band(number).bytes();
+        let written = &mut self.written[..count * bytes];
+        if !self.whole {
+            for (number, written) in written.chunks_mut(bytes).enumerate() {
+                written.copy_from_slice(&self.ring.row(row + number)[..bytes]);
+            }
+        }
+        let wanted = Some((number, count > 1));
+        let stale = std::mem::replace(&mut at.divisors, wanted) != wanted;
+        for sums in &mut self.sums {
+            if stale {
+                sums.divide(band(number), count);
+            }
+            sums.means(band(number), &self.ring, row, count, written);
+        }
+        (at.row, at.piece, at.writing) = (0, 0, Some((row, number)));
+        true
+    }
+
+    /// The row, and the band, that is read or written.
+    fn here(&self) -> Option<(usize, &Pieces)> {
+        let cluster = self.clusters.get(self.at.cluster)?;
+        let (first, band) = match self.at.writing {
+            Some(writing) => writing,
+            None => (self.at.step, self.at.new?),
+        };
+        Some((first + self.at.row, cluster.bands.get(band)?))
+    }
+}
+
+impl Steps for Plane {
+    fn begin(&mut self) {
+        self.enter(0);
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        let (row, band) = self.here()?;
+        let touch = match self.at.writing {
+            Some(_) => Touch::Write,
+            None => Touch::Read,
+        };
+        let is_alone = band.pieces.len() == 1;
+        let left = if is_alone {
+            self.at.count - self.at.row
+        } else {
+            1
+        };
+        Some(Wanted {
+            rows: row..row + left,
+            units: band.pieces.get(self.at.piece)?.units.clone(),
+            touch,
+        })
+    }
+
+    fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
+        let Some((first, band)) = self.here() else {
+            return;
+        };
+        let (length, pieces) = (band.bytes(), band.pieces.len());
+        let place = band.pieces[self.at.piece].bytes.clone();
+        let is_writing = self.at.writing.is_some();
+        let is_last = self.at.piece + 1 == pieces;
+        let written = self.at.row * length;
+        let place = Place {
+            bytes: place,
+            row: length,
+        };
+        match (self.is_zipped, is_writing) {
+            (true, false) => self.isa.run(Unzip {
+                bytes,
+                stride,
+                rows,
+                ring: &mut self.ring,
+                first,
+                place,
+            }),
+            (true, true) => self.isa.run(Zip {
+                bytes,
+                stride,
+                rows,
+                from: &self.written[written..],
+                place,
+            }),
+            (false, false) => {
+                for (number, bytes) in each_row(bytes, stride, rows).enumerate() {
+                    let row = self.ring.row_mut(first + number);
+                    row[place.bytes.clone()].copy_from_slice(bytes);
                 }
-                let old = old.map(|(_, band)| band);
-                if old != new {
-                    divisors = None;
-                    for sums in &mut self.sums {
-                        sums.count(old.map(band), new.map(band));
-                    }
-                }
-                let row = step.checked_sub(radius).filter(|row| *row >= start);
-                step += count;
-                let Some((row, number)) =
-                    row.and_then(|row| Some((row, cluster.band(&mut middle, row)?)))
-                else {
-                    continue;
-                };
-                let band = band(number);
-                let bytes = band.bytes();
-                let written = &mut self.written[..count * bytes];
-                if !self.whole {
-                    for (number, written) in written.chunks_mut(bytes).enumerate() {
-                        written.copy_from_slice(&self.ring.row(row + number)[..bytes]);
-                    }
-                }
-                let stale = divisors.replace(number) != Some(number);
-                for sums in &mut self.sums {
-                    if stale {
-                        sums.divide(band);
-                    }
-                    sums.means(band, &self.ring, row, count, written);
-                }
-                for (number, written) in written.chunks(bytes).enumerate() {
-                    let from = match &mut self.zipped {
-                        Some(zipped) => {
-                            let row = &mut zipped[..bytes];
-                            let halves = written;
-                            self.isa.run(Zip { halves, row });
-                            &*row
-                        }
-                        None => written,
-                    };
-                    for piece in &band.pieces {
-                        let bytes = &from[piece.bytes.clone()];
-                        rows.write(self.plane, row + number, piece.units.clone(), bytes)?;
-                    }
+            }
+            (false, true) => {
+                let from = self.written[written..].chunks(length);
+                for (bytes, row) in each_row(bytes, stride, rows).zip(from) {
+                    bytes.copy_from_slice(&row[place.bytes.clone()]);
                 }
             }
         }
-        Ok(())
+        self.at.piece += 1;
+        if !is_last {
+            return;
+        }
+        self.at.piece = 0;
+        self.at.row += rows;
+        if self.at.row >= self.at.count && (is_writing || !self.make()) {
+            self.come();
+        }
+    }
+
+    fn settled(&self) -> usize {
+        let Some(cluster) = self.clusters.get(self.at.cluster) else {
+            return usize::MAX;
+        };
+        let row = match self.at.writing {
+            Some((first, _)) => first + self.at.row,
+            None => self.at.step.saturating_sub(self.radius_in(cluster)),
+        };
+        // Clusters are sorted by where they begin.
+        let next = self.clusters.get(self.at.cluster + 1);
+        row.max(cluster.rows.start)
+            .min(next.map_or(usize::MAX, |next| next.rows.start))
+    }
+
+    fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
+        for band in self.clusters.iter().flat_map(|cluster| &cluster.bands) {
+            for piece in &band.pieces {
+                with(band.rows.clone(), piece.units.clone());
+            }
+        }
     }
 }
 

@@ -9,9 +9,9 @@
 use super::aligned::Aligned;
 use super::channels::{Channel, Piece, Pieces, PlaneChannels};
 use super::clusters::Cluster;
-use super::means::Divisor;
+use super::means::{Divisor, Short};
 use super::sums::{Ring, Size, Sums};
-use super::windows::{Lines, Windows, With};
+use super::windows::{Halves, Lines, Ready, Windows, With};
 use crate::pixel::kernels::{Isa, Loop};
 use std::ops::Range;
 
@@ -40,6 +40,8 @@ pub(super) struct ByteSums<D> {
     windows: Windows,
     /// Which bytes of a row are of a channel.
     mask: Vec<u8>,
+    /// Whether all of them are.
+    is_full: bool,
     /// The first unit of the cluster.
     first: usize,
     /// How many sums there are from one row to the next, and how many rows there may be.
@@ -93,6 +95,12 @@ struct Counts<D> {
     /// The divisor of the window around each sample, and around each byte.
     of_samples: Vec<D>,
     divisors: Aligned<D>,
+    /// In their place, where 16 bits are enough.
+    are_short: bool,
+    short: Vec<Short>,
+    /// Of those, around each byte.
+    numbers: Aligned<u16>,
+    factors: Aligned<u16>,
 }
 
 /// How many shares a plane is worked on in: where one channel has two samples in a unit, two.
@@ -147,6 +155,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
             channel,
             finest: plane.finest(),
             windows,
+            is_full: mask.iter().all(|byte| *byte == 0xff),
             mask,
             first: 0,
             stride,
@@ -165,48 +174,65 @@ impl<D: Divisor<u32>> ByteSums<D> {
                 are_made: false,
                 of_samples: vec![D::default(); samples],
                 divisors: Aligned::new(size.units * unit),
+                are_short: false,
+                short: vec![Short::default(); samples],
+                numbers: Aligned::new(size.units * unit),
+                factors: Aligned::new(size.units * unit),
             },
         })
     }
 
-    /// Adds a row of the band and takes another off, in a row of sums that is made from the one
-    /// before if it is not the first.
-    fn slide(&mut self, row: usize, band: &Pieces, new: &[u8], old: &[u8]) {
-        let (before, sums) = self.sums.split_at_mut(row * self.stride);
-        let before = &before[before.len().saturating_sub(self.stride)..];
-        for piece in &band.pieces {
-            let bytes = self.share.place(band, piece);
-            let at = self.windows.reach() + (piece.units.start - self.first) * self.unit;
-            let place = at..at + bytes.len();
-            let sums = &mut sums[place.clone()];
-            let (new, old) = (&new[bytes.clone()], &old[bytes]);
-            match before.get(place) {
-                Some(before) => self.isa.run(SlideOn {
-                    sums,
-                    before,
-                    new,
-                    old,
-                }),
-                None => self.isa.run(Slide { sums, new, old }),
-            }
-            for byte in unneeded(self.channel, self.finest, self.share, piece) {
-                let sum = sums[byte].wrapping_sub(new[byte].into());
-                sums[byte] = sum.wrapping_add(old[byte].into());
-            }
-        }
+    /// Adds a row of the band and takes another off, and so on for `rows` rows, each in a row of
+    /// sums that is made from the one before if it is not the first.
+    fn slide(&mut self, band: &Pieces, rows: usize, new: Source<'_>, old: Source<'_>) {
+        let gaps = self.gaps();
+        self.isa.run(SlideRows {
+            share: self.share,
+            unit: self.unit,
+            first: self.first,
+            reach: self.windows.reach(),
+            stride: self.stride,
+            gaps,
+            band,
+            rows,
+            sums: &mut self.sums,
+            new,
+            old,
+        });
+    }
+
+    /// Where in a piece of this share a sample begins, if there may be some that are not needed.
+    fn gaps(&self) -> Option<(Channel, usize)> {
+        let may_be = self.channel.per_unit() == self.finest;
+        may_be.then_some((self.channel, self.share.of))
     }
 }
 
 /// The bytes of a piece that the area does not need.
-fn unneeded(
-    channel: Channel,
-    finest: usize,
-    share: Share,
-    piece: &Piece,
-) -> impl Iterator<Item = usize> {
-    let samples = (channel.per_unit() == finest).then(|| piece.unneeded(finest));
-    let bytes = samples.into_iter().flatten();
-    bytes.map(move |sample| channel.byte(sample) / share.of)
+#[inline(always)]
+fn unneeded(gaps: Option<(Channel, usize)>, piece: &Piece) -> impl Iterator<Item = usize> {
+    let places = gaps.map(|(channel, of)| {
+        let gaps = piece.gaps().iter();
+        gaps.map(move |sample| channel.byte(*sample) / of)
+    });
+    places.into_iter().flatten()
+}
+
+/// Where rows come from: the ring, from this one on, or one that adds nothing, again and again.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Ring(&'a Ring, usize),
+    Nothing(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    #[inline(always)]
+    fn row(self, number: usize) -> &'a [u8] {
+        match self {
+            Self::Ring(ring, first) => ring.row(first + number),
+            Self::Nothing(row) => row,
+        }
+    }
 }
 
 impl<D: Divisor<u32>> Sums for ByteSums<D> {
@@ -238,28 +264,27 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
             self.sums.copy_within(latest..latest + self.stride, 0);
             self.latest = 0;
         }
+        if rows > 1 && !self.is_clear {
+            self.sums[self.stride..].fill(0);
+            self.is_clear = true;
+        }
+        let nothing = std::mem::take(&mut self.nothing);
         match (old, new) {
-            (Some((_, old)), Some((band, new))) if rows > 1 => {
-                if !self.is_clear {
-                    self.sums[self.stride..].fill(0);
-                    self.is_clear = true;
-                }
-                for row in 0..rows {
-                    self.slide(row, band, ring.row(new + row), ring.row(old + row));
-                }
+            (Some((before, old)), Some((band, new))) if std::ptr::eq(before, band) => {
+                self.slide(band, rows, Source::Ring(ring, new), Source::Ring(ring, old));
                 self.latest = rows - 1;
             }
             _ => {
-                let nothing = std::mem::take(&mut self.nothing);
+                let none = Source::Nothing(&nothing);
                 if let Some((band, new)) = new {
-                    self.slide(0, band, ring.row(new), &nothing);
+                    self.slide(band, 1, Source::Ring(ring, new), none);
                 }
                 if let Some((band, old)) = old {
-                    self.slide(0, band, &nothing, ring.row(old));
+                    self.slide(band, 1, none, Source::Ring(ring, old));
                 }
-                self.nothing = nothing;
             }
         }
+        self.nothing = nothing;
     }
 
     fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>) {
@@ -292,7 +317,7 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
         }
     }
 
-    fn divide(&mut self, band: &Pieces) {
+    fn divide(&mut self, band: &Pieces, rows: usize) {
         self.isa.run(Divide {
             unit: self.unit,
             per_unit: self.channel.per_unit(),
@@ -300,6 +325,8 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
             first: self.first,
             pieces: &band.pieces,
             lines: &mut self.lines,
+            // What is made with more effort is for many rows.
+            for_short: (rows > 1).then_some(self.windows),
             counts: &mut self.counts,
         });
         self.counts.are_made = self.counts.is_one_band;
@@ -319,15 +346,19 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
             windows: self.windows,
             sums: &self.sums,
             lines: &mut self.lines,
-            mask: &self.mask,
-            divisors: &self.counts.divisors,
+            mask: (!self.is_full).then_some(&self.mask),
+            divisors: match self.counts.are_short {
+                true => Divisors::Short(&self.counts.numbers, &self.counts.factors),
+                false => Divisors::Long(&self.counts.divisors),
+            },
             bytes: new,
         });
-        for (number, new) in new.chunks_mut(band.bytes()).enumerate() {
-            for piece in &band.pieces {
-                let start = self.share.place(band, piece).start;
-                for byte in unneeded(self.channel, self.finest, self.share, piece) {
-                    new[start + byte] = ring.row(row + number)[start + byte];
+        let bytes = band.bytes();
+        for piece in &band.pieces {
+            let start = self.share.place(band, piece).start;
+            for byte in unneeded(self.gaps(), piece) {
+                for number in 0..rows {
+                    new[number * bytes + start + byte] = ring.row(row + number)[start + byte];
                 }
             }
         }
@@ -352,39 +383,63 @@ fn groups(
     })
 }
 
-/// A row comes, another goes.
-struct Slide<'a> {
+/// Rows come, others go.
+struct SlideRows<'a> {
+    share: Share,
+    unit: usize,
+    first: usize,
+    reach: usize,
+    stride: usize,
+    gaps: Option<(Channel, usize)>,
+    band: &'a Pieces,
+    rows: usize,
     sums: &'a mut [u16],
-    new: &'a [u8],
-    old: &'a [u8],
+    new: Source<'a>,
+    old: Source<'a>,
 }
 
-impl Loop for Slide<'_> {
+impl Loop for SlideRows<'_> {
     #[inline(always)]
     fn run(self) {
-        for ((sum, new), old) in self.sums.iter_mut().zip(self.new).zip(self.old) {
-            *sum = sum.wrapping_add((*new).into()).wrapping_sub((*old).into());
+        for row in 0..self.rows {
+            let (before, sums) = self.sums.split_at_mut(row * self.stride);
+            let before = &before[before.len().saturating_sub(self.stride)..];
+            let (new, old) = (self.new.row(row), self.old.row(row));
+            for piece in &self.band.pieces {
+                let bytes = self.share.place(self.band, piece);
+                let at = self.reach + (piece.units.start - self.first) * self.unit;
+                let place = at..at + bytes.len();
+                let sums = &mut sums[place.clone()];
+                let (new, old) = (&new[bytes.clone()], &old[bytes]);
+                match before.get(place) {
+                    Some(before) => slide_on(sums, before, new, old),
+                    None => slide(sums, new, old),
+                }
+                for byte in unneeded(self.gaps, piece) {
+                    let sum = sums[byte].wrapping_sub(new[byte].into());
+                    sums[byte] = sum.wrapping_add(old[byte].into());
+                }
+            }
         }
     }
 }
 
-/// The same in another place.
-struct SlideOn<'a> {
-    sums: &'a mut [u16],
-    before: &'a [u16],
-    new: &'a [u8],
-    old: &'a [u8],
+/// A row comes, another goes.
+#[inline(always)]
+fn slide(sums: &mut [u16], new: &[u8], old: &[u8]) {
+    for ((sum, new), old) in sums.iter_mut().zip(new).zip(old) {
+        *sum = sum.wrapping_add((*new).into()).wrapping_sub((*old).into());
+    }
 }
 
-impl Loop for SlideOn<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let bytes = self.new.iter().zip(self.old);
-        for ((sum, before), (new, old)) in self.sums.iter_mut().zip(self.before).zip(bytes) {
-            *sum = before
-                .wrapping_add((*new).into())
-                .wrapping_sub((*old).into());
-        }
+/// The same in another place.
+#[inline(always)]
+fn slide_on(sums: &mut [u16], before: &[u16], new: &[u8], old: &[u8]) {
+    let bytes = new.iter().zip(old);
+    for ((sum, before), (new, old)) in sums.iter_mut().zip(before).zip(bytes) {
+        *sum = before
+            .wrapping_add((*new).into())
+            .wrapping_sub((*old).into());
     }
 }
 
@@ -396,6 +451,8 @@ struct Divide<'a, D> {
     first: usize,
     pieces: &'a [Piece],
     lines: &'a mut Lines,
+    /// The windows whose sums are divided, if that may be in 16 bits.
+    for_short: Option<Windows>,
     counts: &'a mut Counts<D>,
 }
 
@@ -404,25 +461,55 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
     fn run(self) {
         let (per_unit, counts) = (self.per_unit, self.counts);
         let windows = counts.windows;
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
+        let (mut least, mut most) = (u32::MAX, 0);
+        let within = |units: &Range<usize>| {
             let units = units.start - self.first..units.end - self.first;
             let samples = units.start * per_unit..units.end * per_unit;
+            (samples, units.start * self.unit..units.end * self.unit)
+        };
+        for (_, units) in groups(self.pieces, windows, per_unit, false) {
+            let (samples, _) = within(&units);
             let sums = &mut counts.sums[samples.clone()];
             if !counts.are_made {
                 let numbers = &counts.counts[samples.start..samples.end + 2 * windows.reach()];
                 let ready = windows.of(numbers, self.lines);
                 ready.each(0..sums.len(), Store(sums));
             }
-            let of_samples = &mut counts.of_samples[samples];
-            for (to, sum) in of_samples.iter_mut().zip(sums) {
-                *to = D::of(*sum * counts.rows);
+            for sum in sums {
+                least = least.min(*sum * counts.rows);
+                most = most.max(*sum * counts.rows);
             }
-            let of_bytes = &mut counts.divisors[units.start * self.unit..units.end * self.unit];
-            match self.step {
-                1 => repeat::<1, D>(of_samples, of_bytes),
-                2 => repeat::<2, D>(of_samples, of_bytes),
-                3 => repeat::<3, D>(of_samples, of_bytes),
-                _ => repeat::<4, D>(of_samples, of_bytes),
+        }
+        counts.are_short = self.for_short.is_some_and(|windows| {
+            Short::fits(least, most) && windows.has_halves(most as usize / 2)
+        });
+        for (_, units) in groups(self.pieces, windows, per_unit, false) {
+            let (samples, bytes) = within(&units);
+            let sums = counts.sums[samples.clone()].iter();
+            let sums = sums.map(|sum| sum * counts.rows);
+            if counts.are_short {
+                let short = &mut counts.short[samples];
+                let (numbers, factors) = (
+                    &mut counts.numbers[bytes.clone()],
+                    &mut counts.factors[bytes],
+                );
+                short
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(to, sum)| *to = Short::of(sum));
+                spread(self.step, short.iter().map(|short| short.count), numbers);
+                spread(self.step, short.iter().map(|short| short.factor), factors);
+            } else {
+                let of_samples = &mut counts.of_samples[samples];
+                of_samples
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(to, sum)| *to = D::of(sum));
+                spread(
+                    self.step,
+                    of_samples.iter().copied(),
+                    &mut counts.divisors[bytes],
+                );
             }
         }
     }
@@ -439,10 +526,21 @@ impl With for Store<'_> {
     }
 }
 
+/// Repeats each as often as a sample has bytes of others behind it.
 #[inline(always)]
-fn repeat<const TIMES: usize, D: Copy>(from: &[D], to: &mut [D]) {
+fn spread<T: Copy>(step: usize, from: impl Iterator<Item = T>, to: &mut [T]) {
+    match step {
+        1 => repeat::<1, T>(from, to),
+        2 => repeat::<2, T>(from, to),
+        3 => repeat::<3, T>(from, to),
+        _ => repeat::<4, T>(from, to),
+    }
+}
+
+#[inline(always)]
+fn repeat<const TIMES: usize, T: Copy>(from: impl Iterator<Item = T>, to: &mut [T]) {
     for (to, from) in to.as_chunks_mut::<TIMES>().0.iter_mut().zip(from) {
-        *to = [*from; TIMES];
+        *to = [from; TIMES];
     }
 }
 
@@ -460,9 +558,16 @@ struct Means<'a, D> {
     windows: Windows,
     sums: &'a [u16],
     lines: &'a mut Lines,
-    mask: &'a [u8],
-    divisors: &'a [D],
+    mask: Option<&'a [u8]>,
+    divisors: Divisors<'a, D>,
     bytes: &'a mut [u8],
+}
+
+#[derive(Clone, Copy)]
+enum Divisors<'a, D> {
+    Long(&'a [D]),
+    /// Counts and factors.
+    Short(&'a [u16], &'a [u16]),
 }
 
 impl<D: Divisor<u32>> Loop for Means<'_, D> {
@@ -481,14 +586,28 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
                 for piece in group {
                     let at = (piece.units.start - units.start) * self.unit;
                     let place = self.share.place(band, piece);
-                    let to = ToBytes {
-                        old: &old[place.clone()],
-                        mask: self.mask,
-                        divisors: &self.divisors[start + at..],
-                        new: &mut bytes[place],
-                    };
-                    let row = number * self.stride;
-                    ready.each(row + at..row + at + to.old.len(), to);
+                    let windows = number * self.stride + at;
+                    let windows = windows..windows + place.len();
+                    let at = start + at..start + at + place.len();
+                    let (old, new) = (&old[place.clone()], &mut bytes[place]);
+                    match self.divisors {
+                        Divisors::Long(divisors) => {
+                            let to = ToBytes {
+                                old,
+                                mask: self.mask,
+                                divisors: &divisors[at],
+                                new,
+                            };
+                            ready.each(windows, to);
+                        }
+                        Divisors::Short(counts, factors) => {
+                            let counts = (&counts[at.clone()], &factors[at]);
+                            put_short(&ready, windows, counts, new);
+                            if let Some(mask) = self.mask {
+                                restore(new, old, mask);
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -497,7 +616,7 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
 
 struct ToBytes<'a, D> {
     old: &'a [u8],
-    mask: &'a [u8],
+    mask: Option<&'a [u8]>,
     divisors: &'a [D],
     new: &'a mut [u8],
 }
@@ -505,57 +624,69 @@ struct ToBytes<'a, D> {
 impl<D: Divisor<u32>> With for ToBytes<'_, D> {
     #[inline(always)]
     fn with(self, sums: impl Iterator<Item = u32>) {
-        put_means(self.new, self.old, self.mask, self.divisors, sums);
+        put_means(self.new, self.divisors, sums);
+        if let Some(mask) = self.mask {
+            restore(self.new, self.old, mask);
+        }
+    }
+}
+
+/// The means of windows whose sums are two of 16 bits.
+#[inline(always)]
+fn put_short(
+    ready: &Ready<'_>,
+    windows: Range<usize>,
+    (counts, factors): (&[u16], &[u16]),
+    new: &mut [u8],
+) {
+    match ready.halves(windows) {
+        Some(Halves::Two(one, other)) => put_two(new, counts, factors, one, other),
+        Some(Halves::Three(rest, one, other)) => {
+            put_three(new, counts, factors, rest, one, other);
+        }
+        None => {}
     }
 }
 
 /// A function, as for its arguments the compiler knows that they do not overlap.
 #[inline(always)]
-fn put_means<D: Divisor<u32>>(
+fn put_two(new: &mut [u8], counts: &[u16], factors: &[u16], one: &[u16], other: &[u16]) {
+    let numbers = counts.iter().zip(factors).zip(one.iter().zip(other));
+    for (new, ((count, factor), (one, other))) in new.iter_mut().zip(numbers) {
+        *new = Short::mean(*count, *factor, *one, *other) as u8;
+    }
+}
+
+/// The same.
+#[inline(always)]
+fn put_three(
     new: &mut [u8],
-    old: &[u8],
-    mask: &[u8],
-    divisors: &[D],
-    sums: impl Iterator<Item = u32>,
+    counts: &[u16],
+    factors: &[u16],
+    rest: &[u16],
+    one: &[u16],
+    other: &[u16],
 ) {
-    let bytes = new.iter_mut().zip(old.iter().zip(mask));
+    let sums = rest.iter().zip(one).zip(other);
+    let numbers = counts.iter().zip(factors).zip(sums);
+    for (new, ((count, factor), ((rest, one), other))) in new.iter_mut().zip(numbers) {
+        *new = Short::mean(*count, *factor, rest.wrapping_add(*one), *other) as u8;
+    }
+}
+
+/// Puts back what is no channel's.
+#[inline(always)]
+fn restore(new: &mut [u8], old: &[u8], mask: &[u8]) {
+    for (new, (old, mask)) in new.iter_mut().zip(old.iter().zip(mask)) {
+        *new = (*new & mask) | (*old & !mask);
+    }
+}
+
+/// A function, as for its arguments the compiler knows that they do not overlap.
+#[inline(always)]
+fn put_means<D: Divisor<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterator<Item = u32>) {
     let means = divisors.iter().zip(sums);
-    for ((new, (old, mask)), (divisor, sum)) in bytes.zip(means) {
-        let mean = divisor.mean(sum) as u8;
-        *new = (mean & mask) | (*old & !mask);
-    }
-}
-
-/// Takes a row's halves apart.
-pub(super) struct Unzip<'a> {
-    pub(super) row: &'a [u8],
-    pub(super) halves: &'a mut [u8],
-}
-
-impl Loop for Unzip<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let (first, second) = self.halves.split_at_mut(self.row.len() / 2);
-        let halves = first.iter_mut().zip(second);
-        for ([one, other], (first, second)) in self.row.as_chunks().0.iter().zip(halves) {
-            (*first, *second) = (*one, *other);
-        }
-    }
-}
-
-/// Undoes it.
-pub(super) struct Zip<'a> {
-    pub(super) halves: &'a [u8],
-    pub(super) row: &'a mut [u8],
-}
-
-impl Loop for Zip<'_> {
-    #[inline(always)]
-    fn run(self) {
-        let (first, second) = self.halves.split_at(self.row.len() / 2);
-        let halves = first.iter().zip(second);
-        for (pair, (first, second)) in self.row.as_chunks_mut().0.iter_mut().zip(halves) {
-            *pair = [*first, *second];
-        }
+    for (new, (divisor, sum)) in new.iter_mut().zip(means) {
+        *new = divisor.mean(sum) as u8;
     }
 }

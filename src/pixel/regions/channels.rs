@@ -266,12 +266,14 @@ impl PlaneChannels {
                 _ => pieces.push(Piece {
                     units,
                     samples: Vec::from([span.clone()]),
+                    gaps: Vec::new(),
                     bytes: 0..0,
                 }),
             }
         }
         let mut end = 0;
         for piece in &mut pieces {
+            piece.gaps = piece.unneeded(finest);
             piece.bytes = end..end + piece.units.len() * self.unit;
             end = piece.bytes.end;
         }
@@ -330,6 +332,7 @@ pub(in crate::pixel) struct Piece {
     /// Where it lies when the pieces of a row are put one behind the other.
     pub(in crate::pixel) bytes: Range<usize>,
     samples: Vec<Range<usize>>,
+    gaps: Vec<usize>,
 }
 
 impl Piece {
@@ -344,17 +347,21 @@ impl Piece {
         }
     }
 
-    /// Those samples in its units that are not needed, of a channel that has `finest` in a unit,
-    /// which is the most that any has; counted from the start of the piece.
-    pub(in crate::pixel) fn unneeded(&self, finest: usize) -> impl Iterator<Item = usize> {
+    /// Those samples in its units that are not needed, of a channel that has as many in a unit as
+    /// any has; counted from the start of the piece.
+    pub(in crate::pixel) fn gaps(&self) -> &[usize] {
+        &self.gaps
+    }
+
+    fn unneeded(&self, finest: usize) -> Vec<usize> {
         let all = self.units.start * finest..self.units.end * finest;
         let ends = self.samples.iter().map(|span| span.end);
         let starts = self.samples.iter().map(|span| span.start);
         let gaps = std::iter::once(all.start)
             .chain(ends)
             .zip(starts.chain([all.end]));
-        gaps.flat_map(|(from, to)| from..to)
-            .map(move |sample| sample - all.start)
+        let samples = gaps.flat_map(|(from, to)| from..to);
+        samples.map(|sample| sample - all.start).collect()
     }
 
     /// How many samples of a channel lie before this one in the piece.

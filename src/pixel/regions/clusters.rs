@@ -189,6 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn two_regions_are_one_part_up_to_the_radius() {
+        let at = |x, y| Rect {
+            x,
+            y,
+            width: 4,
+            height: 4,
+        };
+        for gap in 1..9 {
+            let count = |one, other, radius| {
+                let area = Area::inside(&[one, other], (60, 60));
+                parts(&area, radius).len()
+            };
+            let expected = if gap <= 3 { 1 } else { 2 };
+            assert_eq!(count(at(5, 5), at(9 + gap, 5), (3, 0)), expected, "{gap}");
+            assert_eq!(count(at(5, 5), at(5, 9 + gap), (0, 3)), expected, "{gap}");
+        }
+    }
+
+    #[test]
     fn parts_are_what_is_near_and_together_they_are_the_area() {
         let mut random = Random(5);
         let mut next = |range: usize| random.below(range) as u32;

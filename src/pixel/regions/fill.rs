@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Areas painted over.
 
+use super::Area;
 use super::ink::{Dot, Ink, is_rgb, is_wide};
-use super::{Area, CHUNK, Rows, in_chunks};
+use super::steps::{Steps, Touch, Wanted, each_row};
 use crate::pixel::format::{Depth, Shape};
 use crate::pixel::{Format, Piece, Range};
+use std::ops;
 
 /// How colours become luma and chroma, from the colorimetry of the caps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +38,18 @@ struct Plane {
     ink: Ink,
     /// The same as bytes, where they need nothing of what is below.
     solid: Option<Vec<u8>>,
+    at: At,
+}
+
+/// Where it is in a frame: the pieces of the same rows together, row by row.
+#[derive(Debug, Default)]
+struct At {
+    /// Those pieces.
+    band: ops::Range<usize>,
+    row: usize,
+    piece: usize,
+    /// Whether it is at the unit behind the piece's whole ones.
+    is_behind: bool,
 }
 
 impl Fill {
@@ -71,56 +85,25 @@ impl Fill {
             let solid = (alpha == 255).then(|| {
                 // Padding that the ink does not lie over keeps what it is laid over.
                 let mut bytes = vec![if is_wide(format) { 0 } else { 0xff }; units * layout.unit()];
-                ink.lay_over(0, &mut bytes);
+                ink.lay_over(&mut bytes);
                 bytes
             });
-            Plane { pieces, ink, solid }
+            Plane {
+                pieces,
+                ink,
+                solid,
+                at: At::default(),
+            }
         };
         let planes = format.planes().iter().enumerate().map(plane).collect();
         Self { planes }
     }
 
-    /// Paints.
-    ///
-    /// # Errors
-    /// Those of `rows`.
-    pub fn apply<R: Rows>(&self, rows: &mut R) -> Result<(), R::Error> {
-        let mut chunk = [0; CHUNK];
-        for (number, plane) in self.planes.iter().enumerate() {
-            let unit = plane.ink.unit();
-            for piece in &plane.pieces {
-                let end = piece.units.end;
-                for row in piece.rows.clone() {
-                    match &plane.solid {
-                        Some(solid) if !piece.units.is_empty() => {
-                            let bytes = &solid[..piece.units.len() * unit];
-                            rows.write(number, row, piece.units.clone(), bytes)?;
-                        }
-                        _ => {
-                            let place = (number, row, piece.units.clone());
-                            in_chunks(rows, &mut chunk, place, unit, |at, bytes| {
-                                plane.ink.lay_over(at, bytes);
-                            })?
-                        }
-                    }
-                    if let Some(mask) = piece.partial {
-                        let place = (number, row, end..end + 1);
-                        in_chunks(rows, &mut chunk, place, unit, |_, bytes| {
-                            let mut new = [0; 16];
-                            let new = &mut new[..bytes.len()];
-                            new.copy_from_slice(bytes);
-                            plane.ink.lay_over(0, new);
-                            for ((byte, new), mask) in bytes.iter_mut().zip(new).zip(mask) {
-                                if *mask != 0 {
-                                    *byte = *new;
-                                }
-                            }
-                        })?;
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// The work on each plane where there is some, by the plane's number.
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+        let planes = self.planes.iter_mut().enumerate();
+        let planes = planes.filter(|(_, plane)| !plane.pieces.is_empty());
+        planes.map(|(number, plane)| (number, plane as &mut dyn Steps))
     }
 
     /// The pieces of a plane that are painted over without a look at what is below; `None`
@@ -136,6 +119,108 @@ impl Fill {
         self.planes
             .get(plane)
             .is_some_and(|plane| !plane.pieces.is_empty())
+    }
+}
+
+impl Plane {
+    /// Goes to the band that begins with this piece.
+    fn enter(&mut self, first: usize) {
+        let rows = self.pieces.get(first).map(|piece| &piece.rows);
+        let behind = self.pieces.get(first..).unwrap_or(&[]);
+        let alike = behind.iter().take_while(|piece| Some(&piece.rows) == rows);
+        self.at = At {
+            band: first..first + alike.count(),
+            row: rows.map_or(usize::MAX, |rows| rows.start),
+            piece: first,
+            is_behind: false,
+        };
+        self.at.is_behind = self.has_no_whole();
+    }
+
+    fn has_no_whole(&self) -> bool {
+        let piece = self.pieces.get(self.at.piece);
+        piece.is_some_and(|piece| piece.units.is_empty() && piece.partial.is_some())
+    }
+
+    fn advance(&mut self, rows: usize) {
+        let Some(piece) = self.pieces.get(self.at.piece) else {
+            return;
+        };
+        if !self.at.is_behind && piece.partial.is_some() {
+            self.at.is_behind = true;
+            return;
+        }
+        self.at.piece += 1;
+        if self.at.piece == self.at.band.end {
+            self.at.row += rows;
+            if self.at.row >= piece.rows.end {
+                self.enter(self.at.band.end);
+                return;
+            }
+            self.at.piece = self.at.band.start;
+        }
+        self.at.is_behind = self.has_no_whole();
+    }
+}
+
+impl Steps for Plane {
+    fn begin(&mut self) {
+        self.enter(0);
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        let piece = self.pieces.get(self.at.piece)?;
+        let (units, touch) = match &self.solid {
+            _ if self.at.is_behind => (piece.units.end..piece.units.end + 1, Touch::Update),
+            Some(_) => (piece.units.clone(), Touch::Write),
+            None => (piece.units.clone(), Touch::Update),
+        };
+        let is_alone = self.at.band.len() == 1 && piece.partial.is_none();
+        let end = if is_alone {
+            piece.rows.end
+        } else {
+            self.at.row + 1
+        };
+        Some(Wanted {
+            rows: self.at.row..end,
+            units,
+            touch,
+        })
+    }
+
+    fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
+        let mask = self.pieces.get(self.at.piece).and_then(|p| p.partial);
+        let mask = mask.filter(|_| self.at.is_behind);
+        for piece in each_row(bytes, stride, rows) {
+            match (&self.solid, mask) {
+                (_, Some(mask)) => {
+                    let mut new = [0; 16];
+                    let new = &mut new[..piece.len()];
+                    new.copy_from_slice(piece);
+                    self.ink.lay_over(new);
+                    for ((byte, new), mask) in piece.iter_mut().zip(new).zip(mask) {
+                        if *mask != 0 {
+                            *byte = *new;
+                        }
+                    }
+                }
+                (Some(solid), None) => piece.copy_from_slice(&solid[..piece.len()]),
+                (None, None) => self.ink.lay_over(piece),
+            }
+        }
+        self.advance(rows);
+    }
+
+    fn settled(&self) -> usize {
+        self.at.row
+    }
+
+    fn each_rect(&self, with: &mut dyn FnMut(ops::Range<usize>, ops::Range<usize>)) {
+        for piece in &self.pieces {
+            let units = &piece.units;
+            let end = units.end + usize::from(piece.partial.is_some());
+            with(piece.rows.clone(), units.start..end);
+        }
     }
 }
 

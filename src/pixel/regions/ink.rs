@@ -95,8 +95,12 @@ pub(super) struct Ink {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    /// Byte by byte.
-    Bytes { product: Vec<u16>, keep: Vec<u8> },
+    /// Byte by byte, in those runs of bytes where there is something to see.
+    Bytes {
+        product: Vec<u16>,
+        keep: Vec<u8>,
+        runs: Vec<Range<usize>>,
+    },
     /// Four bytes a pixel, of which one is an alpha that the others were not multiplied with.
     Straight {
         product: Vec<u16>,
@@ -148,6 +152,7 @@ impl Ink {
             _ => Kind::Bytes {
                 product: Vec::new(),
                 keep: Vec::new(),
+                runs: Vec::new(),
             },
         };
         let mut of_unit: Vec<Dot> = Vec::with_capacity(pixels);
@@ -169,7 +174,7 @@ impl Ink {
                         keep.push(65535 - dot.alpha as u16);
                     }
                 }
-                Kind::Bytes { product, keep } | Kind::Straight { product, keep, .. } => {
+                Kind::Bytes { product, keep, .. } | Kind::Straight { product, keep, .. } => {
                     for field in &fields {
                         let (number, dot) = dot_of(*field, &of_unit);
                         product.push(match field {
@@ -182,6 +187,9 @@ impl Ink {
             }
             of_unit.clear();
         }
+        if let Kind::Bytes { keep, runs, .. } = &mut kind {
+            *runs = seen(keep);
+        }
         Self {
             kind,
             unit: layout.unit(),
@@ -189,24 +197,21 @@ impl Ink {
         }
     }
 
-    /// Bytes in a unit.
-    pub(super) fn unit(&self) -> usize {
-        self.unit
-    }
-
-    /// Lays units of the ink, from number `first` on, over as many in `bytes`.
-    pub(super) fn lay_over(&self, first: usize, bytes: &mut [u8]) {
+    /// Lays units of the ink, from the first on, over as many as there are in `bytes`.
+    pub(super) fn lay_over(&self, bytes: &mut [u8]) {
         let count = bytes.len() / self.unit;
-        let run = |fields: usize| -> Range<usize> { first * fields..(first + count) * fields };
+        let run = |fields: usize| -> Range<usize> { 0..count * fields };
         match &self.kind {
-            Kind::Bytes { product, keep } => {
-                let run = run(self.unit);
-                self.isa.run(Over {
-                    product: &product[run.clone()],
-                    keep: &keep[run],
-                    bytes,
-                });
-            }
+            Kind::Bytes {
+                product,
+                keep,
+                runs,
+            } => self.isa.run(Over {
+                product,
+                keep,
+                runs,
+                bytes,
+            }),
             Kind::Straight {
                 product,
                 keep,
@@ -269,19 +274,47 @@ fn dot_of(field: Field, dots: &[Dot]) -> (Option<usize>, Dot) {
     }
 }
 
+/// Bytes of ink that are looked at together: where none of them is seen, none is laid on. What is
+/// written has a lot of holes.
+const BLOCK: usize = 64;
+
+/// The runs of blocks in which something is seen.
+fn seen(keep: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (number, block) in keep.chunks(BLOCK).enumerate() {
+        if block.iter().all(|keep| *keep == 255) {
+            continue;
+        }
+        let start = number * BLOCK;
+        let end = start + block.len();
+        match runs.last_mut() {
+            Some(run) if run.end == start => run.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
+}
+
 /// Ink over bytes.
 struct Over<'a> {
     product: &'a [u16],
     keep: &'a [u8],
+    runs: &'a [Range<usize>],
     bytes: &'a mut [u8],
 }
 
 impl Loop for Over<'_> {
     #[inline(always)]
     fn run(self) {
-        let ink = self.product.iter().zip(self.keep);
-        for (byte, (product, keep)) in self.bytes.iter_mut().zip(ink) {
-            *byte = over(*product, *byte, *keep);
+        let most = self.bytes.len();
+        for run in self.runs {
+            let run = run.start.min(most)..run.end.min(most);
+            let ink = self.product[run.clone()]
+                .iter()
+                .zip(&self.keep[run.clone()]);
+            for (byte, (product, keep)) in self.bytes[run].iter_mut().zip(ink) {
+                *byte = over(*product, *byte, *keep);
+            }
         }
     }
 }

@@ -96,9 +96,77 @@ impl Divisor<u64> for f64 {
     }
 }
 
+/// Exact division of sums of two numbers of 16 bits, in 16 bits.
+///
+/// Of `x`, the sum and half the count, at most two are lost when its parts are halved, and of the
+/// factor, twice 2 to the 16 by the count, less than one: the product is too small by less than
+/// `2 / count + x / 2^17`. As long as that is less than one, so is the quotient by no more than
+/// one; and the rest, which is less than twice the count, tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Short {
+    pub(super) count: u16,
+    pub(super) factor: u16,
+}
+
+impl Short {
+    /// Whether windows of so many samples of eight bits can be divided.
+    pub(super) fn fits(least: u32, most: u32) -> bool {
+        let lost = |count: f64, x: f64| 2.0 / count + x / 131_072.0;
+        least > 2 && most < 514 && lost(f64::from(least), 255.5 * f64::from(most)) < 1.0
+    }
+
+    /// `count` is no less than 3, and less than 2 to the 16.
+    pub(super) fn of(count: u32) -> Self {
+        Self {
+            count: count as u16,
+            // Rounded down, as whole quotients are exact and no other is near enough to one.
+            factor: (131_072.0 / (count as i32 as f32)) as i32 as u16,
+        }
+    }
+
+    /// The mean of samples whose sum is that of these two; there is room for half the count in the
+    /// second.
+    #[inline(always)]
+    pub(super) fn mean(count: u16, factor: u16, one: u16, other: u16) -> u16 {
+        let other = other.wrapping_add(count >> 1);
+        let half = (one >> 1).wrapping_add(other >> 1);
+        let quotient = ((u32::from(half) * u32::from(factor)) >> 16) as u16;
+        let rest = one
+            .wrapping_add(other)
+            .wrapping_sub(quotient.wrapping_mul(count));
+        quotient.wrapping_add(u16::from(rest >= count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn means_in_sixteen_bits_are_those_of_division() {
+        let fits = |count| Short::fits(count, count);
+        assert!(fits(5) && fits(289) && !fits(2) && !fits(514), "some are");
+        for count in (3..514).filter(|count| fits(*count)) {
+            let short = Short::of(count);
+            // All, or those about the sums at which the mean is another.
+            let near = (0..=255).flat_map(|mean| {
+                let tie = count * (2 * mean + 1) / 2;
+                [tie.saturating_sub(1), tie, tie + 1, count * mean]
+            });
+            let all = (0..=255 * count).filter(|_| [5, 81, 289].contains(&count));
+            for sum in near.chain(all).filter(|sum| *sum <= 255 * count) {
+                let expected = (2 * sum + count) / (2 * count);
+                // However it is divided.
+                let most = 65535 - count / 2;
+                for one in [0, 1, 2, sum / 2, sum / 2 + 1, sum, 65535, 39015, 39014] {
+                    let one = one.min(sum).min(65535).max(sum.saturating_sub(most));
+                    let other = (sum - one) as u16;
+                    let mean = Short::mean(short.count, short.factor, one as u16, other);
+                    assert_eq!(u32::from(mean), expected, "{sum} / {count}, {one}");
+                }
+            }
+        }
+    }
 
     fn divides<W, D: Divisor<W>>(bits: u32, counts: impl Iterator<Item = u64>, of: fn(u64) -> W) {
         for count in counts {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Work on parts of a frame: what is in some rectangles, and what is in none of them.
 //!
-//! The code here asks for the pieces of rows that it needs, and gives them back; where they come
-//! from (windows of mapped pages, in the element) is for [`Rows`] to know. So nothing but the
-//! pixels of an effect is ever touched.
+//! The code here says which pieces of rows it needs ([`Steps`]), one after the other; where they
+//! come from (windows of mapped pages, in the element), and what else is done with them there, is
+//! for others to know. So nothing but the pixels of an effect is ever touched.
 
 mod aligned;
 mod blur;
@@ -11,19 +11,22 @@ mod byte_sums;
 mod channels;
 mod clusters;
 mod fill;
+mod halves;
 mod ink;
 mod means;
 mod pixelate;
 #[doc(hidden)]
 pub mod reference;
 mod sprite;
+mod steps;
 mod sums;
 mod windows;
 
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;
-pub use sprite::{Colors, Image, Sprite};
+pub use sprite::{Colors, Image, Line, Sprite};
+pub use steps::{Steps, Touch, Wanted};
 
 pub use super::area::{Area, Band, Rect};
 
@@ -61,51 +64,4 @@ pub trait Rows {
         units: Range<usize>,
         from: &[u8],
     ) -> Result<(), Self::Error>;
-
-    /// Reads units of a row of a plane, has them worked on, and writes them; where that can be
-    /// had, in place. Else in `scratch`, which is as long as they are.
-    ///
-    /// # Errors
-    /// The implementation's.
-    fn update(
-        &mut self,
-        plane: usize,
-        row: usize,
-        units: Range<usize>,
-        scratch: &mut [u8],
-        work: impl FnOnce(&mut [u8]),
-    ) -> Result<(), Self::Error> {
-        self.read(plane, row, units.clone(), scratch)?;
-        work(scratch);
-        self.write(plane, row, units, scratch)
-    }
 }
-
-/// Where units are worked on: on the stack, once for all rows.
-type Chunk = [u8; CHUNK];
-
-/// Works on some units of a row, as many at a time as a chunk holds. `work` is given the number
-/// of its first unit, counted from the first of all, and the bytes.
-fn in_chunks<R: Rows>(
-    rows: &mut R,
-    chunk: &mut Chunk,
-    (plane, row, units): (usize, usize, Range<usize>),
-    unit: usize,
-    mut work: impl FnMut(usize, &mut [u8]),
-) -> Result<(), R::Error> {
-    let most = CHUNK / unit;
-    let mut next = units.start;
-    while next < units.end {
-        let count = (units.end - next).min(most);
-        let bytes = &mut chunk[..count * unit];
-        let at = next - units.start;
-        rows.update(plane, row, next..next + count, bytes, |bytes| {
-            work(at, bytes)
-        })?;
-        next += count;
-    }
-    Ok(())
-}
-
-/// Bytes that are worked on at a time.
-const CHUNK: usize = 3 << 10;

@@ -3,6 +3,7 @@
 
 use super::channels::{Channel, Pieces, PlaneChannels};
 use super::means::Divisor;
+use super::steps::{self, Steps, Touch, Wanted, each_row};
 use super::{Area, Rows};
 use crate::pixel::Format;
 use std::ops::Range;
@@ -43,6 +44,27 @@ struct Plane {
     sums: Vec<u16>,
     new: Vec<u8>,
     kept: Vec<u8>,
+    at: At,
+    /// Bytes of a unit, and room for the longest piece.
+    unit: usize,
+    scratch: Vec<u8>,
+}
+
+/// Where it is in a frame.
+#[derive(Debug, Default)]
+struct At {
+    /// The bands of a row of blocks, and the rows that it has.
+    bands: Range<usize>,
+    of_blocks: Range<usize>,
+    /// Whether means are written; else, sums are made.
+    is_spreading: bool,
+    band: usize,
+    /// Rows of the band that are to be done, those before the next addition of columns first.
+    rows: Range<usize>,
+    now: Range<usize>,
+    /// Rows in the sums.
+    summed: u64,
+    piece: usize,
 }
 
 /// A channel, and what is gathered of it in a row of blocks.
@@ -84,9 +106,19 @@ impl Pixelate {
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
         for plane in &mut self.planes {
-            plane.apply(rows)?;
+            let mut scratch = std::mem::take(&mut plane.scratch);
+            let (number, unit) = (plane.plane, plane.unit);
+            let done = steps::apply(number, plane, rows, unit, &mut scratch);
+            plane.scratch = scratch;
+            done?;
         }
         Ok(())
+    }
+
+    /// The work on each plane where there is some, by the plane's number.
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+        let planes = self.planes.iter_mut();
+        planes.map(|plane| (plane.plane, plane as &mut dyn Steps))
     }
 
     /// Whether there is something to do in a plane.
@@ -136,93 +168,94 @@ impl Plane {
             sums: vec![0; bytes],
             new: vec![0; bytes],
             kept: vec![0; bytes],
+            at: At::default(),
+            unit: plane.unit,
+            scratch: vec![0; bytes],
         }
     }
 
-    fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        let mut bands = 0..0;
-        let mut row = 0;
-        while let Some(band) = self.bands.get(bands.start) {
-            row = row.max(band.rows.start);
-            let end = (row * self.share / self.block + 1) * self.block;
-            let of_blocks = row..end.div_ceil(self.share);
-            row = of_blocks.end;
-            let ahead = &self.bands[bands.start..];
-            bands.end = bands.start + ahead.partition_point(|band| band.rows.start < row);
-            for channel in &mut self.channels {
-                channel.clear(&self.bands[bands.clone()], self.finest, self.block);
-            }
-            for band in bands.clone() {
-                self.gather(rows, band, &of_blocks)?;
-            }
-            for band in bands.clone() {
-                self.spread(rows, band, &of_blocks)?;
-            }
-            bands.start += self.bands[bands.clone()].partition_point(|band| band.rows.end <= row);
+    /// Goes to the next row of blocks, whose first band this is, below `row`.
+    fn enter(&mut self, first: usize, row: usize) {
+        let Some(band) = self.bands.get(first) else {
+            self.at = At::default();
+            self.at.bands = first..first;
+            return;
+        };
+        let row = row.max(band.rows.start);
+        let end = (row * self.share / self.block + 1) * self.block;
+        let end = end.div_ceil(self.share);
+        let count = self.bands[first..].partition_point(|band| band.rows.start < end);
+        self.at = At {
+            bands: first..first + count,
+            of_blocks: row..end,
+            ..At::default()
+        };
+        for channel in &mut self.channels {
+            channel.clear(&self.bands[self.at.bands.clone()], self.finest, self.block);
         }
-        Ok(())
+        self.enter_band(first);
     }
 
-    /// Sums up what of a band is in a row of blocks.
-    fn gather<R: Rows + ?Sized>(
-        &mut self,
-        rows: &mut R,
-        band: usize,
-        of_blocks: &Range<usize>,
-    ) -> Result<(), R::Error> {
-        let band = &self.bands[band];
-        let old = &mut self.old[..band.bytes()];
-        let sums = &mut self.sums[..band.bytes()];
+    fn enter_band(&mut self, band: usize) {
+        let at = &mut self.at;
+        at.band = band;
+        at.piece = 0;
+        at.rows = common(&self.bands[band].rows, &at.of_blocks);
+        if at.is_spreading {
+            at.now = std::mem::take(&mut at.rows);
+            self.make(band);
+        } else {
+            self.enter_rows();
+        }
+    }
+
+    /// Goes to rows whose bytes, or words, can be added up without more ado.
+    fn enter_rows(&mut self) {
         let at_once = if self.bytes_only {
+            self.sums.fill(0);
             ROWS_OF_BYTES
         } else {
+            for channel in &mut self.channels {
+                channel.columns.fill(0);
+            }
             ROWS_OF_WORDS
         };
-        let mut left = common(&band.rows, of_blocks);
-        while !left.is_empty() {
-            let now = left.start..left.end.min(left.start + at_once);
-            left.start = now.end;
-            if self.bytes_only {
-                sums.fill(0);
-            } else {
-                for channel in &mut self.channels {
-                    channel.columns.fill(0);
-                }
-            }
-            for row in now.clone() {
-                for piece in &band.pieces {
-                    let bytes = &mut old[piece.bytes.clone()];
-                    rows.read(self.plane, row, piece.units.clone(), bytes)?;
-                }
-                if self.bytes_only {
-                    for (sum, byte) in sums.iter_mut().zip(&*old) {
-                        *sum = sum.wrapping_add(u16::from(*byte));
-                    }
-                } else {
-                    for channel in &mut self.channels {
-                        channel.add_row(band, self.finest, old);
-                    }
-                }
-            }
-            for channel in &mut self.channels {
-                if self.bytes_only {
-                    channel.pick(band, self.finest, sums);
-                }
-                channel.add_columns(band, self.finest, self.block, now.len() as u64);
-            }
-        }
-        Ok(())
+        self.at.summed = 0;
+        let rows = &mut self.at.rows;
+        self.at.now = rows.start..rows.end.min(rows.start + at_once);
+        rows.start = self.at.now.end;
     }
 
-    /// Writes the means to what of a band is in a row of blocks.
-    fn spread<R: Rows + ?Sized>(
-        &mut self,
-        rows: &mut R,
-        band: usize,
-        of_blocks: &Range<usize>,
-    ) -> Result<(), R::Error> {
+    /// Sums up a row.
+    fn add_row(&mut self) {
+        self.at.summed += 1;
+        let band = &self.bands[self.at.band];
+        let old = &self.old[..band.bytes()];
+        if self.bytes_only {
+            for (sum, byte) in self.sums.iter_mut().zip(old) {
+                *sum = sum.wrapping_add(u16::from(*byte));
+            }
+        } else {
+            for channel in &mut self.channels {
+                channel.add_row(band, self.finest, old);
+            }
+        }
+    }
+
+    /// Adds the columns of those rows to the blocks.
+    fn add_columns(&mut self) {
+        let band = &self.bands[self.at.band];
+        for channel in &mut self.channels {
+            if self.bytes_only {
+                channel.pick(band, self.finest, &self.sums);
+            }
+            channel.add_columns(band, self.finest, self.block, self.at.summed);
+        }
+    }
+
+    /// Makes a row of a band's means.
+    fn make(&mut self, band: usize) {
         let band = &self.bands[band];
-        let old = &mut self.old[..band.bytes()];
         let new = &mut self.new[..band.bytes()];
         let kept = &mut self.kept[..band.bytes()];
         new.fill(0);
@@ -234,22 +267,99 @@ impl Plane {
             channel.put(band, self.finest, new);
         }
         kept.iter_mut().for_each(|bits| *bits = !*bits);
-        for row in common(&band.rows, of_blocks) {
-            for piece in &band.pieces {
-                let mut from = &new[piece.bytes.clone()];
-                if !self.full || !piece.is_whole(self.finest) {
-                    let old = &mut old[piece.bytes.clone()];
-                    rows.read(self.plane, row, piece.units.clone(), old)?;
-                    let kept = &kept[piece.bytes.clone()];
-                    for ((byte, kept), new) in old.iter_mut().zip(kept).zip(from) {
-                        *byte = (*byte & kept) | new;
-                    }
-                    from = old;
+    }
+}
+
+impl Steps for Plane {
+    fn begin(&mut self) {
+        self.enter(0, 0);
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        if self.at.bands.is_empty() {
+            return None;
+        }
+        let pieces = &self.bands.get(self.at.band)?.pieces;
+        let piece = pieces.get(self.at.piece)?;
+        let touch = match self.at.is_spreading {
+            false => Touch::Read,
+            true if self.full && piece.is_whole(self.finest) => Touch::Write,
+            true => Touch::Update,
+        };
+        let Range { start, end } = self.at.now;
+        Some(Wanted {
+            rows: start..if pieces.len() == 1 { end } else { start + 1 },
+            units: piece.units.clone(),
+            touch,
+        })
+    }
+
+    fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
+        let band = &self.bands[self.at.band];
+        let (piece, pieces) = (&band.pieces[self.at.piece], band.pieces.len());
+        let place = piece.bytes.clone();
+        let is_copied = self.full && piece.is_whole(self.finest);
+        for bytes in each_row(bytes, stride, rows) {
+            if !self.at.is_spreading {
+                self.old[place.clone()].copy_from_slice(bytes);
+                if self.at.piece + 1 == pieces {
+                    self.add_row();
                 }
-                rows.write(self.plane, row, piece.units.clone(), from)?;
+            } else if is_copied {
+                bytes.copy_from_slice(&self.new[place.clone()]);
+            } else {
+                let new = self.kept[place.clone()]
+                    .iter()
+                    .zip(&self.new[place.clone()]);
+                for (byte, (kept, new)) in bytes.iter_mut().zip(new) {
+                    *byte = (*byte & kept) | new;
+                }
             }
         }
-        Ok(())
+        self.at.piece += 1;
+        if self.at.piece < pieces {
+            return;
+        }
+        self.at.piece = 0;
+        self.at.now.start += rows;
+        if !self.at.now.is_empty() {
+            return;
+        }
+        if !self.at.is_spreading {
+            self.add_columns();
+            if !self.at.rows.is_empty() {
+                self.enter_rows();
+                return;
+            }
+        }
+        let next = self.at.band + 1;
+        if next < self.at.bands.end {
+            self.enter_band(next);
+        } else if !self.at.is_spreading {
+            self.at.is_spreading = true;
+            self.enter_band(self.at.bands.start);
+        } else {
+            let row = self.at.of_blocks.end;
+            let done = &self.bands[self.at.bands.clone()];
+            let done = done.partition_point(|band| band.rows.end <= row);
+            self.enter(self.at.bands.start + done, row);
+        }
+    }
+
+    fn settled(&self) -> usize {
+        match self.at.is_spreading {
+            _ if self.at.bands.is_empty() => usize::MAX,
+            false => self.at.of_blocks.start,
+            true => self.at.now.start,
+        }
+    }
+
+    fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
+        for band in &self.bands {
+            for piece in &band.pieces {
+                with(band.rows.clone(), piece.units.clone());
+            }
+        }
     }
 }
 

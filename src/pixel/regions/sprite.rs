@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pictures with transparent parts, laid over a frame.
 
+use super::Rect;
 use super::ink::{Dot, Ink, is_rgb, is_wide};
-use super::{CHUNK, Rect, Rows, in_chunks};
 use crate::pixel::Format;
 use std::ops::Range;
 
@@ -44,10 +44,29 @@ pub struct Sprite {
 
 /// Units of a row with something to see in most of them.
 #[derive(Debug)]
-struct Line {
+pub struct Line {
     row: usize,
     units: Range<usize>,
     ink: Ink,
+}
+
+impl Line {
+    /// The row.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Its units.
+    #[must_use]
+    pub fn units(&self) -> Range<usize> {
+        self.units.clone()
+    }
+
+    /// Lays it over them.
+    pub fn draw(&self, units: &mut [u8]) {
+        self.ink.lay_over(units);
+    }
 }
 
 impl Sprite {
@@ -103,21 +122,10 @@ impl Sprite {
         Self { planes }
     }
 
-    /// Draws it.
-    ///
-    /// # Errors
-    /// Those of `rows`.
-    pub fn draw<R: Rows>(&self, rows: &mut R) -> Result<(), R::Error> {
-        let mut chunk = [0; CHUNK];
-        for (plane, lines) in self.planes.iter().enumerate() {
-            for line in lines {
-                let place = (plane, line.row, line.units.clone());
-                in_chunks(rows, &mut chunk, place, line.ink.unit(), |at, bytes| {
-                    line.ink.lay_over(at, bytes);
-                })?;
-            }
-        }
-        Ok(())
+    /// What is drawn on a plane, from top to bottom.
+    #[must_use]
+    pub fn lines(&self, plane: usize) -> &[Line] {
+        self.planes.get(plane).map_or(&[], Vec::as_slice)
     }
 
     /// Whether there is something to see in a plane.

@@ -26,8 +26,8 @@ pub(super) trait Sums: Debug + Send + Sync {
     );
     /// Counts the samples of a row that leaves, and of one that comes in.
     fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>);
-    /// Makes the divisors for rows of this band.
-    fn divide(&mut self, band: &Pieces);
+    /// Makes the divisors for so many rows of this band.
+    fn divide(&mut self, band: &Pieces, rows: usize);
     /// Makes rows `row` and those after it, `rows` together, of this band: those in the middle of
     /// the windows that the rows which came in and left last have made. `bytes` is all
     /// made, or begins as a copy of them, of which the channel's samples are made.
@@ -66,7 +66,9 @@ impl Ring {
     }
 
     fn place(&self, row: usize) -> Range<usize> {
-        let at = (row - self.start) % self.slots * self.row_bytes;
+        // Few rows, and the shorter the division, the faster.
+        let slot = (row - self.start) as u32 % self.slots as u32;
+        let at = slot as usize * self.row_bytes;
         at..at + self.row_bytes
     }
 
@@ -191,7 +193,7 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
         }
     }
 
-    fn divide(&mut self, band: &Pieces) {
+    fn divide(&mut self, band: &Pieces, _rows: usize) {
         let counts = &self.counts[..self.length];
         let mut running = Running::new(&mut self.running, counts, self.radius);
         band.each_span(&self.channel, self.finest, |_, span, _| {

@@ -17,6 +17,8 @@ pub(super) struct Windows {
     width: usize,
     /// Sums of 2 to this many numbers are made.
     doublings: u32,
+    /// The greatest number.
+    most: usize,
 }
 
 /// More of the longest sums than this are not added up for a window.
@@ -47,6 +49,12 @@ pub(super) enum Ready<'a> {
     Long(&'a [u32], &'a [u32]),
 }
 
+/// Sums that make windows; the first two of three add up in 16 bits.
+pub(super) enum Halves<'a> {
+    Two(&'a [u16], &'a [u16]),
+    Three(&'a [u16], &'a [u16], &'a [u16]),
+}
+
 /// Does something with sums.
 pub(super) trait With {
     /// To be `#[inline(always)]`, as a part of a [`Loop`](crate::pixel::kernels::Loop).
@@ -63,6 +71,7 @@ impl Windows {
             step,
             width,
             doublings: (0..=width.ilog2()).take_while(fits).last().unwrap_or(0),
+            most,
         }
     }
 
@@ -74,6 +83,21 @@ impl Windows {
     /// Places to the left and to the right.
     pub(super) fn reach(&self) -> usize {
         self.width / 2 * self.step
+    }
+
+    /// Whether windows are made of sums that can be put together to two of 16 bits, the second of
+    /// which leaves room for `more`: then [`Ready::halves`] has them.
+    pub(super) fn has_halves(&self, more: usize) -> bool {
+        let longest = 1 << self.doublings;
+        let (count, rest) = ((self.width - 1) / longest, (self.width - 1) % longest + 1);
+        let first = match count {
+            1 => rest,
+            2 => rest + longest,
+            _ => return false,
+        };
+        let fits =
+            |numbers: usize, more: usize| numbers * self.most + more <= usize::from(u16::MAX);
+        fits(first, 0) && fits(longest, more)
     }
 
     /// Makes the sums for all windows that lie in `numbers`, the first of which begins there.
@@ -127,6 +151,20 @@ impl Windows {
 }
 
 impl Ready<'_> {
+    /// The sums that windows are made of, if they are two or three.
+    #[inline(always)]
+    pub(super) fn halves(&self, windows: Range<usize>) -> Option<Halves<'_>> {
+        let Self::Short(rest, sums, count) = self else {
+            return None;
+        };
+        let rest = &rest[windows.clone()];
+        match &sums[..*count] {
+            [one] => Some(Halves::Two(rest, &one[windows])),
+            [one, other] => Some(Halves::Three(rest, &one[windows.clone()], &other[windows])),
+            _ => None,
+        }
+    }
+
     /// Gives `to` the sums of some windows.
     #[inline(always)]
     pub(super) fn each(&self, windows: Range<usize>, to: impl With) {

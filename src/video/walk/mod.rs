@@ -6,11 +6,13 @@
 //! worked on with both in hand, which is what the second window is for.
 
 mod deal;
+mod layers;
 mod pair;
 #[cfg(test)]
 mod tests;
 
 pub(super) use deal::{Deal, Share};
+pub(super) use layers::{Adjusting, Kit, Lane, Layers};
 pub(super) use pair::pair;
 
 use super::Plane;
@@ -155,6 +157,15 @@ impl Placed {
         part.plane.whole = piece.units.len() * unit;
         part.plane.partial = piece.partial;
         part
+    }
+
+    /// All of it as a piece.
+    pub(super) fn whole(&self) -> Piece {
+        Piece {
+            rows: 0..self.plane.rows,
+            units: 0..self.plane.whole / self.plane.unit.max(1),
+            partial: self.plane.partial,
+        }
     }
 
     /// The pages from its first byte to its last.

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Work on a plane that says which piece of a row it needs next, and is given it.
+//!
+//! So whoever has the rows decides in which order the layers of a picture go over them, and how
+//! many rows are in hand at a time.
+
+use super::Rows;
+use std::ops::Range;
+
+/// What is done with a piece of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It is looked at.
+    Read,
+    /// It is written as a whole.
+    Write,
+    /// It is changed.
+    Update,
+}
+
+/// The piece of a row that is needed, or of several rows, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The rows, at least one.
+    pub rows: Range<usize>,
+    /// Whole units of each.
+    pub units: Range<usize>,
+    /// What for.
+    pub touch: Touch,
+}
+
+/// Work on a plane, piece by piece.
+pub trait Steps {
+    /// Begins a frame.
+    fn begin(&mut self);
+
+    /// The piece that is needed next; `None` when all is done.
+    fn wanted(&self) -> Option<Wanted>;
+
+    /// Works on the piece that is [`wanted`](Self::wanted) in so many of the rows, the first of
+    /// them first: from its first byte in the first row to its last in the last. A row begins
+    /// `stride` bytes behind the one before; what lies between is for others.
+    fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize);
+
+    /// The first row that is not yet as it will be: none above it is asked for again.
+    fn settled(&self) -> usize;
+
+    /// Gives the rows and units that are asked for in the course of a frame, as rectangles.
+    fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>));
+}
+
+/// Pieces of rows that begin `stride` bytes behind one another; the last ends with `bytes`.
+#[inline(always)]
+pub(super) fn each_row(
+    bytes: &mut [u8],
+    stride: usize,
+    rows: usize,
+) -> impl Iterator<Item = &mut [u8]> {
+    let length = bytes.len() - stride * rows.saturating_sub(1);
+    let pieces = bytes.chunks_mut(if rows > 1 { stride } else { length }.max(1));
+    pieces.map(move |piece| &mut piece[..length])
+}
+
+/// Does all the work on a frame's plane. `scratch` holds the longest piece.
+pub(super) fn apply<R: Rows + ?Sized>(
+    plane: usize,
+    steps: &mut dyn Steps,
+    rows: &mut R,
+    unit: usize,
+    scratch: &mut [u8],
+) -> Result<(), R::Error> {
+    steps.begin();
+    while let Some(Wanted {
+        rows: of,
+        units,
+        touch,
+    }) = steps.wanted()
+    {
+        let row = of.start;
+        let bytes = &mut scratch[..units.len() * unit];
+        if touch != Touch::Write {
+            rows.read(plane, row, units.clone(), bytes)?;
+        }
+        steps.work(bytes, 0, 1);
+        if touch != Touch::Read {
+            rows.write(plane, row, units, bytes)?;
+        }
+    }
+    Ok(())
+}

@@ -4,22 +4,21 @@
 use super::super::error::Error;
 use super::super::{Result, sys, uapi};
 use super::{Allocation, Exporter, Kind, Request, Rows, name, whole_pages};
-use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const FOLDER: &str = "/dev/dri";
 
 /// Bytes in a row of a buffer whose rows do not matter.
 const PLAIN_ROW: usize = 4096;
 
-/// Allocates dumb buffers; opens the card when it is first needed.
+/// Allocates dumb buffers; opens the card when it is first needed, and again when it was unplugged.
 #[derive(Debug)]
 pub struct DrmDumb {
     wanted: Option<PathBuf>,
-    card: OnceCell<Card>,
+    card: Mutex<Option<Arc<Card>>>,
 }
 
 /// An open card.
@@ -55,7 +54,7 @@ impl DrmDumb {
     pub fn new(card: Option<&str>) -> Self {
         Self {
             wanted: card.map(|card| Path::new(FOLDER).join(card)),
-            card: OnceCell::new(),
+            card: Mutex::default(),
         }
     }
 
@@ -64,24 +63,51 @@ impl DrmDumb {
         cards().unwrap_or_default()
     }
 
-    fn card(&self) -> Result<&Card> {
-        self.card.get_or_try_init(|| {
-            if let Some(path) = &self.wanted {
-                return open(path);
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Card>>> {
+        // What the mutex guards is whole at every moment.
+        self.card.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn card(&self) -> Result<Arc<Card>> {
+        let mut card = self.lock();
+        if let Some(card) = &*card {
+            return Ok(Arc::clone(card));
+        }
+        let opened = Arc::new(self.find()?);
+        *card = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn find(&self) -> Result<Card> {
+        if let Some(path) = &self.wanted {
+            return open(path);
+        }
+        let mut first_failure = None;
+        let folder = Path::new(FOLDER);
+        for card in cards().map_err(|errno| not_open(folder, errno))? {
+            // Not every card has dumb buffers: try one.
+            let tried = open(&folder.join(card))
+                .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
+            match tried {
+                Ok(node) => return Ok(node),
+                Err(error) => first_failure = first_failure.or(Some(error)),
             }
-            let mut first_failure = None;
-            let folder = Path::new(FOLDER);
-            for card in cards().map_err(|errno| not_open(folder, errno))? {
-                // Not every card has dumb buffers: try one.
-                let tried = open(&folder.join(card))
-                    .and_then(|node| allocate(&node, PLAIN_ROW, 1).map(|_| node));
-                match tried {
-                    Ok(node) => return Ok(node),
-                    Err(error) => first_failure = first_failure.or(Some(error)),
-                }
-            }
-            Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
-        })
+        }
+        Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
+    }
+
+    /// The card in place of one that was unplugged: the descriptor of that is dead for good, even
+    /// when the card is plugged in again.
+    fn replace(&self, unplugged: &Arc<Card>) -> Result<Arc<Card>> {
+        let mut card = self.lock();
+        if card
+            .as_ref()
+            .is_some_and(|card| Arc::ptr_eq(card, unplugged))
+        {
+            *card = None;
+        }
+        drop(card);
+        self.card()
     }
 }
 
@@ -168,7 +194,8 @@ impl Exporter for DrmDumb {
     }
 
     fn describe(&self) -> String {
-        let path = match (self.card.get(), &self.wanted) {
+        let card = self.lock();
+        let path = match (&*card, &self.wanted) {
             (Some(card), _) => card.path.as_path(),
             (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(FOLDER),
@@ -190,7 +217,14 @@ impl Exporter for DrmDumb {
         let Rows { bytes, mut count } = request.rows.unwrap_or(plain);
         // More may be asked for than the rows need.
         count = count.max(size.div_ceil(bytes.max(1)));
-        let (fd, pitch, size) = allocate(card, bytes, count)?;
+        let made = match allocate(&card, bytes, count) {
+            Err(Error::Device {
+                errno: Errno::NODEV,
+                ..
+            }) => allocate(&*self.replace(&card)?, bytes, count),
+            made => made,
+        };
+        let (fd, pitch, size) = made?;
         name(&fd, request.name);
         Ok(Allocation {
             fd,

@@ -36,7 +36,7 @@ struct Refuser {
 impl Refuser {
     fn new() -> Self {
         if !std::path::Path::new(NODE).exists() {
-            let module = std::env::var("TESTBED_REFUSER").expect("the module");
+            let module = std::env::var("TESTBED_REFUSER").unwrap();
             let loaded = Command::new("insmod").arg(module).status().unwrap();
             assert!(loaded.success());
         }

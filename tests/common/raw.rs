@@ -68,8 +68,8 @@ impl Vgem {
         Self(rustix::fs::open(node, flags, Mode::empty()).unwrap())
     }
 
-    /// Says, as a device would, that it will write to this buffer, or read it.
-    pub(crate) fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
+    /// Takes a buffer in, as a device that is to use it: its handle.
+    pub(crate) fn import(&self, buffer: BorrowedFd<'_>) -> Result<u32, Errno> {
         let mut prime = PrimeHandle {
             handle: 0,
             flags: 0,
@@ -80,8 +80,14 @@ impl Vgem {
         let request = unsafe { Updater::<PRIME_FD_TO_HANDLE, _>::new(&mut prime) };
         // SAFETY: the request matches its opcode.
         unsafe { rustix::ioctl::ioctl(&self.0, request) }?;
+        Ok(prime.handle)
+    }
+
+    /// Says, as a device would, that it will write to this buffer, or read it.
+    pub(crate) fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
+        let handle = self.import(buffer)?;
         let mut attach = FenceAttach {
-            handle: prime.handle,
+            handle,
             flags: if writes { FENCE_WRITE } else { 0 },
             out_fence: 0,
             pad: 0,
@@ -93,7 +99,7 @@ impl Vgem {
         unsafe { rustix::ioctl::ioctl(&self.0, request) }?;
         Ok(Fence {
             fence: attach.out_fence,
-            handle: prime.handle,
+            handle,
         })
     }
 
@@ -112,10 +118,12 @@ impl Vgem {
 
     /// Lets go of the buffer.
     pub(crate) fn close(&self, fence: &Fence) {
-        let close = GemClose {
-            handle: fence.handle,
-            pad: 0,
-        };
+        self.release(fence.handle);
+    }
+
+    /// Lets go of a buffer that was imported.
+    pub(crate) fn release(&self, handle: u32) {
+        let close = GemClose { handle, pad: 0 };
         // SAFETY: the opcode's argument is a `struct drm_gem_close`, which the kernel reads.
         let request = unsafe { Setter::<GEM_CLOSE, _>::new(close) };
         // SAFETY: the request matches its opcode.

@@ -21,6 +21,21 @@ const CONTIGUOUS: [&str; 4] = [
     "default-pool",
 ];
 
+/// The heap `system` takes requests of any size, and the kernel ends one process after the other to
+/// serve them (Linux 6.12): what cannot be had is not asked for. Frames of usual sizes are not
+/// looked at.
+const LARGE: usize = 256 << 20;
+
+/// The machine's memory in bytes, if `/proc` tells.
+fn memory() -> Option<usize> {
+    let text = sys::read_text("/proc/meminfo").ok()?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes = total.split_whitespace().next()?.parse::<usize>().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
 /// Allocates from a heap; opens its node when it is first needed.
 #[derive(Debug)]
 pub struct DmaHeap {
@@ -131,6 +146,9 @@ impl Exporter for DmaHeap {
             .to_owned(),
         };
         let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
+        if size >= LARGE && memory().is_some_and(|memory| size > memory) {
+            return Err(failed(Errno::NOMEM));
+        }
         let fd = sys::heap_allocate(heap.as_fd(), size as u64).map_err(failed)?;
         name(&fd, request.name);
         Ok(Allocation {

@@ -7,22 +7,21 @@ use super::{
     Allocation, Exporter, Kind, Request, Rows, first_that_opens, name, not_opened, whole_pages,
 };
 use crate::lock::lock;
-use once_cell::sync::OnceCell;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 const FOLDER: &str = "/dev/dri";
 
 /// Bytes in a row of a buffer whose rows do not matter.
 const PLAIN_ROW: usize = 4096;
 
-/// Allocates dumb buffers; opens the card when it is first needed.
+/// Allocates dumb buffers; opens the card when it is first needed, and again when it was unplugged.
 #[derive(Debug)]
 pub struct DrmDumb {
     wanted: Option<PathBuf>,
-    card: OnceCell<Card>,
+    card: Mutex<Option<Arc<Card>>>,
 }
 
 /// An open card.
@@ -57,7 +56,7 @@ impl DrmDumb {
     pub fn new(card: Option<&str>) -> Self {
         Self {
             wanted: card.map(|card| Path::new(FOLDER).join(card)),
-            card: OnceCell::new(),
+            card: Mutex::default(),
         }
     }
 
@@ -66,14 +65,38 @@ impl DrmDumb {
         cards().unwrap_or_default()
     }
 
-    fn card(&self) -> Result<&Card> {
+    fn card(&self) -> Result<Arc<Card>> {
+        let mut card = lock(&self.card);
+        if let Some(card) = &*card {
+            return Ok(Arc::clone(card));
+        }
+        let opened = Arc::new(self.find()?);
+        *card = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn find(&self) -> Result<Card> {
         // Not every card has dumb buffers: try one.
         let open_and_try =
             |path: &Path| open(path).and_then(|card| allocate(&card, PLAIN_ROW, 1).map(|_| card));
-        self.card.get_or_try_init(|| match &self.wanted {
+        match &self.wanted {
             Some(path) => open(path),
             None => first_that_opens(FOLDER, cards(), open_and_try, not_open),
-        })
+        }
+    }
+
+    /// The card in place of one that was unplugged: the descriptor of that is dead for good, even
+    /// when the card is plugged in again.
+    fn replace(&self, unplugged: &Arc<Card>) -> Result<Arc<Card>> {
+        let mut card = lock(&self.card);
+        if card
+            .as_ref()
+            .is_some_and(|card| Arc::ptr_eq(card, unplugged))
+        {
+            *card = None;
+        }
+        drop(card);
+        self.card()
     }
 }
 
@@ -155,7 +178,8 @@ impl Exporter for DrmDumb {
     }
 
     fn describe(&self) -> String {
-        let path = match (self.card.get(), &self.wanted) {
+        let card = lock(&self.card);
+        let path = match (&*card, &self.wanted) {
             (Some(card), _) => card.path.as_path(),
             (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(FOLDER),
@@ -177,7 +201,14 @@ impl Exporter for DrmDumb {
         let Rows { bytes, mut count } = request.rows.unwrap_or(plain);
         // More may be asked for than the rows need.
         count = count.max(size.div_ceil(bytes.max(1)));
-        let (fd, pitch, size) = allocate(card, bytes, count)?;
+        let made = match allocate(&card, bytes, count) {
+            Err(Error::Device {
+                errno: Errno::NODEV,
+                ..
+            }) => allocate(&*self.replace(&card)?, bytes, count),
+            made => made,
+        };
+        let (fd, pitch, size) = made?;
         name(&fd, request.name);
         Ok(Allocation {
             fd,

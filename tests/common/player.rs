@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A pipeline that plays in a process of its own, to be killed or to lose its devices.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+
+use crate::common::{self, ROLE};
+use gst::prelude::*;
+use std::io::BufRead;
+use std::process::{Child, Command, Stdio};
+
+/// In the process that was started for it, the pipeline.
+pub(crate) fn play_if_told() {
+    if let Ok(line) = std::env::var(ROLE) {
+        play(&line);
+    }
+}
+
+/// Prints a line for each frame that leaves the element `filter`, one for each error, and goes on
+/// until it is killed or there is an error.
+fn play(line: &str) -> ! {
+    common::init();
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let pad = pipeline
+        .by_name("filter")
+        .unwrap()
+        .static_pad("src")
+        .unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, _| {
+        println!("@frame");
+        gst::PadProbeReturn::Ok
+    });
+    let errors = [gst::MessageType::Error];
+    let bus = pipeline.bus().unwrap();
+    if pipeline.set_state(gst::State::Playing).is_ok() {
+        tell(&bus.timed_pop_filtered(None, &errors).unwrap());
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    while let Some(message) = bus.pop_filtered(&errors) {
+        tell(&message);
+    }
+    drop((pipeline, pad));
+    println!("@stopped");
+    std::process::exit(0);
+}
+
+fn tell(message: &gst::Message) {
+    if let gst::MessageView::Error(error) = message.view() {
+        let from = message.src().map(|src| src.name().to_string());
+        let debug = error.debug().unwrap_or_default().replace('\n', " ");
+        println!(
+            "@error {}: {} ({debug})",
+            from.unwrap_or_default(),
+            error.error()
+        );
+    }
+}
+
+pub(crate) struct Player {
+    process: Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Player {
+    /// Runs the test `test` anew, which must begin with [`play_if_told`].
+    pub(crate) fn start(test: &str, line: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(ROLE, line)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = process.stdout.take().unwrap();
+        let lines = std::io::BufReader::new(output).lines();
+        Self { process, lines }
+    }
+
+    /// Reads up to `number` lines with this word; the last of them.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, word: &str, number: usize) -> String {
+        let mut left = number;
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            left -= usize::from(line.contains(word));
+            if left == 0 {
+                return line;
+            }
+        }
+        panic!("the process ended {left} of {number} {word} too early");
+    }
+
+    /// Waits until it has stopped by itself, in order; its errors.
+    #[track_caller]
+    pub(crate) fn errors_until_stopped(mut self) -> Vec<String> {
+        let lines: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
+        assert!(
+            lines.iter().any(|line| line.contains("@stopped")),
+            "it did not stop in order: {lines:?}"
+        );
+        assert!(self.process.wait().unwrap().success());
+        let errors = lines.into_iter().filter_map(|line| {
+            let (_, error) = line.split_once("@error ")?;
+            Some(error.to_owned())
+        });
+        errors.collect()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

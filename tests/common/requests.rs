@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Requests to heaps, to udmabuf and to dma-bufs with whatever a test likes in them, right or
+//! wrong (`include/uapi/linux/dma-heap.h`, `udmabuf.h`, `dma-buf.h`).
+#![allow(unsafe_code, dead_code, clippy::unwrap_used)] // no test uses all
+
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+use rustix::ioctl::{Direction, Ioctl, IoctlOutput, Opcode, opcode};
+
+/// An ioctl whose argument is a run of words, of which its opcode tells the kernel so many bytes.
+struct Words<'w> {
+    opcode: Opcode,
+    words: &'w mut [u64],
+}
+
+// SAFETY: the opcodes below have no pointers in their arguments, and the words are there as long
+// as the request is.
+unsafe impl Ioctl for Words<'_> {
+    type Output = i32;
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
+    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
+        self.words.as_mut_ptr().cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut rustix::ffi::c_void) -> Result<i32, Errno> {
+        Ok(out)
+    }
+}
+
+/// The kernel reads and writes `told` bytes of the words, and in lists what they count.
+fn ask(
+    fd: BorrowedFd<'_>,
+    (direction, group, number, told): (Direction, u8, u8, usize),
+    words: &mut [u64],
+) -> Result<i32, Errno> {
+    assert!(told <= size_of_val(words));
+    let opcode = opcode::from_components(direction, group, number, told);
+    // SAFETY: the argument has as many bytes as the opcode says, or more.
+    unsafe { rustix::ioctl::ioctl(fd, Words { opcode, words }) }
+}
+
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made it, and nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Two numbers that lie beside each other.
+fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
+}
+
+/// What a heap can be asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeapRequest {
+    pub(crate) length: u64,
+    pub(crate) fd: u32,
+    pub(crate) fd_flags: u32,
+    pub(crate) heap_flags: u64,
+    /// Bytes of the structure: 24 today.
+    pub(crate) told: usize,
+}
+
+/// `DMA_HEAP_IOCTL_ALLOC`.
+pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd, Errno> {
+    // What a later kernel may have in its structure is anything but zero here.
+    let mut words = [u64::MAX; 6];
+    words[0] = request.length;
+    words[1] = pair(request.fd, request.fd_flags);
+    words[2] = request.heap_flags;
+    let code = (Direction::ReadWrite, b'H', 0, request.told);
+    ask(node, code, &mut words)?;
+    Ok(own(words[1] as u32 as RawFd))
+}
+
+/// A piece of a memory file, which may be none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    pub(crate) memfd: RawFd,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+}
+
+/// `UDMABUF_CREATE`, close-on-exec.
+pub(crate) fn udmabuf(device: BorrowedFd<'_>, piece: Piece) -> Result<OwnedFd, Errno> {
+    let mut words = [pair(piece.memfd as u32, 1), piece.offset, piece.size];
+    let code = (Direction::Write, b'u', 0x42, 24);
+    ask(device, code, &mut words).map(own)
+}
+
+/// `UDMABUF_CREATE_LIST`, close-on-exec.
+pub(crate) fn udmabuf_list(device: BorrowedFd<'_>, pieces: &[Piece]) -> Result<OwnedFd, Errno> {
+    let mut words = vec![pair(1, pieces.len() as u32)];
+    for piece in pieces {
+        words.extend([pair(piece.memfd as u32, 0), piece.offset, piece.size]);
+    }
+    let code = (Direction::Write, b'u', 0x43, 8);
+    ask(device, code, &mut words).map(own)
+}
+
+/// `DMA_BUF_IOCTL_SYNC`.
+pub(crate) fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+    let code = (Direction::Write, b'b', 0, 8);
+    ask(buffer, code, &mut [flags]).map(|_| ())
+}
+
+/// A buffer of the tests' own exporter, `tests/testbed/module`.
+pub(crate) fn refuser(device: BorrowedFd<'_>, pages: u64) -> Result<OwnedFd, Errno> {
+    ask(device, (Direction::Write, b'R', 0, 8), &mut [pages]).map(own)
+}

@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The cases of the kernel's own tests of heaps and of udmabuf
+//! (`tools/testing/selftests/dmabuf-heaps`, `drivers/dma-buf`), on our exporters, our brackets and
+//! the filter: fresh memory, wrong requests, memory files and their dma-bufs, imports, directions.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "common/requests.rs"]
+mod requests;
+mod support;
+
+use common::raw::Vgem;
+use common::testbed::{self, BUFINFO, CIRRUS, HEAP, PROBES, UDMABUF, VGEM};
+use common::{noise, say};
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
+use gstdmabufcpu::dmabuf::{
+    Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly,
+};
+use gstdmabufcpu::memory::allocator_of;
+use requests::{HeapRequest, Piece};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
+use std::sync::Arc;
+use support::filter::Filter;
+use support::frame::info;
+use support::raw as memories;
+
+const PAGE: usize = 4096;
+const MIB: usize = 1 << 20;
+const ALL: [&str; 6] = [HEAP, UDMABUF, CIRRUS, VGEM, PROBES, BUFINFO];
+
+/// Those of dma-bufs, by names for messages.
+fn exporters() -> Vec<(&'static str, Arc<dyn Exporter>)> {
+    let dumb = |driver| Kind::DrmDumb.exporter(testbed::card(driver).as_deref());
+    vec![
+        ("dma-heap", Kind::DmaHeap.exporter(None)),
+        ("udmabuf", Kind::Udmabuf.exporter(None)),
+        ("cirrus", dumb(CIRRUS)),
+        ("vgem", dumb(VGEM)),
+    ]
+}
+
+fn request(size: usize) -> Request<'static> {
+    Request {
+        size,
+        rows: None,
+        name: "kernel's cases",
+    }
+}
+
+fn open(node: &str) -> OwnedFd {
+    rustix::fs::open(
+        node,
+        OFlags::RDWR | OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .unwrap()
+}
+
+fn memfd(size: usize, seals: SealFlags, huge: MemfdFlags) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | huge;
+    let fd = rustix::fs::memfd_create("kernel's cases", flags).unwrap();
+    rustix::fs::ftruncate(&fd, size as u64).unwrap();
+    rustix::fs::fcntl_add_seals(&fd, seals).unwrap();
+    fd
+}
+
+/// A memory file as udmabuf wants it, full of noise.
+fn sealed(size: usize, huge: MemfdFlags, seed: u32) -> OwnedFd {
+    let fd = memfd(size, SealFlags::SHRINK, huge);
+    memories::write(fd.try_clone().unwrap(), &noise(size, seed));
+    fd
+}
+
+fn bytes(fd: &OwnedFd, size: usize) -> Vec<u8> {
+    memories::read(fd.try_clone().unwrap(), size)
+}
+
+#[test]
+fn memory_of_every_exporter_is_zeroed_also_where_others_wrote_before() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let mut exporters = exporters();
+    exporters.push(("memfd", Kind::Memfd.exporter(None)));
+    for (name, exporter) in exporters {
+        let allocator = allocator_of(exporter);
+        for round in 0..3 {
+            // So many that some of the pages that the last round gave back are among them.
+            let mut held = Vec::new();
+            for _ in 0..16 {
+                use gst::prelude::AllocatorExt;
+                let memory = allocator.alloc(MIB + 7, None).unwrap();
+                let mut map = memory.into_mapped_memory_writable().unwrap();
+                let at = map.iter().position(|byte| *byte != 0);
+                assert_eq!(at, None, "{name}, round {round}");
+                map.fill(0xa5);
+                held.push(map);
+            }
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let heap = open(HEAP);
+    let usual = HeapRequest {
+        length: MIB as u64,
+        fd: 0,
+        fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
+        heap_flags: 0,
+        told: 24,
+    };
+    // A structure as it was before heap flags, today's, and one that is longer.
+    for told in [16, 24, 48] {
+        let fd = requests::heap(heap.as_fd(), HeapRequest { told, ..usual }).unwrap();
+        assert_eq!(DmaBuf::new(fd).unwrap().size(), MIB, "{told} bytes");
+    }
+    for (what, wrong) in [
+        ("no length", HeapRequest { length: 0, ..usual }),
+        ("a descriptor", HeapRequest { fd: 3, ..usual }),
+        (
+            "a descriptor's flags",
+            HeapRequest {
+                fd_flags: !usual.fd_flags,
+                ..usual
+            },
+        ),
+        (
+            "a heap's flags",
+            HeapRequest {
+                heap_flags: 0x11_1111,
+                ..usual
+            },
+        ),
+    ] {
+        let answer = requests::heap(heap.as_fd(), wrong).map(|_| ());
+        assert_eq!(answer, Err(Errno::INVAL), "{what}");
+    }
+    let answer = requests::heap(open("/dev/null").as_fd(), usual).map(|_| ());
+    assert_eq!(answer, Err(Errno::NOTTY));
+
+    // What users can get wrong with ours.
+    for (device, advice) in [
+        ("/dev/null", "this is not the node of a dma-heap"),
+        (UDMABUF, "this is not the node of a dma-heap"),
+        ("absent", "this machine's heaps are: system"),
+    ] {
+        let exporter = Kind::DmaHeap.exporter(Some(device));
+        let error = exporter.allocate(&request(MIB)).unwrap_err().to_string();
+        assert!(error.contains(advice), "{device}: {error}");
+    }
+    // The kernel would end processes to serve it.
+    let exporter = Kind::DmaHeap.exporter(None);
+    for size in [1 << 42, usize::MAX - PAGE] {
+        let error = exporter.allocate(&request(size)).unwrap_err().to_string();
+        assert!(error.contains("the heap is exhausted"), "{error}");
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn exporters_make_whole_pages_of_any_size_that_is_asked_for() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    for (name, exporter) in exporters() {
+        for size in [0, 1, PAGE - 1, PAGE, PAGE + 1, MIB - 3, MIB + 1] {
+            let made = exporter.allocate(&request(size)).unwrap();
+            let expected = size.max(1).next_multiple_of(PAGE);
+            assert_eq!(made.size, expected, "{name}, {size}");
+            let fd = made.fd.try_clone().unwrap();
+            let end = rustix::fs::seek(&fd, rustix::fs::SeekFrom::End(0)).unwrap();
+            assert_eq!(end as usize, expected, "{name}, {size}");
+            for elsewhere in [
+                rustix::fs::SeekFrom::End(-1),
+                rustix::fs::SeekFrom::Start(1),
+            ] {
+                assert_eq!(
+                    rustix::fs::seek(&fd, elsewhere),
+                    Err(Errno::INVAL),
+                    "{name}"
+                );
+            }
+            let buffer = DmaBuf::new(made.fd).unwrap();
+            let mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Arc::default()).unwrap();
+            assert_eq!(
+                (buffer.size(), mapping.length()),
+                (expected, expected),
+                "{name}"
+            );
+        }
+    }
+    // As large as a udmabuf may be, and a page more.
+    let exporter = Kind::Udmabuf.exporter(None);
+    exporter.allocate(&request(64 * MIB)).unwrap();
+    let error = exporter.allocate(&request(64 * MIB + 1)).unwrap_err();
+    assert!(error.to_string().contains("at most 64 MiB here"), "{error}");
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn udmabuf_takes_nothing_but_whole_pages_of_sealed_memory_files() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let device = open(UDMABUF);
+    let size = 4 * PAGE as u64;
+    let with = |seals| memfd(4 * PAGE, seals, MemfdFlags::empty());
+    let (good, unsealed) = (with(SealFlags::SHRINK), with(SealFlags::empty()));
+    let (grows, written) = (
+        with(SealFlags::GROW),
+        with(SealFlags::SHRINK | SealFlags::WRITE),
+    );
+    let null = open("/dev/null");
+    let piece = |fd: &OwnedFd, offset, size| Piece {
+        memfd: fd.as_raw_fd(),
+        offset,
+        size,
+    };
+    let (half, page) = (PAGE as u64 / 2, PAGE as u64);
+    for (what, wrong, errno) in [
+        ("offset", piece(&good, half, page), Errno::INVAL),
+        ("half a page", piece(&good, 0, half), Errno::INVAL),
+        ("nothing", piece(&good, 0, 0), Errno::INVAL),
+        ("not sealed", piece(&unsealed, 0, size), Errno::INVAL),
+        ("sealed otherwise", piece(&grows, 0, size), Errno::INVAL),
+        ("not to be written", piece(&written, 0, size), Errno::INVAL),
+        (
+            "larger than may be",
+            piece(&good, 0, 65 << 20),
+            Errno::INVAL,
+        ),
+        ("no memory file", piece(&null, 0, size), Errno::BADFD),
+        (
+            "no file",
+            Piece {
+                memfd: 4000,
+                offset: 0,
+                size,
+            },
+            Errno::BADFD,
+        ),
+    ] {
+        let answer = requests::udmabuf(device.as_fd(), wrong).map(|_| ());
+        assert_eq!(answer, Err(errno), "{what}");
+        // One such in a list spoils it.
+        let list = [piece(&good, 0, page), wrong];
+        if what != "nothing" {
+            let answer = requests::udmabuf_list(device.as_fd(), &list).map(|_| ());
+            assert_eq!(answer, Err(errno), "{what}, in a list");
+        }
+    }
+    let many = vec![piece(&good, 0, page); 1025];
+    let answer = requests::udmabuf_list(device.as_fd(), &many).map(|_| ());
+    assert_eq!(answer, Err(Errno::INVAL), "more than a list may have");
+    let fd = requests::udmabuf_list(device.as_fd(), &many[1..]).unwrap();
+    assert_eq!(DmaBuf::new(fd).unwrap().size(), 1024 * PAGE);
+    requests::udmabuf(device.as_fd(), piece(&good, page, 3 * page)).unwrap();
+    testbed.assert_dma_bufs(before);
+}
+
+/// Pages for huge memory files, as long as this lives.
+struct HugePages;
+
+impl HugePages {
+    const NUMBER: &'static str = "/proc/sys/vm/nr_hugepages";
+    const SIZE: usize = 2 * MIB;
+
+    fn new() -> Self {
+        std::fs::write(Self::NUMBER, "8").unwrap();
+        let there = std::fs::read_to_string(Self::NUMBER).unwrap();
+        assert_eq!(there.trim(), "8", "the machine has no huge pages left");
+        Self
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::NUMBER, "0");
+    }
+}
+
+/// The kinds of memory files: their flags, and how large one is to be.
+const FILES: [(&str, MemfdFlags, usize); 2] = [
+    ("pages", MemfdFlags::empty(), 16 * PAGE),
+    ("huge pages", MemfdFlags::HUGETLB, 2 * HugePages::SIZE),
+];
+
+#[test]
+fn memory_file_and_its_udmabuf_show_each_others_writes() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let _huge = HugePages::new();
+    let device = open(UDMABUF);
+    for (name, huge, size) in FILES {
+        // Written before it is pinned, and only afterwards.
+        for late in [false, true] {
+            let what = format!("{name}, late: {late}");
+            let first = noise(size, 1);
+            let file = memfd(size, SealFlags::SHRINK, huge);
+            let write = |bytes: &[u8]| memories::write(file.try_clone().unwrap(), bytes);
+            if !late {
+                write(&first);
+            }
+            let whole = Piece {
+                memfd: file.as_raw_fd(),
+                offset: 0,
+                size: size as u64,
+            };
+            let mut buffer =
+                DmaBuf::new(requests::udmabuf(device.as_fd(), whole).unwrap()).unwrap();
+            if late {
+                write(&first);
+            }
+            let counters = Arc::default();
+            let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
+            let options = Options::default();
+            let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
+            let mut windows = bracket.windows(&mut mapping).unwrap();
+            let mut window = windows.window(0..size / PAGE);
+            assert!(window[..] == first[..], "{what}");
+            let second = noise(size, 2);
+            window.copy_from_slice(&second);
+            bracket.end().unwrap();
+            assert!(
+                bytes(&file, size) == second,
+                "{what}: written by the buffer"
+            );
+            write(&first);
+            let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap();
+            let mut windows = bracket.windows(&mut mapping).unwrap();
+            assert!(
+                windows.window(0..size / PAGE)[..] == first[..],
+                "{what}: by the file"
+            );
+            bracket.end().unwrap();
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn filter_works_on_udmabufs_of_pieces_in_any_order_and_the_files_show_it() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let _huge = HugePages::new();
+    let device = open(UDMABUF);
+    // One row a page: a window at a wrong offset is a wrong row.
+    let info = info(VideoFormat::Bgrx, PAGE / 4, 12);
+    for (name, huge, size) in FILES {
+        for settings in [
+            &[][..],
+            &[("window-pages", "1")],
+            &[("map-mode", "frame")],
+            &[("map-mode", "window"), ("window-pages", "1")],
+            &[
+                ("map-mode", "window"),
+                ("sync-scope", "window"),
+                ("window-pages", "5"),
+            ],
+        ] {
+            let what = format!("{name}, {settings:?}");
+            let files = [sealed(size, huge, 1), sealed(size, huge, 2)];
+            let mut expected = [noise(size, 1), noise(size, 2)];
+            let pages = [
+                (0, 7, 1),
+                (1, 2, 4),
+                (0, 3, 2),
+                (1, 9, 1),
+                (0, 0, 3),
+                (1, 15, 1),
+            ];
+            let pieces = pages.map(|(file, first, number)| Piece {
+                memfd: files[file as usize].as_raw_fd(),
+                offset: first * PAGE as u64,
+                size: number * PAGE as u64,
+            });
+            for piece in pieces {
+                let file = files.iter().position(|fd| fd.as_raw_fd() == piece.memfd);
+                let range = piece.offset as usize..(piece.offset + piece.size) as usize;
+                for (at, byte) in expected[file.unwrap()][range].iter_mut().enumerate() {
+                    // The fourth is padding.
+                    *byte = if at % 4 == 3 { *byte } else { !*byte };
+                }
+            }
+            let fd = requests::udmabuf_list(device.as_fd(), &pieces).unwrap();
+            let mut filter = Filter::new(&info).invert();
+            for (property, value) in settings {
+                filter = filter.set(property, value);
+            }
+            let mut frame = gst::Buffer::new();
+            let memory = memories::dma_buf_memory(fd, 12 * PAGE);
+            frame.get_mut().unwrap().append_memory(memory);
+            drop(filter.pass(frame));
+            for (file, expected) in files.iter().zip(&expected) {
+                assert!(bytes(file, size) == *expected, "{what}");
+            }
+            filter.assert_counts(&[("frames-in-place", 1), ("frames-copied", 0)]);
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn buffers_of_every_exporter_can_be_imported_and_are_bracketed_as_before() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let importer = Vgem::open(&testbed::card(VGEM).unwrap());
+    for (name, exporter) in exporters() {
+        let made = exporter.allocate(&request(MIB)).unwrap();
+        let mut buffer = DmaBuf::new(made.fd).unwrap();
+        let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Arc::default()).unwrap();
+        let options = Options::default();
+        let mut handle = None;
+        for round in 0..4 {
+            // Before there is a device, while it has the buffer, and after.
+            match round {
+                1 => handle = Some(importer.import(buffer.as_fd()).unwrap()),
+                3 => importer.release(handle.take().unwrap()),
+                _ => {}
+            }
+            let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
+            let mut windows = bracket.windows(&mut mapping).unwrap();
+            let mut window = windows.window(0..MIB / PAGE);
+            let (first, second) = window.split_at_mut(MIB / 2);
+            let there = |part: &[u8], byte| part.iter().all(|other| *other == byte);
+            if round > 0 {
+                assert!(
+                    there(first, round) && there(second, !round),
+                    "{name}, {round}"
+                );
+            }
+            first.fill(round + 1);
+            second.fill(!(round + 1));
+            bracket.end().unwrap();
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn each_bracket_starts_and_ends_in_its_own_direction_and_the_kernel_refuses_others() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let options = Options::default();
+    for (name, exporter) in exporters() {
+        let made = exporter.allocate(&request(MIB)).unwrap();
+        let mut buffer = DmaBuf::new(made.fd).unwrap();
+        // No direction, and bits that mean nothing.
+        for flags in [0, 4, 8 | 3, 1 << 63 | 3, u64::MAX] {
+            let answer = requests::sync(buffer.as_fd(), flags);
+            assert_eq!(answer, Err(Errno::INVAL), "{name}, {flags:x}");
+        }
+        // udmabuf alone minds an END that no START came before.
+        let early = requests::sync(buffer.as_fd(), 7);
+        let expected = if name == "udmabuf" {
+            Err(Errno::INVAL)
+        } else {
+            Ok(())
+        };
+        assert_eq!(early, expected, "{name}");
+        testbed.reset_probes();
+        Bracket::<ReadOnly>::begin(&mut buffer, &options)
+            .unwrap()
+            .end()
+            .unwrap();
+        Bracket::<WriteOnly>::begin(&mut buffer, &options)
+            .unwrap()
+            .end()
+            .unwrap();
+        Bracket::<ReadWrite>::begin(&mut buffer, &options)
+            .unwrap()
+            .end()
+            .unwrap();
+        drop(Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap());
+        drop(Bracket::<WriteOnly>::begin(&mut buffer, &options).unwrap());
+        let inode = buffer.identity().inode;
+        let seen = testbed.probes().syncs;
+        let expected = [1, 5, 2, 6, 3, 7, 1, 5, 2, 6].map(|flags| (inode, flags));
+        assert_eq!(seen, expected, "{name}");
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn buffer_exported_for_one_direction_is_read_or_refused_and_never_touched() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let heap = open(HEAP);
+    let info = info(VideoFormat::Bgrx, PAGE / 4, 4);
+    for (flags, can_be_read) in [(OFlags::RDONLY, true), (OFlags::WRONLY, false)] {
+        let request = HeapRequest {
+            length: 4 * PAGE as u64,
+            fd: 0,
+            fd_flags: (flags | OFlags::CLOEXEC).bits(),
+            heap_flags: 0,
+            told: 24,
+        };
+        let fd = requests::heap(heap.as_fd(), request).unwrap();
+        let buffer = DmaBuf::new(fd.try_clone().unwrap()).unwrap();
+        let map = |protection| Mapping::whole(&buffer, protection, &Arc::default());
+        let error = map(Protection::ReadWrite).unwrap_err().to_string();
+        assert!(error.contains("mmap for writing"), "{error}");
+        assert!(error.contains("Permission denied"), "{error}");
+        assert_eq!(map(Protection::Read).is_ok(), can_be_read);
+        drop(buffer);
+        let mut filter = Filter::new(&info).invert();
+        let mut frame = gst::Buffer::new();
+        let memory = memories::dma_buf_memory(fd, 4 * PAGE);
+        frame.get_mut().unwrap().append_memory(memory.clone());
+        testbed.reset_probes();
+        let error = filter.refuse(frame);
+        say(&error);
+        assert!(error.contains("Permission denied"), "{error}");
+        let probes = testbed.probes();
+        assert_eq!(probes.count("start-rw"), probes.count("end-rw"));
+        if can_be_read {
+            assert!(memory.map_readable().unwrap().iter().all(|byte| *byte == 0));
+        }
+        drop((filter, memory));
+    }
+    testbed.assert_dma_bufs(before);
+}

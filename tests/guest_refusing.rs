@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MPL-2.0
+//! An exporter that refuses what it may: a page, when the CPU touches it, and the start and the
+//! end of CPU access. The frame is one error, the process lives, the next frame is filtered. No
+//! driver of the machine refuses when asked, so the tests have one of their own
+//! (`tests/testbed/module`).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+#[path = "common/requests.rs"]
+mod requests;
+mod support;
+
+use common::testbed::{self, BUFINFO, PROBES, Testbed};
+use common::{ROLE, noise, say};
+use gst_video::VideoFormat;
+use gstdmabufcpu::dmabuf::SIGBUS_VARIABLE;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use support::filter::Filter;
+use support::frame::info;
+use support::raw as memories;
+
+const NODE: &str = "/dev/dmabufcpu-refuser";
+const PAGE: usize = 4096;
+/// Rows, and pages: a row has one.
+const PAGES: usize = 12;
+
+/// The exporter; when this goes, it refuses nothing more.
+struct Refuser {
+    node: OwnedFd,
+}
+
+impl Refuser {
+    fn new() -> Self {
+        if !std::path::Path::new(NODE).exists() {
+            let module = std::env::var("TESTBED_REFUSER").unwrap();
+            let loaded = Command::new("insmod").arg(module).status().unwrap();
+            assert!(loaded.success());
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let node = rustix::fs::open(NODE, flags, Mode::empty()).unwrap();
+        Self { node }
+    }
+
+    fn set(&self, parameter: &str, value: i32) {
+        let file = format!("/sys/module/dmabufcpu_refuser/parameters/{parameter}");
+        std::fs::write(file, value.to_string()).unwrap();
+    }
+
+    /// A buffer full of noise, as its descriptor and as memory.
+    fn buffer(&self) -> (OwnedFd, gst::Memory) {
+        let fd = requests::refuser(self.node.as_fd(), PAGES as u64).unwrap();
+        write(&fd);
+        let memory = memories::dma_buf_memory(fd.try_clone().unwrap(), PAGES * PAGE);
+        (fd, memory)
+    }
+}
+
+impl Drop for Refuser {
+    fn drop(&mut self) {
+        for (parameter, value) in [("page", -1), ("start", 0), ("end", 0), ("times", -1)] {
+            self.set(parameter, value);
+        }
+    }
+}
+
+fn write(fd: &OwnedFd) {
+    memories::write(fd.try_clone().unwrap(), &noise(PAGES * PAGE, 1));
+}
+
+fn read(fd: &OwnedFd) -> Vec<u8> {
+    memories::read(fd.try_clone().unwrap(), PAGES * PAGE)
+}
+
+fn frame(memory: &gst::Memory) -> gst::Buffer {
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(memory.clone());
+    buffer
+}
+
+/// A filter for a row a page, with more settings.
+fn filter(settings: &[(&str, &str)]) -> Filter {
+    let info = info(VideoFormat::Bgrx, PAGE / 4, PAGES);
+    let filter = Filter::new(&info).invert();
+    settings.iter().fold(filter, |filter, (property, value)| {
+        filter.set(property, value)
+    })
+}
+
+/// What noise is after the filter; the fourth of each four is padding.
+fn negative() -> Vec<u8> {
+    let mut bytes = noise(PAGES * PAGE, 1);
+    for pixel in bytes.chunks_exact_mut(4) {
+        pixel[..3].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    bytes
+}
+
+/// Filters noise, which must go well.
+#[track_caller]
+fn assert_filters(filter: &mut Filter, (fd, memory): &(OwnedFd, gst::Memory), what: &str) {
+    write(fd);
+    drop(filter.pass(frame(memory)));
+    assert!(read(fd) == negative(), "{what}");
+}
+
+#[track_caller]
+fn assert_balanced(testbed: &Testbed, what: &str) {
+    let probes = testbed.probes();
+    assert!(probes.count("start-rw") > 0, "{what}");
+    assert_eq!(probes.count("start-rw"), probes.count("end-rw"), "{what}");
+}
+
+#[test]
+fn page_that_is_refused_makes_the_frame_an_error_and_the_next_is_filtered() {
+    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    let refuser = Refuser::new();
+    let before = testbed.dma_bufs();
+    let mut refused = 0;
+    for mode in ["persistent", "frame"] {
+        for (scope, threads, pages) in [
+            ("frame", "1", "0"),
+            ("frame", "1", "1"),
+            ("window", "1", "5"),
+            ("frame", "2", "1"),
+        ] {
+            let settings = [
+                ("map-mode", mode),
+                ("sync-scope", scope),
+                ("n-threads", threads),
+                ("window-pages", pages),
+            ];
+            for page in [0, 5, PAGES - 1] {
+                let what = format!("{settings:?}, page {page}");
+                let buffer = refuser.buffer();
+                let mut filter = filter(&settings);
+                // The page has been there, and is taken away.
+                assert_filters(&mut filter, &buffer, &what);
+                refuser.set("page", page as i32);
+                testbed.reset_probes();
+                let error = filter.refuse(frame(&buffer.1));
+                assert_balanced(&testbed, &what);
+                for part in ["lost memory", "dmabufcpu_refuser", "refused a page"] {
+                    assert!(error.contains(part), "{what}: {part} is not in {error}");
+                }
+                // It is not given now, either.
+                let again = filter.refuse(frame(&buffer.1));
+                assert_eq!(again, error, "{what}");
+                refuser.set("page", -1);
+                assert_filters(&mut filter, &buffer, &what);
+                refused += 2;
+            }
+        }
+    }
+    say(format_args!("{refused} frames refused"));
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn page_that_is_refused_harms_no_frame_that_does_not_need_it() {
+    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    let refuser = Refuser::new();
+    let before = testbed.dma_bufs();
+    let buffer = refuser.buffer();
+    refuser.set("page", 9);
+    // The first two rows.
+    let mut filter = filter(&[("regions", "<<0,0,1024,2>>"), ("region-mode", "inside")]);
+    drop(filter.pass(frame(&buffer.1)));
+    refuser.set("page", -1);
+    let now = read(&buffer.0);
+    assert!(now[..2 * PAGE] == negative()[..2 * PAGE]);
+    assert!(now[2 * PAGE..] == noise(PAGES * PAGE, 1)[2 * PAGE..]);
+    drop((filter, buffer));
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn page_that_is_refused_ends_the_process_only_where_the_guard_is_switched_off() {
+    const NAME: &str = "page_that_is_refused_ends_the_process_only_where_the_guard_is_switched_off";
+    let Some(_testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    if std::env::var_os(ROLE).is_some() {
+        // The parent has its hand on the exporter.
+        let node = rustix::fs::open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let fd = requests::refuser(node.unwrap().as_fd(), PAGES as u64).unwrap();
+        filter(&[]).refuse(frame(&memories::dma_buf_memory(fd, PAGES * PAGE)));
+        return;
+    }
+    let refuser = Refuser::new();
+    refuser.set("page", 4);
+    for (guard, signal) in [("on", None), ("off", Some(7))] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(ROLE, "refused")
+            .env(SIGBUS_VARIABLE, guard)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), signal, "{guard}: {text}");
+        assert_eq!(output.status.success(), signal.is_none(), "{guard}: {text}");
+    }
+}
+
+#[test]
+fn start_that_is_refused_leaves_the_frame_alone_and_is_one_error_with_its_errno() {
+    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    let refuser = Refuser::new();
+    let before = testbed.dma_bufs();
+    for scope in ["frame", "window"] {
+        for errno in [
+            Errno::IO,
+            Errno::NOMEM,
+            Errno::NODEV,
+            Errno::PERM,
+            Errno::BUSY,
+        ] {
+            let what = format!("{scope}, {errno}");
+            let buffer = refuser.buffer();
+            let mut filter = filter(&[("sync-scope", scope), ("window-pages", "2")]);
+            refuser.set("start", errno.raw_os_error());
+            testbed.reset_probes();
+            let error = filter.refuse(frame(&buffer.1));
+            let text = errno.to_string();
+            for part in ["START|READ|WRITE", "dmabufcpu_refuser", text.as_str()] {
+                assert!(error.contains(part), "{what}: {part} is not in {error}");
+            }
+            let probes = testbed.probes();
+            assert_eq!(
+                (probes.count("start-rw"), probes.count("end-rw")),
+                (1, 0),
+                "{what}"
+            );
+            refuser.set("start", 0);
+            assert!(read(&buffer.0) == noise(PAGES * PAGE, 1), "{what}: touched");
+            assert_filters(&mut filter, &buffer, &what);
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn end_that_is_refused_is_one_error_with_its_errno_and_the_next_frame_is_filtered() {
+    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    let refuser = Refuser::new();
+    let before = testbed.dma_bufs();
+    for errno in [Errno::IO, Errno::NOMEM, Errno::NODEV] {
+        let buffer = refuser.buffer();
+        let mut filter = filter(&[]);
+        refuser.set("end", errno.raw_os_error());
+        testbed.reset_probes();
+        let error = filter.refuse(frame(&buffer.1));
+        let text = errno.to_string();
+        for part in ["END|READ|WRITE", "dmabufcpu_refuser", text.as_str()] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+        assert_balanced(&testbed, &text);
+        refuser.set("end", 0);
+        assert_filters(&mut filter, &buffer, &text);
+    }
+    testbed.assert_dma_bufs(before);
+}
+
+#[test]
+fn start_and_end_that_ask_for_patience_are_made_again_until_they_succeed_or_time_is_up() {
+    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
+        return;
+    };
+    let refuser = Refuser::new();
+    let before = testbed.dma_bufs();
+    for errno in [Errno::INTR, Errno::AGAIN] {
+        for call in ["start", "end"] {
+            let what = format!("{call}, {errno}");
+            let buffer = refuser.buffer();
+            let mut filter = filter(&[]);
+            refuser.set(call, errno.raw_os_error());
+            refuser.set("times", 37);
+            assert_filters(&mut filter, &buffer, &what);
+            filter.assert_counts(&[("sync-retries", 37), ("brackets", 1), ("sync-ioctls", 2)]);
+            refuser.set("times", -1);
+            if call == "start" {
+                filter = filter.set("fence-timeout", "50000000");
+                write(&buffer.0);
+                let error = filter.refuse(frame(&buffer.1));
+                assert!(error.contains(&errno.to_string()), "{what}: {error}");
+                assert!(error.contains("dmabufcpu_refuser"), "{what}: {error}");
+                assert!(read(&buffer.0) == noise(PAGES * PAGE, 1), "{what}: touched");
+            }
+            refuser.set(call, 0);
+            assert_filters(&mut filter, &buffer, &what);
+        }
+    }
+    testbed.assert_dma_bufs(before);
+}

@@ -102,8 +102,31 @@ impl<'t> Layers<'t> {
         Some((row, self.place(row, &units)))
     }
 
+    /// Does the effect, if that is all: where each row lies on pages of its own, what else there is
+    /// to be asked takes longer than the work.
+    fn walk_effect<L: Lend>(&mut self, lender: &mut L, kit: &mut Kit<'_>) -> Result<(), L::Error> {
+        let shift = kit.cut.page.trailing_zeros();
+        while let Some(wanted) = self.wanted(usize::MAX) {
+            let run = self.window(self.place(wanted.rows.start, &wanted.units), kit);
+            let (member, start) = (self.placed.member, run.start << shift);
+            let scratch = &mut kit.scratch[..];
+            lender.one((member, run), |window| {
+                let hand = SmallVec::from_iter([(member, start, window)]);
+                self.work_effect(&mut Hand(hand), usize::MAX, scratch);
+            })?;
+        }
+        Ok(())
+    }
+
     /// Does what can be done with the windows in hand.
     fn work(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
+        self.work_effect(hand, adjusted, scratch);
+        if !self.drawings.is_empty() {
+            self.work_drawings(hand, adjusted, scratch);
+        }
+    }
+
+    fn work_effect(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
         let (plane, stride) = (self.placed, self.placed.plane.stride);
         while let Some(Wanted { rows, units, touch }) = self.wanted(adjusted) {
             let first = self.place(rows.start, &units);
@@ -128,8 +151,11 @@ impl<'t> Layers<'t> {
             let window = &mut window[at..at + length + more * stride];
             effect.work(window, stride, 1 + more);
         }
-        let ready = adjusted.min(self.settled());
-        let mut limit = ready;
+    }
+
+    fn work_drawings(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
+        let plane = self.placed;
+        let mut limit = adjusted.min(self.settled());
         for number in 0..self.drawings.len() {
             let lines = self.drawings[number];
             let mut done = 0;
@@ -180,12 +206,22 @@ const AHEAD: usize = 8;
 impl Placed {
     /// The pages that its rows lie on.
     fn mark(&self, pages: &mut Pages, page: usize) {
-        let cut = Cut {
-            page,
-            pages: usize::MAX,
+        // Called for each row of a drawing: pages are powers of two, and dividing by what is not
+        // known to be one takes as long as the rest.
+        let (shift, plane) = (page.trailing_zeros(), &self.plane);
+        let mut add = |bytes: Range<usize>| {
+            if !bytes.is_empty() {
+                let run = bytes.start >> shift..((bytes.end - 1) >> shift) + 1;
+                pages.add(&(self.member, run));
+            }
         };
-        for run in self.windows(cut) {
-            pages.add(&(self.member, run));
+        if plane.stride >= plane.row_bytes() + page {
+            for row in 0..plane.rows {
+                let start = self.row(row);
+                add(start..start + plane.row_bytes());
+            }
+        } else {
+            add(self.start..self.end());
         }
     }
 }
@@ -353,6 +389,12 @@ impl<'t> Lane<'t> {
             if kit.scratch.len() < longest {
                 kit.scratch.resize(longest, 0);
             }
+        }
+        if let [layers] = &mut self.planes[..]
+            && layers.drawings.is_empty()
+            && self.front.pieces.is_empty()
+        {
+            return layers.walk_effect(lender, kit);
         }
         while let Some(runs) = self.next(kit) {
             let member = |at: usize| self.planes[at].placed.member;
@@ -544,13 +586,14 @@ impl Layers<'_> {
     /// are still to be written, if that is not too much.
     fn window(&self, bytes: Range<usize>, kit: &Kit<'_>) -> Range<usize> {
         let Cut { page, pages } = kit.cut;
-        let (first, end) = (bytes.start / page, bytes.end.div_ceil(page));
+        let shift = page.trailing_zeros();
+        let (first, end) = (bytes.start >> shift, ((bytes.end - 1) >> shift) + 1);
         let most = pages.max(end - first);
         let member = self.placed.member;
         let kept = self.effect.as_ref().and_then(|effect| {
             let units = effect.wanted()?.units;
             let row = effect.settled().min(self.placed.plane.rows);
-            Some(self.place(row, &units).start / page)
+            Some(self.place(row, &units).start >> shift)
         });
         let start = kept
             .filter(|kept| *kept < first && (kit.grows || end - kept <= most))
@@ -561,7 +604,7 @@ impl Layers<'_> {
         } else {
             most
         };
-        let last = self.placed.pages(page).end;
+        let last = ((self.placed.end().max(1) - 1) >> shift) + 1;
         let most = start.saturating_add(most).min(last);
         start..kit.wanted.run_end(member, start, most).max(end)
     }

@@ -178,3 +178,21 @@ impl Counts {
         stats
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_first_comes_first() {
+        gst::init().unwrap();
+        let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
+        let ours = caps("video/x-raw,format=NV12;video/x-raw,format=BGRx");
+        let asked = caps("video/x-raw,format=BGRx;video/x-raw,format=NV12");
+        assert_eq!(
+            narrowed(ours.clone(), Some(&asked)).to_string(),
+            asked.to_string()
+        );
+        assert_eq!(narrowed(ours.clone(), None), ours);
+    }
+}

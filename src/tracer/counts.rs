@@ -111,3 +111,39 @@ pub(super) struct Deeds {
     pub(super) stride: u64,
     pub(super) maps: Maps,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::passing::{Frame, Part};
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn frame_counts_once_in_a_sort_of_memory_however_many_planes_lie_there() {
+        let part = |kind| Part {
+            memory: Arc::new(Memory::new(kind, 100)),
+            size: 100,
+        };
+        let parts = [Kind::System, Kind::System, Kind::DmaBuf];
+        let left = Left {
+            frame: Frame {
+                parts: parts.into_iter().map(part).collect(),
+                ..Frame::default()
+            },
+            origin: Origin::Partly,
+            new_bytes: 200,
+        };
+        let mut traffic = Traffic::begin(1);
+        traffic.carry(&left, 2);
+        let frames: Vec<u64> = traffic.memories.iter().map(|sort| sort.frames).collect();
+        assert_eq!(frames, [1, 1]);
+        let counts = (
+            traffic.frames,
+            traffic.bytes,
+            traffic.copied_bytes,
+            traffic.partly,
+        );
+        assert_eq!(counts, (1, 300, 200, 1));
+        assert_eq!((traffic.first, traffic.last), (1, 2));
+    }
+}

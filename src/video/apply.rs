@@ -347,7 +347,7 @@ impl Worker {
                 let mut sprites = sprites.iter();
                 effects[plane].is_some() || sprites.any(|sprite| sprite.touches(plane))
             };
-            if !planes_of(step).any(has_more) {
+            if pieces.is_none() && !planes_of(step).any(has_more) {
                 self.jobs.clear();
                 add_jobs(&mut self.jobs, number, step, planes, pieces);
                 for job in &self.jobs {
@@ -369,14 +369,14 @@ impl Worker {
                 Step::Plane { op, .. } => Adjusting::Plane(op),
                 Step::Pair { op, .. } => Adjusting::Pair(op),
             };
-            Lane::new(adjusting, own, layers).walk(&mut lender, &mut kit)?;
+            lender.walk(Lane::new(adjusting, own, layers), &mut kit)?;
         }
         for (plane, placed) in planes.iter().enumerate() {
             let lines = sprites.iter().map(|sprite| sprite.lines(plane));
             if !is_done[plane] {
                 let layers = Layers::new(placed, effects[plane].take(), lines);
                 let layers = SmallVec::from_iter([layers]);
-                Lane::new(Adjusting::Nothing, &[], layers).walk(&mut lender, &mut kit)?;
+                lender.walk(Lane::new(Adjusting::Nothing, &[], layers), &mut kit)?;
             }
         }
         Ok(lender.windows)

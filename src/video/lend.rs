@@ -3,7 +3,7 @@
 
 use super::Plane;
 use super::pages::Pages;
-use super::walk::{self, Cut, Lend, Placed, Run};
+use super::walk::{self, Cut, Kit, Lane, Lend, Placed, Run};
 use crate::dmabuf::{Access, Writable, page_size};
 use crate::memory::{self, OpenMemories, Place};
 use crate::pixel::Step;
@@ -92,6 +92,8 @@ pub(super) fn walk_step<L: Lend>(
 pub(super) struct Lender<'l, 'o, 'b, A: Writable> {
     open: &'l mut OpenMemories<'o, 'b, A>,
     pages: &'l mut Pages,
+    /// Whether all pages of a window count.
+    counts_all: bool,
     pub(super) windows: u64,
 }
 
@@ -100,7 +102,24 @@ impl<'l, 'o, 'b, A: Writable> Lender<'l, 'o, 'b, A> {
         Self {
             open,
             pages,
+            counts_all: true,
             windows: 0,
+        }
+    }
+
+    /// Walks a lane, whose windows may have pages in them that nothing falls on.
+    pub(super) fn walk(&mut self, lane: Lane<'_>, kit: &mut Kit<'_>) -> Result<(), memory::Error> {
+        self.counts_all = false;
+        let walked = lane.walk(self, kit);
+        self.counts_all = true;
+        self.pages.add_all(kit.wanted);
+        walked
+    }
+
+    fn count(&mut self, run: &Run) {
+        self.windows += 1;
+        if self.counts_all {
+            self.pages.add(run);
         }
     }
 }
@@ -109,8 +128,7 @@ impl<A: Writable> Lend for Lender<'_, '_, '_, A> {
     type Error = memory::Error;
 
     fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), memory::Error> {
-        self.windows += 1;
-        self.pages.add(&run);
+        self.count(&run);
         self.open.lend(run.0, run.1, |window| work(window))
     }
 
@@ -120,9 +138,8 @@ impl<A: Writable> Lend for Lender<'_, '_, '_, A> {
         second: Run,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), memory::Error> {
-        self.windows += 2;
-        self.pages.add(&first);
-        self.pages.add(&second);
+        self.count(&first);
+        self.count(&second);
         self.open
             .lend_two(first, second, |first, second| work(first, second))
     }

@@ -35,22 +35,35 @@ impl Pages {
         }
     }
 
-    /// Where the pages end that follow `page` without a gap, `page` among them; no farther than
-    /// `most`.
-    pub(super) fn run_end(&self, member: usize, page: usize, most: usize) -> usize {
-        let bits = self.0.get(member).map_or(&[][..], Vec::as_slice);
-        let mut end = page;
-        while end < most
-            && let Some(word) = bits.get(end / BITS)
-        {
-            let skipped = end % BITS;
-            let count = (word >> skipped).trailing_ones() as usize;
-            end += count;
-            if skipped + count < BITS {
-                break;
+    /// Adds all of another set.
+    pub(super) fn add_all(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize_with(other.0.len(), Vec::new);
+        }
+        for (bits, others) in self.0.iter_mut().zip(&other.0) {
+            if bits.len() < others.len() {
+                bits.resize(others.len(), 0);
+            }
+            for (word, other) in bits.iter_mut().zip(others) {
+                *word |= other;
             }
         }
-        end.min(most)
+    }
+
+    /// Where the last page ends that lies in `pages`; where they begin, if none does.
+    pub(super) fn last_end(&self, member: usize, pages: Range<usize>) -> usize {
+        let bits = self.0.get(member).map_or(&[][..], Vec::as_slice);
+        let mut end = pages.end.min(bits.len() * BITS);
+        while end > pages.start {
+            let number = (end - 1) / BITS;
+            let above = (number + 1) * BITS - end;
+            let word = bits[number] << above;
+            if word != 0 {
+                return (end - word.leading_zeros() as usize).max(pages.start);
+            }
+            end = number * BITS;
+        }
+        pages.start
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -83,25 +96,45 @@ mod tests {
     }
 
     #[test]
-    fn runs_end_where_a_page_is_missing() {
+    fn the_last_page_of_a_run_is_found_over_gaps() {
         let mut pages = Pages::default();
-        for run in [(1, 3..64), (1, 64..128), (1, 128..150), (1, 151..192)] {
+        for run in [(1, 3..64), (1, 70..71), (1, 128..150), (1, 400..401)] {
             pages.add(&run);
         }
-        for (page, most, end) in [
-            (3, 1000, 150),
-            (100, 1000, 150),
-            (149, 1000, 150),
-            (3, 64, 64),
-            (3, 70, 70),
-            (2, 1000, 2),
-            (150, 1000, 150),
-            (151, 1000, 192),
-            (1000, 2000, 1000),
+        for (run, end) in [
+            (3..1000, 401),
+            (3..401, 401),
+            (3..400, 150),
+            (3..150, 150),
+            (3..149, 149),
+            (3..128, 71),
+            (3..70, 64),
+            (3..64, 64),
+            (3..5, 5),
+            (64..70, 64),
+            (150..400, 150),
+            (401..1000, 401),
+            (1000..2000, 1000),
+            (0..3, 0),
+            (9..9, 9),
         ] {
-            assert_eq!(pages.run_end(1, page, most), end, "{page} {most}");
+            assert_eq!(pages.last_end(1, run.clone()), end, "{run:?}");
         }
-        assert_eq!(pages.run_end(0, 3, 9), 3);
-        assert_eq!(pages.run_end(7, 3, 9), 3);
+        assert_eq!(pages.last_end(0, 3..9), 3);
+        assert_eq!(pages.last_end(7, 3..9), 3);
+    }
+
+    #[test]
+    fn sets_are_put_together() {
+        let mut pages = Pages::default();
+        pages.add(&(0, 3..5));
+        let mut others = Pages::default();
+        for run in [(0, 4..6), (2, 100..300)] {
+            others.add(&run);
+        }
+        pages.add_all(&others);
+        assert_eq!(pages.count(), 203);
+        pages.add_all(&Pages::default());
+        assert_eq!(pages.count(), 203);
     }
 }

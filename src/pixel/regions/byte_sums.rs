@@ -19,7 +19,7 @@ use std::ops::Range;
 pub(super) const MOST_ROWS: usize = 257;
 
 /// Bytes of rows that go together: the sums of these stay in the first-level cache.
-const TOGETHER: usize = 2048;
+const TOGETHER: usize = 6144;
 
 /// Most rows that do.
 const MOST_TOGETHER: usize = 16;

@@ -133,7 +133,7 @@ impl Ink {
         let pixels = layout.pixels();
         let fields = fields(format, plane);
         let alpha = fields.iter().position(|field| *field == Field::Alpha);
-        let narrow = |product: u32| product as u16; // at most 255 · 255
+        let narrow = |product: u32| product as u16; // at most 255 · 255 + 254
         let mut kind = match (format.shape(), alpha) {
             (Shape::Rgb565, _) => Kind::Rgb565 {
                 product: Vec::new(),
@@ -322,7 +322,7 @@ impl Loop for Over<'_> {
 /// `(product + old · keep) / 255`, rounded down.
 #[inline(always)]
 fn over(product: u16, old: u8, keep: u8) -> u8 {
-    // At most 255 · 255, as the alphas of the two make 255: sixteen bits are enough, and eight
+    // At most 255 · 255 + 254, as the alphas of the two make 255: sixteen bits are enough, and eight
     // of them go into a vector of any instruction set.
     let sum = product.wrapping_add(u16::from(old) * u16::from(keep));
     // Exact up to 65534.

@@ -207,8 +207,9 @@ impl Mixing {
         Dot {
             product: color.map(|value| {
                 let product = (value << shift) * if premultiplied { self.alpha } else { alpha };
-                // More than alpha lets through is no premultiplied colour.
-                product.min(alpha * full)
+                // More than alpha lets through is no premultiplied colour. (That alpha was rounded
+                // down.)
+                product.min(alpha * full + full - 1)
             }),
             alpha,
         }

@@ -6,7 +6,9 @@
 //! A row lies in one window as a whole, so windows may have a page in common with the one before,
 //! and have as many pages as a row needs, however few are asked for. Where an effect looks at
 //! rows around the one that it writes, the next window begins with the first row that is still to
-//! be written, and, if it is ours to say, is longer by as much.
+//! be written, and, if it is ours to say, is longer by as much. Between rows there may be pages that
+//! nothing falls on, which are in the window and are not touched: a window for each row would take
+//! longer than the work.
 
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};
@@ -582,8 +584,9 @@ fn apart(one: &Range<usize>, other: &Range<usize>) -> bool {
 }
 
 impl Layers<'_> {
-    /// The window for these bytes: as many pages behind them as are wanted, and those before that
-    /// are still to be written, if that is not too much.
+    /// The window for these bytes: up to the last page behind them that is wanted and within reach,
+    /// and from the first before them that is still to be written, if that is not too much. What
+    /// lies between is only looked past.
     fn window(&self, bytes: Range<usize>, kit: &Kit<'_>) -> Range<usize> {
         let Cut { page, pages } = kit.cut;
         let shift = page.trailing_zeros();
@@ -597,7 +600,6 @@ impl Layers<'_> {
         });
         let start = kept
             .filter(|kept| *kept < first && (kit.grows || end - kept <= most))
-            .filter(|kept| kit.wanted.run_end(member, *kept, end) == end)
             .unwrap_or(first);
         let most = if kit.grows {
             most + (first - start)
@@ -606,6 +608,6 @@ impl Layers<'_> {
         };
         let last = ((self.placed.end().max(1) - 1) >> shift) + 1;
         let most = start.saturating_add(most).min(last);
-        start..kit.wanted.run_end(member, start, most).max(end)
+        start..kit.wanted.last_end(member, start..most).max(end)
     }
 }

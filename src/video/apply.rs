@@ -112,16 +112,7 @@ impl Worker {
             return memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
                 let begin = Instant::now();
                 let placed = place_all(open, &planes, &wanted);
-                let shared = self.share(open, &placed, task, cut)?;
-                let pass = Pass {
-                    planes: &placed,
-                    task: Some(task),
-                    is_adjusted: shared.is_some(),
-                    sprites,
-                    cut,
-                    grows,
-                };
-                let windows = shared.unwrap_or(0) + self.pass(open, pass)?;
+                let windows = self.shared_pass(open, &placed, task, sprites, (cut, grows))?;
                 Ok(self.done(windows, begin))
             });
         };
@@ -156,16 +147,7 @@ impl Worker {
                 memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
                     let begin = Instant::now();
                     let placed = place_all(open, &planes, &wanted);
-                    let shared = worker.share(open, &placed, task, cut)?;
-                    let before = Pass {
-                        planes: &placed,
-                        task: Some(task),
-                        is_adjusted: shared.is_some(),
-                        sprites: &[],
-                        cut,
-                        grows,
-                    };
-                    let mut windows = shared.unwrap_or(0) + worker.pass(open, before)?;
+                    let mut windows = worker.shared_pass(open, &placed, task, &[], (cut, grows))?;
                     let limit = how.options.fence_timeout;
                     windows += calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
                     let after = Pass {
@@ -304,6 +286,28 @@ impl Worker {
             }
         }
         Ok(shared)
+    }
+
+    /// Adjustments, by threads if that can be, and all that falls on the frame besides; returns the
+    /// number of windows.
+    fn shared_pass(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, ReadWrite>,
+        planes: &[Placed],
+        task: &mut Task,
+        sprites: &[&Sprite],
+        (cut, grows): (Cut, bool),
+    ) -> Result<u64, memory::Error> {
+        let shared = self.share(open, planes, task, cut)?;
+        let pass = Pass {
+            planes,
+            task: Some(task),
+            is_adjusted: shared.is_some(),
+            sprites,
+            cut,
+            grows,
+        };
+        Ok(shared.unwrap_or(0) + self.pass(open, pass)?)
     }
 
     /// One walk over each plane for all that falls on it; returns the number of windows.

@@ -115,13 +115,13 @@ pub trait Exporter: Debug + Send + Sync {
     /// Makes sure that the device is open.
     ///
     /// # Errors
-    /// [`Error::Device`](super::Error::Device).
+    /// [`Error::Device`].
     fn open(&self) -> Result<()>;
 
     /// Makes a buffer, zeroed.
     ///
     /// # Errors
-    /// [`Error::Device`](super::Error::Device).
+    /// [`Error::Device`].
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation>;
 }
 

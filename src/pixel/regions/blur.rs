@@ -11,7 +11,7 @@ use super::channels::{Channel, Pieces, PlaneChannels};
 use super::clusters::{Cluster, clusters};
 use super::halves::{Place, Unzip, Zip};
 use super::means::fits_single;
-use super::steps::{self, Steps, Touch, Wanted, each_row};
+use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
 use super::sums::{Ring, Size, Sums, of_channel};
 use super::{Area, Rows};
 use crate::pixel::{Format, Isa};
@@ -61,27 +61,18 @@ impl Blur {
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        for plane in &mut self.planes {
-            let mut scratch = std::mem::take(&mut plane.scratch);
-            let (number, unit) = (plane.plane, plane.unit);
-            let done = steps::apply(number, plane, rows, unit, &mut scratch);
-            plane.scratch = scratch;
-            done?;
-        }
-        Ok(())
+        steps::apply(&mut self.planes, rows)
     }
 
     /// The work on each plane where there is some, by the plane's number.
     pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
-        let planes = self.planes.iter_mut();
-        planes.map(|plane| (plane.plane, plane as &mut dyn Steps))
+        steps::by_plane(&mut self.planes)
     }
 
     /// Whether there is something to do in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
-        let mut planes = self.planes.iter();
-        planes.any(|of| of.plane == plane && !of.clusters.is_empty())
+        steps::touches(&self.planes, plane)
     }
 }
 
@@ -286,6 +277,24 @@ impl Plane {
             None => (self.at.step, self.at.new?),
         };
         Some((first + self.at.row, cluster.bands.get(band)?))
+    }
+}
+
+impl OfPlane for Plane {
+    fn plane(&self) -> usize {
+        self.plane
+    }
+
+    fn unit(&self) -> usize {
+        self.unit
+    }
+
+    fn scratch(&mut self) -> &mut Vec<u8> {
+        &mut self.scratch
+    }
+
+    fn is_empty(&self) -> bool {
+        self.clusters.is_empty()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::channels::{Channel, Pieces, PlaneChannels};
 use super::means::Divisor;
-use super::steps::{self, Steps, Touch, Wanted, each_row};
+use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
 use super::{Area, Rows};
 use crate::pixel::Format;
 use std::ops::Range;
@@ -105,27 +105,18 @@ impl Pixelate {
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        for plane in &mut self.planes {
-            let mut scratch = std::mem::take(&mut plane.scratch);
-            let (number, unit) = (plane.plane, plane.unit);
-            let done = steps::apply(number, plane, rows, unit, &mut scratch);
-            plane.scratch = scratch;
-            done?;
-        }
-        Ok(())
+        steps::apply(&mut self.planes, rows)
     }
 
     /// The work on each plane where there is some, by the plane's number.
     pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
-        let planes = self.planes.iter_mut();
-        planes.map(|plane| (plane.plane, plane as &mut dyn Steps))
+        steps::by_plane(&mut self.planes)
     }
 
     /// Whether there is something to do in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
-        let mut planes = self.planes.iter();
-        planes.any(|of| of.plane == plane && !of.bands.is_empty())
+        steps::touches(&self.planes, plane)
     }
 }
 
@@ -267,6 +258,24 @@ impl Plane {
             channel.put(band, self.finest, new);
         }
         kept.iter_mut().for_each(|bits| *bits = !*bits);
+    }
+}
+
+impl OfPlane for Plane {
+    fn plane(&self) -> usize {
+        self.plane
+    }
+
+    fn unit(&self) -> usize {
+        self.unit
+    }
+
+    fn scratch(&mut self) -> &mut Vec<u8> {
+        &mut self.scratch
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bands.is_empty()
     }
 }
 

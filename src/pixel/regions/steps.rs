@@ -61,14 +61,57 @@ pub(super) fn each_row(
     pieces.map(move |piece| &mut piece[..length])
 }
 
-/// Does all the work on a frame's plane. `scratch` holds the longest piece.
-pub(super) fn apply<R: Rows + ?Sized>(
-    plane: usize,
-    steps: &mut dyn Steps,
+/// Work that knows its plane.
+pub(super) trait OfPlane: Steps {
+    /// The plane's number.
+    fn plane(&self) -> usize;
+
+    /// Bytes in a unit.
+    fn unit(&self) -> usize;
+
+    /// Room for the longest piece.
+    fn scratch(&mut self) -> &mut Vec<u8>;
+
+    /// Whether there is nothing to do.
+    fn is_empty(&self) -> bool;
+}
+
+/// Does all the work on each of a frame's planes.
+pub(super) fn apply<P: OfPlane, R: Rows + ?Sized>(
+    planes: &mut [P],
     rows: &mut R,
-    unit: usize,
+) -> Result<(), R::Error> {
+    for plane in planes {
+        let mut scratch = std::mem::take(plane.scratch());
+        let done = apply_to(plane, rows, &mut scratch);
+        *plane.scratch() = scratch;
+        done?;
+    }
+    Ok(())
+}
+
+/// The work on each plane, by the plane's number.
+pub(super) fn by_plane<P: OfPlane>(
+    planes: &mut [P],
+) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+    planes
+        .iter_mut()
+        .map(|of| (of.plane(), of as &mut dyn Steps))
+}
+
+/// Whether there is something to do in a plane.
+pub(super) fn touches<P: OfPlane>(planes: &[P], plane: usize) -> bool {
+    planes
+        .iter()
+        .any(|of| of.plane() == plane && !of.is_empty())
+}
+
+fn apply_to<P: OfPlane, R: Rows + ?Sized>(
+    steps: &mut P,
+    rows: &mut R,
     scratch: &mut [u8],
 ) -> Result<(), R::Error> {
+    let (plane, unit) = (steps.plane(), steps.unit());
     steps.begin();
     while let Some(Wanted {
         rows: of,

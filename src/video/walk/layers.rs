@@ -6,9 +6,9 @@
 //! A row lies in one window as a whole, so windows may have a page in common with the one before,
 //! and have as many pages as a row needs, however few are asked for. Where an effect looks at
 //! rows around the one that it writes, the next window begins with the first row that is still to
-//! be written, and, if it is ours to say, is longer by as much. Between rows there may be pages that
-//! nothing falls on, which are in the window and are not touched: a window for each row would take
-//! longer than the work.
+//! be written, and, if it is ours to say, is longer by as much. Between rows there may be pages
+//! that nothing falls on, which are in the window and are not touched: a window for each row would
+//! take longer than the work.
 
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};

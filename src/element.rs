@@ -47,6 +47,11 @@ impl Common {
         self.refused.reset();
     }
 
+    /// It has ended: an element that is stopped keeps no device open.
+    pub(crate) fn stop(&self) {
+        self.chosen.release();
+    }
+
     /// Before the parent changes the state: a frame that is waiting for a buffer to be copied into
     /// must not be waited for.
     pub(crate) fn before_change(&self, transition: gst::StateChange) {

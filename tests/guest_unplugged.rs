@@ -245,11 +245,18 @@ fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when
             Ok(_) => line.end(),
             Err(_) => line.error(),
         };
-        (error, display::allocator_of(&line))
+        let used = display::allocator_of(&line);
+        line.set(gst::State::Null);
+        (error, used, line)
     };
-    assert_eq!(run("drm-dumb"), (None, "drm-dumb".to_owned()));
+    let assert_runs = |allocator: &str, expected: &str| {
+        let (error, used, line) = run(allocator);
+        assert_eq!((error, used.as_str()), (None, expected));
+        line
+    };
+    let _stopped = assert_runs("drm-dumb", "drm-dumb");
 
-    // An element that is gone holds nothing; an exporter its card; a buffer alone its module.
+    // An element that has stopped holds nothing; an exporter its card; a buffer alone its module.
     let exporter = Kind::DrmDumb.exporter(Some(&node));
     let made = exporter.allocate(&REQUEST).unwrap();
     let refused = Unloaded::new(VGEM).err().unwrap();
@@ -262,7 +269,7 @@ fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when
     let unloaded = Unloaded::new(VGEM).unwrap();
     wait_for("the node's end", || !Path::new(&node).exists());
 
-    let (error, _) = run("drm-dumb");
+    let (error, ..) = run("drm-dumb");
     let error = error.unwrap();
     say(&error);
     assert!(error.starts_with("filter: "), "{error}");
@@ -278,11 +285,10 @@ fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when
         source.allocate(&REQUEST).unwrap();
         assert_eq!(source.in_use(), Some(next));
     }
-    let (error, used) = run("auto");
-    assert_eq!((error, used.as_str()), (None, "dma-heap"));
+    assert_runs("auto", "dma-heap");
 
     drop(unloaded);
     assert_eq!(testbed::card(VGEM), Some(node.clone()), "another node");
-    assert_eq!(run("drm-dumb"), (None, "drm-dumb".to_owned()));
+    assert_runs("drm-dumb", "drm-dumb");
     testbed.assert_dma_bufs(before);
 }

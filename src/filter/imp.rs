@@ -160,6 +160,7 @@ impl BaseTransformImpl for DmaBufFilter {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stream) = None;
         self.functions.stop();
+        self.common.stop();
         Ok(())
     }
 

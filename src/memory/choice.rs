@@ -74,6 +74,8 @@ pub struct Chosen {
     wish: Mutex<(AllocatorChoice, Option<String>)>,
     /// With whether memory files were left out.
     source: Mutex<Option<(bool, Arc<Source>)>>,
+    /// What gave the last memory of a source that was let go of.
+    last: Mutex<Option<Kind>>,
 }
 
 impl Chosen {
@@ -108,9 +110,19 @@ impl Chosen {
         made.as_ref().map(|(_, source)| Arc::clone(source))
     }
 
-    /// Lets go of the source; the next is made by what is chosen then.
+    /// Lets go of the source, and of the devices that it has open; the next is made by what is
+    /// chosen then.
+    pub fn release(&self) {
+        let source = lock(&self.source).take();
+        if let Some(kind) = source.and_then(|(_, source)| source.in_use()) {
+            *lock(&self.last) = Some(kind);
+        }
+    }
+
+    /// The same, and forgets what it was.
     pub fn reset(&self) {
-        *lock(&self.source) = None;
+        self.release();
+        *lock(&self.last) = None;
     }
 
     /// Whether an exporter of dma-bufs among those chosen can be opened.
@@ -124,6 +136,7 @@ impl Chosen {
     pub fn in_use(&self) -> &'static str {
         let source = lock(&self.source).clone();
         let kind = source.and_then(|(_, source)| source.in_use());
+        let kind = kind.or_else(|| *lock(&self.last));
         kind.map_or("none", Kind::name)
     }
 }
@@ -182,6 +195,29 @@ fn order(list: Option<&str>) -> Vec<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_in_use_is_known_when_its_source_is_gone() {
+        gst::init().unwrap();
+        let chosen = Chosen::default();
+        chosen.set_allocator(AllocatorChoice::Memfd);
+        assert_eq!(chosen.in_use(), "none");
+        let source = chosen.source(false).unwrap();
+        let request = crate::dmabuf::exporters::Request {
+            size: 4096,
+            rows: None,
+            name: "chosen",
+        };
+        let _made = source.allocate(&request).unwrap();
+        let alive = Arc::downgrade(&source);
+        drop(source);
+        assert_eq!(chosen.in_use(), "memfd");
+        chosen.release();
+        assert!(alive.upgrade().is_none(), "what it has open is kept");
+        assert_eq!(chosen.in_use(), "memfd");
+        chosen.reset();
+        assert_eq!(chosen.in_use(), "none");
+    }
 
     #[test]
     fn users_list_is_the_order() {

@@ -134,6 +134,7 @@ impl BaseTransformImpl for DmaBufUpload {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stream) = None;
+        self.common.stop();
         Ok(())
     }
 

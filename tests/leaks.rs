@@ -5,15 +5,20 @@
 
 #[path = "support/launch.rs"]
 mod launch;
+#[path = "support/programs.rs"]
+mod programs;
 
 use launch::{Launch, stderr};
+use programs::Programs;
+use std::process::Command;
 
 const PLUGINS: [&str; 3] = ["coreelements", "videotestsrc", "coretracers"];
 const CAPS: &str = "video/x-raw,format=NV12,width=128,height=96";
 
+const TRACER: &str = "leaks(check-refs=true)";
+
 /// What the tracer has to say of a run, and how the run ended.
-fn leaks(launch: &Launch, line: &str) -> (Vec<String>, bool, String) {
-    let mut command = launch.line(line, "leaks(check-refs=true)");
+fn leaks(command: &mut Command) -> (Vec<String>, bool, String) {
     let output = command
         .env("GST_DEBUG", "GST_TRACER:7")
         .env("GST_DEBUG_NO_COLOR", "1")
@@ -70,7 +75,7 @@ fn nothing_is_alive_after_pipelines_that_end_well() {
         return;
     };
     for line in lines() {
-        let (alive, well, text) = leaks(&launch, &line);
+        let (alive, well, text) = leaks(&mut launch.line(&line, TRACER));
         assert!(well, "{line}: {text}");
         assert!(alive.is_empty(), "{line}:\n{}", alive.join("\n"));
     }
@@ -80,6 +85,11 @@ fn nothing_is_alive_after_pipelines_that_end_well() {
 fn nothing_is_alive_after_pipelines_that_end_with_an_error() {
     let Some(launch) = Launch::new("leaks-errors", &PLUGINS) else {
         return;
+    };
+    let programs = Programs::new("leaks-play");
+    let play = match programs.c("play") {
+        Ok(play) => play,
+        Err(missing) => return println!("SKIPPED: {missing}"),
     };
     let source = format!("videotestsrc num-buffers=12 ! {CAPS}");
     for line in [
@@ -92,7 +102,9 @@ fn nothing_is_alive_after_pipelines_that_end_with_an_error() {
              t. ! queue ! fakesink"
         ),
     ] {
-        let (alive, well, text) = leaks(&launch, &line);
+        let mut command = launch.program(play.get_program());
+        command.args(line.split_whitespace());
+        let (alive, well, text) = leaks(command.env("GST_TRACERS", TRACER));
         assert!(!well, "{line} went well: {text}");
         assert!(alive.is_empty(), "{line}:\n{}", alive.join("\n"));
     }

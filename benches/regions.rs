@@ -62,26 +62,34 @@ fn main() {
     }
     for format in ["NV12", "BGRx", "YUY2"] {
         for (name, width, height) in SIZES {
-            let lines = [
-                "clockoverlay ! dmabuffilter",
-                "clockoverlay",
+            // Apart: what comes after a gamma that goes over 33 MB for 58 ms finds its own code in no
+            // cache.
+            let clock = ["clockoverlay ! dmabuffilter", "clockoverlay"];
+            let with_gamma = [
                 "clockoverlay ! dmabuffilter gamma=1.8",
                 "clockoverlay ! gamma gamma=1.8",
             ];
-            let title = format!("a clock on {format} {name}");
             let caps = caps(format, width, height);
             // The camera has just written the frame: else who comes after an element that goes over
             // all of it finds it in no cache, and who comes after one that drew the same clock
             // finds all that it needs there.
             let info = gst_video::VideoInfo::from_caps(&caps).unwrap();
             let picture = Content::Smooth.picture(&info);
-            compare(&title, &caps, &lines, &mut |frame| {
+            let mut show = |frame: &mut Frame| {
                 frame.show(&picture);
                 // Text is drawn on frames that have a time.
                 let buffer = frame.buffer.as_mut().unwrap().make_mut();
                 buffer.set_pts(gst::ClockTime::ZERO);
                 buffer.set_duration(gst::ClockTime::from_mseconds(33));
-            });
+            };
+            for (what, lines) in [("a clock", clock), ("a clock and a gamma", with_gamma)] {
+                compare(
+                    &format!("{what} on {format} {name}"),
+                    &caps,
+                    &lines,
+                    &mut show,
+                );
+            }
         }
     }
 }

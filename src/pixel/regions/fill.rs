@@ -2,11 +2,12 @@
 //! Areas painted over.
 
 use super::Area;
-use super::ink::{Dot, Ink, is_rgb, is_wide};
+use super::ink::{Dot, Factor, Ink, Inks, is_rgb, is_wide};
 use super::steps::{Steps, Touch, Wanted, each_row};
 use crate::pixel::format::{Depth, Shape};
 use crate::pixel::{Format, Piece, Range};
 use std::ops;
+use std::sync::Arc;
 
 /// How colours become luma and chroma, from the colorimetry of the caps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +74,7 @@ impl Fill {
         let scaled = u32::from(alpha) * (full / 255);
         let color = components(format, range, matrix, depth, [red, green, blue]);
         let dot = Dot {
-            product: color.map(|value| value * scaled),
+            color,
             alpha: scaled,
         };
         let plane = |(number, layout): (usize, &crate::pixel::PlaneLayout)| {
@@ -81,7 +82,9 @@ impl Fill {
             let longest = pieces.iter().map(|piece| piece.units.len()).max();
             let units = longest.unwrap_or(0) + 1;
             let dots = std::iter::repeat_n(dot, units * layout.pixels());
-            let ink = Ink::new(format, premultiplied, number, dots);
+            let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
+            let stretch = inks.add(dots);
+            let ink = Ink::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
                 // Padding that the ink does not lie over keeps what it is laid over.
                 let mut bytes = vec![if is_wide(format) { 0 } else { 0xff }; units * layout.unit()];

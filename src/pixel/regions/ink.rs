@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is laid over a run of units, in the frame's own order of bytes.
 //!
-//! Over, as in A over B: `new = (colour · alpha + old · (1 − alpha))`, with the first product made
-//! beforehand. Divisions round down, as those of `gst_video_blend` do.
+//! Over, as in A over B: `new = (colour · factor + old · (1 − alpha))`, where the factor is the alpha,
+//! or a constant where colours were multiplied with their alpha before. Divisions round down, as
+//! those of `gst_video_blend` do.
+//!
+//! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
+//! small as can be, and lies in one piece for all of a plane's rows.
 
 use crate::pixel::format::{Depth, Role, Shape, WideChroma};
 use crate::pixel::kernels::Loop;
 use crate::pixel::{Format, Isa};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// What is laid over a pixel: its colour times its alpha, in the frame's own components, and its
-/// alpha. Alpha and colours go to 255; in formats of more than eight bits to 65535.
+/// What is laid over a pixel: its colour in the frame's own components, and its alpha. Both go to
+/// 255; in formats of more than eight bits to 65535.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dot {
-    pub(super) product: [u32; 3],
+    pub(super) color: [u32; 3],
     pub(super) alpha: u32,
+}
+
+/// What colours are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Factor {
+    /// Their own alpha.
+    Alpha,
+    /// The same for all, as their alpha is in them already.
+    Same(u32),
 }
 
 /// Whether components of a format are words.
@@ -84,154 +98,280 @@ fn fields(format: Format, plane: usize) -> Vec<Field> {
     }
 }
 
-/// Units of a plane's rows with what is laid over each.
+/// What is laid over units of a plane's rows: stretches of ink, one behind the other.
 #[derive(Clone, Debug)]
-pub(super) struct Ink {
+pub(super) struct Inks {
     kind: Kind,
-    /// Bytes in a unit.
+    factor: Factor,
+    /// The parts of stretches, in their fields, in which something is seen.
+    runs: Vec<Range<u32>>,
+    fields: Vec<Field>,
+    /// Pixels and bytes in a unit.
+    pixels: usize,
     unit: usize,
     isa: Isa,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    /// Byte by byte, in those runs of bytes where there is something to see.
-    Bytes {
-        product: Vec<u16>,
-        keep: Vec<u8>,
-        runs: Vec<Range<usize>>,
+    /// Byte by byte, a colour and above it an alpha.
+    Bytes(Vec<u16>),
+    /// Four bytes a pixel: three colours and in the fourth one's place an alpha.
+    Pixels {
+        ink: Vec<u32>,
+        place: usize,
+        fourth: Fourth,
     },
-    /// Four bytes a pixel, of which one is an alpha that the others were not multiplied with.
-    Straight {
-        product: Vec<u16>,
-        keep: Vec<u8>,
-        alpha: usize,
-    },
-    /// Word by word.
+    /// Word by word: a colour times its factor, and an alpha.
     Words {
         product: Vec<u32>,
-        keep: Vec<u16>,
+        alpha: Vec<u16>,
         depth: Depth,
     },
-    /// Pixel by pixel.
-    Rgb565 {
-        product: Vec<[u16; 3]>,
-        keep: Vec<u8>,
-    },
+    /// Pixel by pixel: three colours, and an alpha.
+    Rgb565(Vec<[u8; 4]>),
 }
 
-impl Ink {
-    /// `dots` are those of the pixels that the units stand for: as many for each unit as there
-    /// are pixels in it, of which the subsampled planes look at the first.
-    pub(super) fn new(
-        format: Format,
-        premultiplied: bool,
-        plane: usize,
-        dots: impl Iterator<Item = Dot>,
-    ) -> Self {
+/// What the fourth byte of a pixel is in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fourth {
+    /// Nothing: it stays as it is.
+    Padding,
+    /// An alpha that the colours were multiplied with.
+    Premultiplied,
+    /// An alpha that they were not multiplied with.
+    Straight,
+}
+
+/// Ink for a run of units.
+#[derive(Clone, Debug)]
+pub(super) struct Ink {
+    of: Arc<Inks>,
+    /// Its first field.
+    start: usize,
+    /// Its runs, by number.
+    runs: Range<usize>,
+}
+
+/// Where a stretch is among the others.
+pub(super) struct Stretch {
+    start: usize,
+    runs: Range<usize>,
+}
+
+/// Fields that are looked at together, 64 bytes of the frame: where none of them is seen, none is
+/// laid on. What is written has a lot of holes.
+const BLOCK: usize = 64;
+
+impl Inks {
+    /// None yet, for a plane of a format; `premultiplied` is whether the frame's colours are
+    /// multiplied with its alpha.
+    pub(super) fn new(format: Format, premultiplied: bool, plane: usize, factor: Factor) -> Self {
         let layout = format.planes()[plane];
-        let pixels = layout.pixels();
         let fields = fields(format, plane);
-        let alpha = fields.iter().position(|field| *field == Field::Alpha);
-        let narrow = |product: u32| product as u16; // at most 255 · 255 + 254
-        let mut kind = match (format.shape(), alpha) {
-            (Shape::Rgb565, _) => Kind::Rgb565 {
+        let fourth = |field| fields.iter().position(|other| *other == field);
+        let kind = match format.shape() {
+            Shape::Rgb565 => Kind::Rgb565(Vec::new()),
+            Shape::Wide(depth, _) => Kind::Words {
                 product: Vec::new(),
-                keep: Vec::new(),
-            },
-            (Shape::Wide(depth, _), _) => Kind::Words {
-                product: Vec::new(),
-                keep: Vec::new(),
+                alpha: Vec::new(),
                 depth,
             },
-            (_, Some(alpha)) if !premultiplied => Kind::Straight {
-                product: Vec::new(),
-                keep: Vec::new(),
-                alpha,
-            },
-            _ => Kind::Bytes {
-                product: Vec::new(),
-                keep: Vec::new(),
-                runs: Vec::new(),
+            _ => match (fourth(Field::Alpha), fourth(Field::Padding)) {
+                (Some(place), _) => Kind::Pixels {
+                    ink: Vec::new(),
+                    place,
+                    fourth: match premultiplied {
+                        true => Fourth::Premultiplied,
+                        false => Fourth::Straight,
+                    },
+                },
+                (None, Some(place)) => Kind::Pixels {
+                    ink: Vec::new(),
+                    place,
+                    fourth: Fourth::Padding,
+                },
+                (None, None) => Kind::Bytes(Vec::new()),
             },
         };
-        let mut of_unit: Vec<Dot> = Vec::with_capacity(pixels);
-        for dot in dots {
-            of_unit.push(dot);
-            if of_unit.len() < pixels {
-                continue;
-            }
-            let first = of_unit[0];
-            match &mut kind {
-                Kind::Rgb565 { product, keep } => {
-                    product.push(first.product.map(narrow));
-                    keep.push(255 - first.alpha as u8);
-                }
-                Kind::Words { product, keep, .. } => {
-                    for field in &fields {
-                        let (number, dot) = dot_of(*field, &of_unit);
-                        product.push(number.map_or(0, |number| dot.product[number]));
-                        keep.push(65535 - dot.alpha as u16);
-                    }
-                }
-                Kind::Bytes { product, keep, .. } | Kind::Straight { product, keep, .. } => {
-                    for field in &fields {
-                        let (number, dot) = dot_of(*field, &of_unit);
-                        product.push(match field {
-                            Field::Alpha => narrow(255 * dot.alpha),
-                            _ => number.map_or(0, |number| narrow(dot.product[number])),
-                        });
-                        keep.push(255 - dot.alpha as u8);
-                    }
-                }
-            }
-            of_unit.clear();
-        }
-        if let Kind::Bytes { keep, runs, .. } = &mut kind {
-            *runs = seen(keep);
-        }
         Self {
             kind,
+            factor,
+            runs: Vec::new(),
+            fields,
+            pixels: layout.pixels(),
             unit: layout.unit(),
             isa: Isa::best(),
         }
     }
 
+    /// Adds a stretch. `dots` are those of the pixels that its units stand for: as many for each
+    /// unit as there are pixels in it, of which the subsampled planes look at the first.
+    pub(super) fn add(&mut self, dots: impl Iterator<Item = Dot>) -> Stretch {
+        let (start, first_run) = (self.len(), self.runs.len());
+        let mut of_unit: Vec<Dot> = Vec::with_capacity(self.pixels);
+        for dot in dots {
+            of_unit.push(dot);
+            if of_unit.len() == self.pixels {
+                self.add_unit(&of_unit);
+                of_unit.clear();
+            }
+        }
+        self.find_runs(start);
+        Stretch {
+            start,
+            runs: first_run..self.runs.len(),
+        }
+    }
+
+    /// Fields so far; those of pixels are pixels.
+    fn len(&self) -> usize {
+        match &self.kind {
+            Kind::Bytes(ink) => ink.len(),
+            Kind::Pixels { ink, .. } => ink.len(),
+            Kind::Words { product, .. } => product.len(),
+            Kind::Rgb565(ink) => ink.len(),
+        }
+    }
+
+    fn add_unit(&mut self, dots: &[Dot]) {
+        // Eight bits, where it is called.
+        let narrow = |value: u32| value as u8;
+        let factor = self.factor;
+        match &mut self.kind {
+            Kind::Bytes(ink) => {
+                for field in &self.fields {
+                    let (number, dot) = dot_of(*field, dots);
+                    let color = number.map_or(0, |number| dot.color[number]);
+                    ink.push(u16::from_le_bytes([narrow(color), narrow(dot.alpha)]));
+                }
+            }
+            Kind::Pixels { ink, .. } => {
+                let mut pixel = [0; 4];
+                for (byte, field) in pixel.iter_mut().zip(&self.fields) {
+                    *byte = match dot_of(*field, dots) {
+                        (Some(number), dot) => narrow(dot.color[number]),
+                        (None, _) => narrow(dots[0].alpha),
+                    };
+                }
+                ink.push(u32::from_le_bytes(pixel));
+            }
+            Kind::Words { product, alpha, .. } => {
+                for field in &self.fields {
+                    let (number, dot) = dot_of(*field, dots);
+                    let color = number.map_or(0, |number| dot.color[number]);
+                    product.push(color * factor.of(dot.alpha));
+                    alpha.push(dot.alpha as u16); // at most 65535
+                }
+            }
+            Kind::Rgb565(ink) => {
+                let [r, g, b] = dots[0].color.map(narrow);
+                ink.push([r, g, b, narrow(dots[0].alpha)]);
+            }
+        }
+    }
+
+    /// Finds the runs of blocks in which something is seen, from `start` on.
+    fn find_runs(&mut self, start: usize) {
+        let first = self.runs.len();
+        let runs = &mut self.runs;
+        let mut find = |number: usize, block: usize, is_seen: bool, length: usize| {
+            if !is_seen {
+                return;
+            }
+            // A plane has fewer fields.
+            let begin = (number * block) as u32;
+            let end = begin + length as u32;
+            match runs[first..].last_mut() {
+                Some(run) if run.end == begin => run.end = end,
+                _ => runs.push(begin..end),
+            }
+        };
+        match &self.kind {
+            Kind::Bytes(ink) => {
+                for (number, block) in ink[start..].chunks(BLOCK).enumerate() {
+                    let is_seen = block.iter().any(|ink| ink >> 8 != 0);
+                    find(number, BLOCK, is_seen, block.len());
+                }
+            }
+            Kind::Pixels { ink, place, .. } => {
+                let mask = 0xff << (8 * place);
+                for (number, block) in ink[start..].chunks(BLOCK / 4).enumerate() {
+                    let is_seen = block.iter().any(|ink| ink & mask != 0);
+                    find(number, BLOCK / 4, is_seen, block.len());
+                }
+            }
+            Kind::Words { .. } | Kind::Rgb565(_) => {}
+        }
+    }
+}
+
+impl Factor {
+    fn of(self, alpha: u32) -> u32 {
+        match self {
+            Self::Alpha => alpha,
+            Self::Same(factor) => factor,
+        }
+    }
+}
+
+impl Ink {
+    pub(super) fn new(of: &Arc<Inks>, stretch: Stretch) -> Self {
+        let of = Arc::clone(of);
+        let Stretch { start, runs } = stretch;
+        Self { of, start, runs }
+    }
+
     /// Lays units of the ink, from the first on, over as many as there are in `bytes`.
     pub(super) fn lay_over(&self, bytes: &mut [u8]) {
-        let count = bytes.len() / self.unit;
-        let run = |fields: usize| -> Range<usize> { 0..count * fields };
-        match &self.kind {
-            Kind::Bytes {
-                product,
-                keep,
-                runs,
-            } => self.isa.run(Over {
-                product,
-                keep,
+        let Inks {
+            kind,
+            factor,
+            runs,
+            unit,
+            isa,
+            ..
+        } = &*self.of;
+        let runs = &runs[self.runs.clone()];
+        let count = bytes.len() / unit;
+        let of = |fields: usize| self.start..self.start + count * fields;
+        match kind {
+            Kind::Bytes(ink) => isa.run(OverBytes {
+                ink: &ink[of(*unit)],
+                factor: *factor,
                 runs,
                 bytes,
             }),
-            Kind::Straight {
-                product,
-                keep,
-                alpha,
+            Kind::Pixels {
+                ink,
+                place,
+                fourth: Fourth::Straight,
             } => {
-                let run = run(4);
-                let ink = product[run.clone()].as_chunks::<4>().0;
-                let ink = ink.iter().zip(keep[run].as_chunks::<4>().0);
-                for (pixel, (product, keep)) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(ink) {
-                    straight(pixel, product, keep[0], *alpha);
+                let ink = &ink[of(1)];
+                for run in runs {
+                    let run = within(run, count);
+                    let pixels = bytes.as_chunks_mut::<4>().0[run.clone()].iter_mut();
+                    for (pixel, ink) in pixels.zip(&ink[run]) {
+                        straight(pixel, ink.to_le_bytes(), *factor, *place);
+                    }
                 }
             }
+            Kind::Pixels { ink, place, fourth } => isa.run(OverPixels {
+                ink: &ink[of(1)],
+                factor: *factor,
+                place: *place,
+                is_alpha: *fourth == Fourth::Premultiplied,
+                runs,
+                bytes,
+            }),
             Kind::Words {
                 product,
-                keep,
+                alpha,
                 depth,
             } => {
-                let run = run(self.unit / 2);
-                let ink = product[run.clone()].iter().zip(&keep[run]);
-                for (word, (product, keep)) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
+                let of = of(unit / 2);
+                let ink = product[of.clone()].iter().zip(&alpha[of]);
+                for (word, (product, alpha)) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
                     let stored = u16::from_le_bytes(*word);
                     // Sixteen bits of it, the upper ones repeated below.
                     let mask = u16::MAX >> (16 - depth.bits) << depth.shift;
@@ -241,20 +381,21 @@ impl Ink {
                     } else {
                         up | up >> depth.bits
                     });
-                    let new = (product + old * u32::from(*keep)) / 65535;
+                    let new = (product + old * u32::from(65535 - alpha)) / 65535;
                     let down = (new as u16) >> (16 - depth.bits - depth.shift) & mask;
                     *word = (stored & !mask | down).to_le_bytes();
                 }
             }
-            Kind::Rgb565 { product, keep } => {
-                let run = run(1);
-                let ink = product[run.clone()].iter().zip(&keep[run]);
-                for (word, (product, keep)) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
+            Kind::Rgb565(ink) => {
+                let ink = &ink[of(1)];
+                for (word, ink) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
                     let old = u16::from_le_bytes(*word);
+                    let alpha = ink[3].into();
                     let field = |number: usize, shift: u32, bits: u32| {
                         let value = (old >> shift & ((1 << bits) - 1)) as u8;
                         let eight = value << (8 - bits) | value >> (2 * bits - 8);
-                        let new = over(product[number], eight, *keep);
+                        let product = u32::from(ink[number]) * factor.of(alpha);
+                        let new = over(product as u16, eight, 255 - ink[3]);
                         u16::from(new >> (8 - bits)) << shift
                     };
                     let new = field(0, 11, 5) | field(1, 5, 6) | field(2, 0, 5);
@@ -269,53 +410,44 @@ impl Ink {
 fn dot_of(field: Field, dots: &[Dot]) -> (Option<usize>, Dot) {
     match field {
         Field::Component { number, pixel } => (Some(number), dots[pixel]),
-        Field::Alpha => (None, dots[0]),
-        Field::Padding => (None, Dot::default()),
+        Field::Alpha | Field::Padding => (None, dots[0]),
     }
 }
 
-/// Bytes of ink that are looked at together: where none of them is seen, none is laid on. What is
-/// written has a lot of holes.
-const BLOCK: usize = 64;
-
-/// The runs of blocks in which something is seen.
-fn seen(keep: &[u8]) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for (number, block) in keep.chunks(BLOCK).enumerate() {
-        if block.iter().all(|keep| *keep == 255) {
-            continue;
-        }
-        let start = number * BLOCK;
-        let end = start + block.len();
-        match runs.last_mut() {
-            Some(run) if run.end == start => run.end = end,
-            _ => runs.push(start..end),
-        }
-    }
-    runs
+/// What there is of a run within so many fields.
+fn within(run: &Range<u32>, most: usize) -> Range<usize> {
+    (run.start as usize).min(most)..(run.end as usize).min(most)
 }
 
 /// Ink over bytes.
-struct Over<'a> {
-    product: &'a [u16],
-    keep: &'a [u8],
-    runs: &'a [Range<usize>],
+struct OverBytes<'a> {
+    ink: &'a [u16],
+    factor: Factor,
+    runs: &'a [Range<u32>],
     bytes: &'a mut [u8],
 }
 
-impl Loop for Over<'_> {
+impl Loop for OverBytes<'_> {
     #[inline(always)]
     fn run(self) {
-        let most = self.bytes.len();
         for run in self.runs {
-            let run = run.start.min(most)..run.end.min(most);
-            let ink = self.product[run.clone()]
-                .iter()
-                .zip(&self.keep[run.clone()]);
-            for (byte, (product, keep)) in self.bytes[run].iter_mut().zip(ink) {
-                *byte = over(*product, *byte, *keep);
+            let run = within(run, self.ink.len());
+            let (ink, bytes) = (&self.ink[run.clone()], &mut self.bytes[run]);
+            match self.factor {
+                Factor::Alpha => over_bytes(bytes, ink, |alpha| alpha),
+                // At most 255.
+                Factor::Same(factor) => over_bytes(bytes, ink, |_| factor as u16),
             }
         }
+    }
+}
+
+#[inline(always)]
+fn over_bytes(bytes: &mut [u8], ink: &[u16], factor: impl Fn(u16) -> u16) {
+    for (byte, ink) in bytes.iter_mut().zip(ink) {
+        let (color, alpha) = (ink & 0xff, ink >> 8);
+        let product = color.wrapping_mul(factor(alpha));
+        *byte = over(product, *byte, 255 - alpha as u8);
     }
 }
 
@@ -329,25 +461,91 @@ fn over(product: u16, old: u8, keep: u8) -> u8 {
     (sum.wrapping_add(1).wrapping_add(sum >> 8) >> 8) as u8
 }
 
+/// Ink over pixels of four bytes.
+struct OverPixels<'a> {
+    ink: &'a [u32],
+    factor: Factor,
+    place: usize,
+    /// Whether the fourth byte is an alpha, too; else it stays.
+    is_alpha: bool,
+    runs: &'a [Range<u32>],
+    bytes: &'a mut [u8],
+}
+
+impl Loop for OverPixels<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let pixels = self.bytes.as_chunks_mut::<4>().0;
+        for run in self.runs {
+            let run = within(run, self.ink.len());
+            let (ink, pixels) = (&self.ink[run.clone()], &mut pixels[run]);
+            match (self.factor, self.place) {
+                (Factor::Alpha, 0) => over_pixels::<0>(pixels, ink, self.is_alpha, |alpha| alpha),
+                (Factor::Alpha, _) => over_pixels::<3>(pixels, ink, self.is_alpha, |alpha| alpha),
+                (Factor::Same(factor), 0) => {
+                    over_pixels::<0>(pixels, ink, self.is_alpha, |_| factor);
+                }
+                (Factor::Same(factor), _) => {
+                    over_pixels::<3>(pixels, ink, self.is_alpha, |_| factor);
+                }
+            }
+        }
+    }
+}
+
+/// The fourth byte's place is the first or the last.
+#[inline(always)]
+fn over_pixels<const PLACE: usize>(
+    pixels: &mut [[u8; 4]],
+    ink: &[u32],
+    is_alpha: bool,
+    factor: impl Fn(u32) -> u32,
+) {
+    // Of two bytes of a pixel, each in sixteen bits: no sum is longer, see `over`.
+    const LOW: u32 = 0x00ff_00ff;
+    let shift = 8 * PLACE;
+    let fourth = 0xff_u32 << shift;
+    let stays = if is_alpha { 0 } else { fourth };
+    for (pixel, ink) in pixels.iter_mut().zip(ink) {
+        let old = u32::from_le_bytes(*pixel);
+        let alpha = ink >> shift & 0xff;
+        let (keep, factor, color) = (255 - alpha, factor(alpha), ink & !fourth);
+        // The fourth is its own colour, which is wholly laid on.
+        let (even, odd) = match PLACE {
+            0 => (alpha * 255, 0),
+            _ => (0, alpha * 255 << 16),
+        };
+        let over = |color: u32, old: u32, more: u32| {
+            let sum = (color & LOW) * factor + (old & LOW) * keep + more;
+            (sum + 0x0001_0001 + (sum >> 8 & LOW)) >> 8 & LOW
+        };
+        let new = over(color, old, even) | over(color >> 8, old >> 8, odd) << 8;
+        *pixel = (new & !stays | old & stays).to_le_bytes();
+    }
+}
+
 /// Over, where the colours below were not multiplied with the alpha beside them.
-fn straight(pixel: &mut [u8; 4], product: &[u16; 4], keep: u8, alpha: usize) {
-    if keep == 255 {
+fn straight(pixel: &mut [u8; 4], ink: [u8; 4], factor: Factor, place: usize) {
+    let alpha = u32::from(ink[place]);
+    if alpha == 0 {
         return;
     }
-    let (old_alpha, keep) = (u32::from(pixel[alpha]), u32::from(keep));
-    let new_alpha = 255 - keep + old_alpha * keep / 255;
-    for (byte, (value, product)) in pixel.iter_mut().zip(product).enumerate() {
-        *value = if byte == alpha {
+    let (old_alpha, keep) = (u32::from(pixel[place]), 255 - alpha);
+    let new_alpha = alpha + old_alpha * keep / 255;
+    for (byte, (value, color)) in pixel.iter_mut().zip(ink).enumerate() {
+        *value = if byte == place {
             new_alpha as u8
         } else {
             let below = u32::from(*value) * old_alpha * keep / 255;
-            ((u32::from(*product) + below) / new_alpha.max(1)).min(255) as u8
+            let product = u32::from(color) * factor.of(alpha);
+            ((product + below) / new_alpha.max(1)).min(255) as u8
         };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::random::Random;
     use super::*;
 
     #[test]
@@ -358,6 +556,82 @@ mod tests {
                     let product = colour * u16::from(alpha);
                     let sum = u32::from(product) + u32::from(old) * u32::from(255 - alpha);
                     assert_eq!(u32::from(over(product, old, 255 - alpha)), sum / 255);
+                }
+            }
+        }
+    }
+
+    /// Dots of which many are not seen, many hide all, and some of each are black.
+    fn dots(random: &mut Random, factor: Factor, count: usize) -> Vec<Dot> {
+        let dot = |at: usize| {
+            let alpha = match at / 150 % 4 {
+                0 => 0,
+                1 => 255,
+                _ => random.below(256) as u32,
+            };
+            // What the alpha lets through.
+            let most = match factor {
+                Factor::Alpha => 255,
+                Factor::Same(factor) => (alpha * 255 + 254) / factor,
+            };
+            let color = [0; 3].map(|_: u32| random.below(256) as u32);
+            let color = color.map(|value| value.min(most));
+            let is_black = at / 70 % 3 == 0;
+            Dot {
+                color: if is_black { [0; 3] } else { color },
+                alpha,
+            }
+        };
+        (0..count).map(dot).collect()
+    }
+
+    #[test]
+    fn each_byte_is_what_the_formula_says() {
+        let mut random = Random(17);
+        let narrow = |format: &&Format| !is_wide(**format) && **format != Format::Rgb16;
+        for &format in Format::ALL.iter().filter(narrow) {
+            for (premultiplied, factor) in [
+                (true, Factor::Alpha),
+                (true, Factor::Same(255)),
+                (true, Factor::Same(178)),
+                (false, Factor::Same(255)),
+                (false, Factor::Same(178)),
+                (false, Factor::Alpha),
+            ] {
+                for (plane, layout) in format.planes().iter().enumerate() {
+                    let fields = fields(format, plane);
+                    if fields.contains(&Field::Alpha) && !premultiplied {
+                        continue;
+                    }
+                    let (pixels, unit) = (layout.pixels(), layout.unit());
+                    let mut inks = Inks::new(format, premultiplied, plane, factor);
+                    // More than one stretch, and fewer bytes than ink.
+                    let other = dots(&mut random, factor, 7 * pixels);
+                    let before = inks.add(other.into_iter());
+                    let dots = dots(&mut random, factor, 900 * pixels);
+                    let stretch = inks.add(dots.iter().copied());
+                    let inks = Arc::new(inks);
+                    let ink = Ink::new(&inks, stretch);
+                    for units in [900, 611, 1, 0] {
+                        let mut bytes: Vec<u8> =
+                            (0..units * unit).map(|_| random.below(256) as u8).collect();
+                        let expected = bytes.iter().enumerate().map(|(at, &old)| {
+                            let dots = &dots[at / unit * pixels..][..pixels];
+                            let (product, alpha) = match fields[at % unit] {
+                                Field::Component { number, pixel } => {
+                                    let Dot { color, alpha } = dots[pixel];
+                                    (color[number] * factor.of(alpha), alpha)
+                                }
+                                Field::Alpha => (255 * dots[0].alpha, dots[0].alpha),
+                                Field::Padding => (0, 0),
+                            };
+                            ((product + u32::from(old) * (255 - alpha)) / 255) as u8
+                        });
+                        let expected: Vec<u8> = expected.collect();
+                        ink.lay_over(&mut bytes);
+                        assert!(bytes == expected, "{format:?} {plane} {factor:?} {units}");
+                    }
+                    assert_eq!(before.start, 0);
                 }
             }
         }

@@ -2,9 +2,10 @@
 //! Pictures with transparent parts, laid over a frame.
 
 use super::Rect;
-use super::ink::{Dot, Ink, is_rgb, is_wide};
+use super::ink::{Dot, Factor, Ink, Inks, is_rgb, is_wide};
 use crate::pixel::Format;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How the colours of a picture are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,7 @@ impl Sprite {
         let plane = |(number, layout): (usize, &crate::pixel::PlaneLayout)| {
             let pixels = layout.pixels();
             let share = layout.row_share();
+            let mut inks = Inks::new(format, premultiplied, number, mixing.factor());
             let mut lines = Vec::new();
             for row in rows.start.div_ceil(share)..rows.end.div_ceil(share) {
                 let units = columns.start / pixels..columns.end.div_ceil(pixels);
@@ -112,11 +114,15 @@ impl Sprite {
                 for units in runs(units.filter(is_seen), GAP / layout.unit()) {
                     let seen = units.start * pixels..units.end * pixels;
                     let dots = seen.map(|column| dot(column, row * share));
-                    let ink = Ink::new(format, premultiplied, number, dots);
-                    lines.push(Line { row, units, ink });
+                    lines.push((row, units, inks.add(dots)));
                 }
             }
-            lines
+            let inks = Arc::new(inks);
+            let lines = lines.into_iter().map(|(row, units, stretch)| {
+                let ink = Ink::new(&inks, stretch);
+                Line { row, units, ink }
+            });
+            lines.collect()
         };
         let planes = format.planes().iter().enumerate().map(plane).collect();
         Self { planes }
@@ -182,16 +188,23 @@ impl Mixing {
         }
     }
 
+    /// Colours that were converted are no longer multiplied with their alpha.
+    fn factor(&self) -> Factor {
+        match self.convert {
+            Some(Convert::ToYuv) => Factor::Alpha,
+            _ if self.premultiplied => Factor::Same(self.alpha),
+            _ => Factor::Alpha,
+        }
+    }
+
     fn dot(&self, [alpha, first, second, third]: [u8; 4]) -> Dot {
         let own = i32::from(alpha);
         let mut color = [first, second, third].map(i32::from);
-        let mut premultiplied = self.premultiplied;
         match self.convert {
             Some(Convert::ToYuv) => {
-                if premultiplied && own != 0 {
+                if self.premultiplied && own != 0 {
                     color = color.map(|value| (value * 255 + own / 2) / own);
                 }
-                premultiplied = false;
                 color = to_yuv(color);
             }
             Some(Convert::ToRgb) => color = to_rgb(color),
@@ -204,13 +217,14 @@ impl Mixing {
             (u32::from(alpha) * self.alpha / 255, 0)
         };
         let full = if self.is_wide { 65535 } else { 255 };
+        let most = match self.factor() {
+            // More than alpha lets through is no premultiplied colour. (That alpha was rounded
+            // down.)
+            Factor::Same(factor) => (alpha * full + full - 1) / factor.max(1),
+            Factor::Alpha => full,
+        };
         Dot {
-            product: color.map(|value| {
-                let product = (value << shift) * if premultiplied { self.alpha } else { alpha };
-                // More than alpha lets through is no premultiplied colour. (That alpha was rounded
-                // down.)
-                product.min(alpha * full + full - 1)
-            }),
+            color: color.map(|value| (value << shift).min(most)),
             alpha,
         }
     }

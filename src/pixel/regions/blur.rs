@@ -88,8 +88,9 @@ struct Plane {
     ring: Ring,
     /// Rows as they are written.
     written: Vec<u8>,
-    /// How many rows may go together.
+    /// How many rows may go together, and whether such as only leave or only come, too.
     together: usize,
+    differ: bool,
     /// Whether the sums make whole rows.
     whole: bool,
     /// Whether rows are kept as halves.
@@ -115,8 +116,8 @@ struct At {
     coming: usize,
     leaving: usize,
     middle: usize,
-    /// The band that the divisors were made for, and whether for many rows.
-    divisors: Option<(usize, bool)>,
+    /// The band that the divisors were made for, whether for many rows, and how these differ.
+    divisors: Option<(usize, bool, isize)>,
     /// Whether means are written, from which row on, and of which band; else, rows are read.
     writing: Option<(usize, usize)>,
     /// Of the rows that are read or written together.
@@ -145,7 +146,8 @@ impl Plane {
         let all_bytes = plane.channels.iter().all(|channel| channel.bits() == 8);
         let whole = all_bytes && size.rows <= byte_sums::MOST_ROWS;
         let sums = if whole {
-            byte_sums(isa, plane, radius, &size)
+            let is_alone = matches!(&clusters[..], [cluster] if cluster.bands.len() == 1);
+            byte_sums(isa, plane, (radius, is_alone), &size)
         } else {
             channel_sums(plane, radius, &clusters, &size)
         };
@@ -161,6 +163,7 @@ impl Plane {
             ring: Ring::new(rooms.max().unwrap_or(0)),
             written: vec![0; together * size.row_bytes],
             together,
+            differ: false,
             whole,
             is_zipped,
             isa,
@@ -187,6 +190,7 @@ impl Plane {
         for sums in &mut self.sums {
             sums.start(cluster);
         }
+        self.differ = self.sums.iter().all(|sums| sums.may_differ());
         self.come();
     }
 
@@ -213,6 +217,18 @@ impl Plane {
                 (Some((_, old)), Some(new)) if old == new => {
                     self.together.min(cluster.bands[new].rows.end - step)
                 }
+                // Those for which nothing is made yet, then those whose windows grow, or shrink.
+                (None, Some(new)) if self.differ => {
+                    let first = start + radius;
+                    let end = if step < first {
+                        first
+                    } else {
+                        first + radius + 1
+                    };
+                    let end = end.min(cluster.bands[new].rows.end);
+                    self.together.min(end - step)
+                }
+                (Some(_), None) if self.differ => self.together.min(end + radius - step),
                 _ => 1,
             };
             (at.row, at.piece, at.writing) = (0, 0, None);
@@ -235,11 +251,12 @@ impl Plane {
             let old = at.old.map(|(row, old)| (band(old), row));
             sums.slide(&self.ring, old, at.new.map(|new| (band(new), step)), count);
         }
+        let by = isize::from(at.new.is_some()) - isize::from(at.old.is_some());
         let old = at.old.map(|(_, band)| band);
         if old != at.new {
             at.divisors = None;
             for sums in &mut self.sums {
-                sums.count(old.map(band), at.new.map(band));
+                sums.count(old.map(band), at.new.map(band), count);
             }
         }
         at.step += count;
@@ -257,11 +274,11 @@ impl Plane {
                 written.copy_from_slice(&self.ring.row(row + number)[..bytes]);
             }
         }
-        let wanted = Some((number, count > 1));
+        let wanted = Some((number, count > 1, by));
         let stale = std::mem::replace(&mut at.divisors, wanted) != wanted;
         for sums in &mut self.sums {
             if stale {
-                sums.divide(band(number), count);
+                sums.divide(band(number), count, by);
             }
             sums.means(band(number), &self.ring, row, count, written);
         }
@@ -398,13 +415,18 @@ impl Steps for Plane {
     }
 }
 
-fn byte_sums(isa: Isa, plane: &PlaneChannels, radius: usize, size: &Size) -> Vec<Box<dyn Sums>> {
+fn byte_sums(
+    isa: Isa,
+    plane: &PlaneChannels,
+    (radius, is_alone): (usize, bool),
+    size: &Size,
+) -> Vec<Box<dyn Sums>> {
     let columns = radius.saturating_mul(2).saturating_add(1);
     let count = columns.min(size.units * size.finest) * size.rows;
     if fits_single(8, count) {
-        byte_sums::all::<f32>(isa, plane, radius, size)
+        byte_sums::all::<f32>(isa, plane, radius, size, is_alone)
     } else {
-        byte_sums::all::<f64>(isa, plane, radius, size)
+        byte_sums::all::<f64>(isa, plane, radius, size, is_alone)
     }
 }
 

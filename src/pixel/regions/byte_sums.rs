@@ -9,6 +9,7 @@
 use super::aligned::Aligned;
 use super::channels::{Channel, Piece, Pieces, PlaneChannels};
 use super::clusters::Cluster;
+use super::counts::{Counts, Divisors, Samples, groups};
 use super::means::{Divisor, Short};
 use super::sums::{Ring, Size, Sums};
 use super::windows::{Halves, Lines, Ready, Windows, With};
@@ -79,45 +80,24 @@ impl Share {
     }
 }
 
-/// How many samples there are in windows.
-#[derive(Debug)]
-struct Counts<D> {
-    windows: Windows,
-    /// How many of each column are in the window; zeros before and behind.
-    counts: Vec<u16>,
-    /// Of all columns of a window together, for each sample.
-    sums: Vec<u32>,
-    /// With how many rows these are to be multiplied: where a cluster is one band, columns have
-    /// all the same count.
-    rows: u32,
-    is_one_band: bool,
-    are_made: bool,
-    /// The divisor of the window around each sample, and around each byte.
-    of_samples: Vec<D>,
-    divisors: Aligned<D>,
-    /// In their place, where 16 bits are enough.
-    are_short: bool,
-    short: Vec<Short>,
-    /// Of those, around each byte.
-    numbers: Aligned<u16>,
-    factors: Aligned<u16>,
-}
-
 /// How many shares a plane is worked on in: where one channel has two samples in a unit, two.
 pub(super) fn shares(plane: &PlaneChannels) -> usize {
     plane.finest()
 }
 
-/// The sums for a plane none of whose windows is higher than [`MOST_ROWS`]. `radius` is in pixels.
+/// The sums for a plane none of whose windows is higher than [`MOST_ROWS`]. `radius` is in pixels,
+/// `is_alone` whether there is one cluster, of one band.
 pub(super) fn all<D: Divisor<u32> + 'static>(
     isa: Isa,
     plane: &PlaneChannels,
     radius: usize,
     size: &Size,
+    is_alone: bool,
 ) -> Vec<Box<dyn Sums>> {
     let of = shares(plane);
     let sums = (0..of).filter_map(|number| {
-        let sums = ByteSums::<D>::new(isa, plane, Share { number, of }, radius, size)?;
+        let share = Share { number, of };
+        let sums = ByteSums::<D>::new(isa, plane, share, (radius, is_alone), size)?;
         Some(Box::new(sums) as Box<dyn Sums>)
     });
     sums.collect()
@@ -128,7 +108,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
         isa: Isa,
         plane: &PlaneChannels,
         share: Share,
-        radius: usize,
+        (radius, is_alone): (usize, bool),
         size: &Size,
     ) -> Option<Self> {
         let unit = plane.unit / share.of;
@@ -148,6 +128,12 @@ impl<D: Divisor<u32>> ByteSums<D> {
         let row = size.units * unit + 2 * windows.reach();
         let stride = row.next_multiple_of(ROW);
         let most = (TOGETHER / stride.max(1)).clamp(1, MOST_TOGETHER);
+        let of_share = Samples {
+            channel,
+            finest: plane.finest(),
+            unit,
+            step,
+        };
         Some(Self {
             isa,
             share,
@@ -165,20 +151,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
             is_clear: true,
             nothing: vec![0; size.row_bytes],
             lines: Lines::new(most * stride, step),
-            counts: Counts {
-                windows: Windows::new(1, radius, size.rows),
-                counts: vec![0; samples + 2 * radius],
-                sums: vec![0; samples],
-                rows: 1,
-                is_one_band: false,
-                are_made: false,
-                of_samples: vec![D::default(); samples],
-                divisors: Aligned::new(size.units * unit),
-                are_short: false,
-                short: vec![Short::default(); samples],
-                numbers: Aligned::new(size.units * unit),
-                factors: Aligned::new(size.units * unit),
-            },
+            counts: Counts::new(isa, of_share, radius, size, is_alone),
         })
     }
 
@@ -245,11 +218,8 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
         self.sums.fill(0);
         self.latest = 0;
         self.is_clear = true;
-        let counts = &mut self.counts;
-        counts.counts.fill(0);
-        counts.is_one_band = cluster.bands.len() == 1;
-        counts.rows = u32::from(!counts.is_one_band);
-        counts.are_made = false;
+        let (windows, lines) = (self.windows, &mut self.lines);
+        self.counts.start(cluster, windows, lines);
     }
 
     fn slide(
@@ -274,6 +244,16 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
                 self.slide(band, rows, Source::Ring(ring, new), Source::Ring(ring, old));
                 self.latest = rows - 1;
             }
+            (None, Some((band, new))) => {
+                let none = Source::Nothing(&nothing);
+                self.slide(band, rows, Source::Ring(ring, new), none);
+                self.latest = rows - 1;
+            }
+            (Some((band, old)), None) => {
+                let none = Source::Nothing(&nothing);
+                self.slide(band, rows, none, Source::Ring(ring, old));
+                self.latest = rows - 1;
+            }
             _ => {
                 let none = Source::Nothing(&nothing);
                 if let Some((band, new)) = new {
@@ -287,49 +267,18 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
         self.nothing = nothing;
     }
 
-    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>) {
-        self.is_clear = false;
-        let counts = &mut self.counts;
-        let first = self.first * self.channel.per_unit();
-        let reach = counts.windows.reach();
-        let mut each = |band: &Pieces, by: u16| {
-            band.each_span(&self.channel, self.finest, |_, span, _| {
-                let at = reach + span.start - first;
-                let counts = &mut counts.counts[at..at + span.len()];
-                counts.iter_mut().for_each(|c| *c = c.wrapping_add(by));
-            });
-        };
-        if counts.is_one_band {
-            if counts.rows == 0
-                && let Some(band) = new.filter(|_| !counts.are_made)
-            {
-                each(band, 1);
-            }
-            counts.rows += u32::from(new.is_some());
-            counts.rows -= u32::from(old.is_some());
-            return;
-        }
-        if let Some(band) = new {
-            each(band, 1);
-        }
-        if let Some(band) = old {
-            each(band, 1_u16.wrapping_neg());
-        }
+    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>, rows: usize) {
+        self.is_clear &= self.counts.may_differ();
+        self.counts.count(old, new, rows);
     }
 
-    fn divide(&mut self, band: &Pieces, rows: usize) {
-        self.isa.run(Divide {
-            unit: self.unit,
-            per_unit: self.channel.per_unit(),
-            step: self.channel.step() / self.share.of,
-            first: self.first,
-            pieces: &band.pieces,
-            lines: &mut self.lines,
-            // What is made with more effort is for many rows.
-            for_short: (rows > 1).then_some(self.windows),
-            counts: &mut self.counts,
-        });
-        self.counts.are_made = self.counts.is_one_band;
+    fn may_differ(&self) -> bool {
+        self.counts.may_differ()
+    }
+
+    fn divide(&mut self, band: &Pieces, rows: usize, by: isize) {
+        let (windows, lines) = (self.windows, &mut self.lines);
+        self.counts.divide(band, rows, by, windows, lines);
     }
 
     fn means(&mut self, band: &Pieces, ring: &Ring, row: usize, rows: usize, new: &mut [u8]) {
@@ -347,10 +296,7 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
             sums: &self.sums,
             lines: &mut self.lines,
             mask: (!self.is_full).then_some(&self.mask),
-            divisors: match self.counts.are_short {
-                true => Divisors::Short(&self.counts.numbers, &self.counts.factors),
-                false => Divisors::Long(&self.counts.divisors),
-            },
+            divisors: self.counts.divisors(),
             bytes: new,
         });
         let bytes = band.bytes();
@@ -363,24 +309,6 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
             }
         }
     }
-}
-
-/// Those pieces together whose windows meet, so that what lies between others costs nothing, and
-/// the units from their first to their last.
-#[inline(always)]
-fn groups(
-    pieces: &[Piece],
-    windows: Windows,
-    per_unit: usize,
-    all: bool,
-) -> impl Iterator<Item = (&[Piece], Range<usize>)> {
-    let meet = windows.width() / per_unit;
-    let groups =
-        pieces.chunk_by(move |one, other| all || other.units.start - one.units.end <= meet);
-    groups.filter_map(|group| {
-        let (first, last) = (group.first()?, group.last()?);
-        Some((group, first.units.start..last.units.end))
-    })
 }
 
 /// Rows come, others go.
@@ -443,107 +371,6 @@ fn slide_on(sums: &mut [u16], before: &[u16], new: &[u8], old: &[u8]) {
     }
 }
 
-/// The divisors for a row.
-struct Divide<'a, D> {
-    unit: usize,
-    per_unit: usize,
-    step: usize,
-    first: usize,
-    pieces: &'a [Piece],
-    lines: &'a mut Lines,
-    /// The windows whose sums are divided, if that may be in 16 bits.
-    for_short: Option<Windows>,
-    counts: &'a mut Counts<D>,
-}
-
-impl<D: Divisor<u32>> Loop for Divide<'_, D> {
-    #[inline(always)]
-    fn run(self) {
-        let (per_unit, counts) = (self.per_unit, self.counts);
-        let windows = counts.windows;
-        let (mut least, mut most) = (u32::MAX, 0);
-        let within = |units: &Range<usize>| {
-            let units = units.start - self.first..units.end - self.first;
-            let samples = units.start * per_unit..units.end * per_unit;
-            (samples, units.start * self.unit..units.end * self.unit)
-        };
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, _) = within(&units);
-            let sums = &mut counts.sums[samples.clone()];
-            if !counts.are_made {
-                let numbers = &counts.counts[samples.start..samples.end + 2 * windows.reach()];
-                let ready = windows.of(numbers, self.lines);
-                ready.each(0..sums.len(), Store(sums));
-            }
-            for sum in sums {
-                least = least.min(*sum * counts.rows);
-                most = most.max(*sum * counts.rows);
-            }
-        }
-        counts.are_short = self.for_short.is_some_and(|windows| {
-            Short::fits(least, most) && windows.has_halves(most as usize / 2)
-        });
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, bytes) = within(&units);
-            let sums = counts.sums[samples.clone()].iter();
-            let sums = sums.map(|sum| sum * counts.rows);
-            if counts.are_short {
-                let short = &mut counts.short[samples];
-                let (numbers, factors) = (
-                    &mut counts.numbers[bytes.clone()],
-                    &mut counts.factors[bytes],
-                );
-                short
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(to, sum)| *to = Short::of(sum));
-                spread(self.step, short.iter().map(|short| short.count), numbers);
-                spread(self.step, short.iter().map(|short| short.factor), factors);
-            } else {
-                let of_samples = &mut counts.of_samples[samples];
-                of_samples
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(to, sum)| *to = D::of(sum));
-                spread(
-                    self.step,
-                    of_samples.iter().copied(),
-                    &mut counts.divisors[bytes],
-                );
-            }
-        }
-    }
-}
-
-struct Store<'a>(&'a mut [u32]);
-
-impl With for Store<'_> {
-    #[inline(always)]
-    fn with(self, sums: impl Iterator<Item = u32>) {
-        for (to, sum) in self.0.iter_mut().zip(sums) {
-            *to = sum;
-        }
-    }
-}
-
-/// Repeats each as often as a sample has bytes of others behind it.
-#[inline(always)]
-fn spread<T: Copy>(step: usize, from: impl Iterator<Item = T>, to: &mut [T]) {
-    match step {
-        1 => repeat::<1, T>(from, to),
-        2 => repeat::<2, T>(from, to),
-        3 => repeat::<3, T>(from, to),
-        _ => repeat::<4, T>(from, to),
-    }
-}
-
-#[inline(always)]
-fn repeat<const TIMES: usize, T: Copy>(from: impl Iterator<Item = T>, to: &mut [T]) {
-    for (to, from) in to.as_chunks_mut::<TIMES>().0.iter_mut().zip(from) {
-        *to = [from; TIMES];
-    }
-}
-
 /// The means of some rows.
 struct Means<'a, D> {
     unit: usize,
@@ -561,13 +388,6 @@ struct Means<'a, D> {
     mask: Option<&'a [u8]>,
     divisors: Divisors<'a, D>,
     bytes: &'a mut [u8],
-}
-
-#[derive(Clone, Copy)]
-enum Divisors<'a, D> {
-    Long(&'a [D]),
-    /// Counts and factors.
-    Short(&'a [u16], &'a [u16]),
 }
 
 impl<D: Divisor<u32>> Loop for Means<'_, D> {
@@ -600,7 +420,8 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
                             };
                             ready.each(windows, to);
                         }
-                        Divisors::Short(counts, factors) => {
+                        Divisors::Short(sets) => {
+                            let (counts, factors) = sets.of(number);
                             let counts = (&counts[at.clone()], &factors[at]);
                             put_short(&ready, windows, counts, new);
                             if let Some(mask) = self.mask {

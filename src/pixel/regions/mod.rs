@@ -10,6 +10,7 @@ mod blur;
 mod byte_sums;
 mod channels;
 mod clusters;
+mod counts;
 mod fill;
 mod halves;
 mod ink;

@@ -15,8 +15,12 @@ pub(super) trait Sums: Debug + Send + Sync {
     fn most_rows(&self) -> usize;
     /// Begins a cluster.
     fn start(&mut self, cluster: &Cluster);
-    /// A row leaves, another comes in, and so on for `rows` rows. If they are several, there are
-    /// both, and all are of one band.
+    /// Whether several may only leave, or only come in.
+    fn may_differ(&self) -> bool {
+        false
+    }
+    /// A row leaves, another comes in, and so on for `rows` rows. If they are several, all are of
+    /// one band, and there are both if nothing else is said above.
     fn slide(
         &mut self,
         ring: &Ring,
@@ -24,10 +28,11 @@ pub(super) trait Sums: Debug + Send + Sync {
         new: Option<(&Pieces, usize)>,
         rows: usize,
     );
-    /// Counts the samples of a row that leaves, and of one that comes in.
-    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>);
-    /// Makes the divisors for so many rows of this band.
-    fn divide(&mut self, band: &Pieces, rows: usize);
+    /// Counts the samples of rows that leave, and of as many that come in.
+    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>, rows: usize);
+    /// Makes the divisors for so many rows of this band, each of which has `by` rows more in its
+    /// window than the one before; the last as many as were counted.
+    fn divide(&mut self, band: &Pieces, rows: usize, by: isize);
     /// Makes rows `row` and those after it, `rows` together, of this band: those in the middle of
     /// the windows that the rows which came in and left last have made. `bytes` is all
     /// made, or begins as a copy of them, of which the channel's samples are made.
@@ -184,7 +189,7 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
         }
     }
 
-    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>) {
+    fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>, _rows: usize) {
         if let Some(band) = old {
             self.each_count(band, |count| *count = count.minus(W::of(1)));
         }
@@ -193,7 +198,7 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
         }
     }
 
-    fn divide(&mut self, band: &Pieces, _rows: usize) {
+    fn divide(&mut self, band: &Pieces, _rows: usize, _by: isize) {
         let counts = &self.counts[..self.length];
         let mut running = Running::new(&mut self.running, counts, self.radius);
         band.each_span(&self.channel, self.finest, |_, span, _| {

@@ -170,14 +170,18 @@ impl Task {
         }
     }
 
+    /// Whether an effect is for this plane.
+    pub(super) fn has_effect(&self, plane: usize) -> bool {
+        self.work.as_ref().is_some_and(|work| work.touches(plane))
+    }
+
     pub(super) fn touches(&self, plane: usize) -> bool {
         let has_part = match &self.pieces {
             Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
             None => true,
         };
         let mut steps = self.plan.steps().iter().flat_map(super::lend::planes_of);
-        (has_part && steps.any(|of_step| of_step == plane))
-            || self.work.as_ref().is_some_and(|work| work.touches(plane))
+        (has_part && steps.any(|of_step| of_step == plane)) || self.has_effect(plane)
     }
 
     /// Whether nothing of a frame with these planes is read, and every page that is written is

@@ -314,12 +314,13 @@ impl Worker {
             cut,
             grows,
         };
+        let reach = pass.task.as_ref().map_or(0, |task| task.reach());
         let windows = self.pass_by(open, pass, |threads, open, all, pages, kit| {
             if !meets {
                 return Ok(None);
             }
             all.iter_mut()
-                .for_each(|together| together.prepare(kit.cut));
+                .for_each(|together| together.prepare(kit.cut, reach));
             threads.share_together(open, all, pages, kit)
         })?;
         Ok(shared.unwrap_or(0) + windows)

@@ -55,6 +55,7 @@ pub struct Task {
     /// The parts of each plane that the plan is for; `None` for all.
     pieces: Option<Vec<Vec<Piece>>>,
     work: Option<Work>,
+    reach: usize,
 }
 
 /// What a task consists of.
@@ -146,6 +147,10 @@ impl Task {
             plan: FramePlan::new(format, frames.range, &order.adjust),
             pieces,
             work,
+            reach: match order.effect {
+                Effect::Pixelate(block) | Effect::Blur(block) => side(block),
+                _ => 0,
+            },
         }
     }
 
@@ -168,6 +173,11 @@ impl Task {
             pieces: self.pieces.as_deref(),
             effect: self.work.as_mut(),
         }
+    }
+
+    /// How many rows may lie between two that the effect needs for one another, at most.
+    pub(super) fn reach(&self) -> usize {
+        self.reach
     }
 
     /// Whether an effect is for this plane.

@@ -291,12 +291,13 @@ pub(in crate::video) const MOST_BANDS: usize = 4;
 /// bands have no page in common.
 const APART: usize = 16;
 
-/// Adds some rows of planes to their bands, which stay few, and apart. A band begins and ends where
-/// a row does that begins a page, if that is near.
+/// Adds some rows of planes to their bands, which stay few, and apart, by so many rows at least. A
+/// band begins and ends where a row does that begins a page, if that is near.
 pub(in crate::video) fn add_band(
     bands: &mut Bands,
     planes: &[Placed],
     rows: Range<usize>,
+    least: usize,
     page: usize,
 ) {
     let Some(first) = planes.first().filter(|_| !rows.is_empty()) else {
@@ -311,6 +312,7 @@ pub(in crate::video) fn add_band(
         rows = rows.start / period * period..rows.end.next_multiple_of(period).min(most);
     }
     let gap = apart.div_ceil(strides.min().unwrap_or(0).max(1));
+    let gap = gap.max(least);
     bands.retain(|band| {
         let is_near = band.start <= rows.end.saturating_add(gap)
             && rows.start <= band.end.saturating_add(gap);
@@ -616,15 +618,17 @@ mod tests {
             let planes = [plane(0, random.below(2) * 7, stride, 1, 4000)];
             let mut bands = Bands::new();
             let mut added = Vec::new();
+            let least = random.below(100);
             for _ in 0..random.below(12) {
                 let start = random.below(3900);
                 let rows = start..start + random.below(100);
-                add_band(&mut bands, &planes, rows.clone(), PAGE);
+                add_band(&mut bands, &planes, rows.clone(), least, PAGE);
                 added.push(rows);
             }
             assert!(bands.len() <= MOST_BANDS);
             for pair in bands.windows(2) {
                 assert!((pair[1].start - pair[0].end) * stride > APART * PAGE);
+                assert!(pair[1].start - pair[0].end > least);
             }
             for rows in added.iter().filter(|rows| !rows.is_empty()) {
                 let holds = |band: &Range<usize>| {
@@ -639,8 +643,8 @@ mod tests {
     fn bands_begin_and_end_with_pages_where_rows_do() {
         let planes = [plane(0, 0, 48, 48, 1000)];
         let mut bands = Bands::new();
-        add_band(&mut bands, &planes, 5..7, PAGE);
-        add_band(&mut bands, &planes, 998..999, PAGE);
+        add_band(&mut bands, &planes, 5..7, 0, PAGE);
+        add_band(&mut bands, &planes, 998..999, 0, PAGE);
         assert_eq!(bands[..], [4..8, 996..1000]);
     }
 }

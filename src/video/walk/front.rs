@@ -37,7 +37,7 @@ impl<'t> Front<'t> {
             let Some(rows) = self.pieces.get(first).map(|piece| &piece.rows) else {
                 break;
             };
-            if rows.start < ours.end {
+            if rows.start < ours.end && !ours.is_empty() {
                 let behind = self.pieces[first..].iter();
                 let alike = behind.take_while(|piece| piece.rows == *rows).count();
                 self.band = first..first + alike;

@@ -353,6 +353,7 @@ mod tests {
     use super::super::super::Plane;
     use super::*;
     use crate::pixel::random::Random;
+    use std::slice;
 
     const PAGE: usize = 64;
 
@@ -532,8 +533,9 @@ mod tests {
     fn rows_that_share_a_page_with_a_band_are_left_for_afterwards() {
         // Rows of 30 bytes: two or three of them on a page.
         let luma = [plane(0, 5, 30, 30, 400)];
+        let band = 101..150;
         let lot = Lot {
-            bands: &[101..150],
+            bands: slice::from_ref(&band),
             ..Lot::of(&luma)
         };
         let deal = deal_lots(&[lot], 100_000);
@@ -548,13 +550,14 @@ mod tests {
     #[test]
     fn bands_that_want_the_same_page_are_done_one_after_the_other() {
         let planes = [plane(0, 0, 30, 30, 33), plane(0, 33 * 30, 30, 30, 17)];
+        let bands = [20..33, 0..5];
         let lots = [
             Lot {
-                bands: &[20..33],
+                bands: &bands[..1],
                 ..Lot::of(&planes[..1])
             },
             Lot {
-                bands: &[0..5],
+                bands: &bands[1..],
                 ..Lot::of(&planes[1..])
             },
         ];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One walk over a plane for all that falls on its rows: while a window is in hand, its rows are
+//! One walk over a plane, or over some rows of it, for all that falls on them: while a window is in hand, its rows are
 //! adjusted, then an effect does what it can do with rows that are adjusted, then that is drawn
 //! on which the effect will not touch again.
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One walk over a plane, or over some rows of it, for all that falls on them: while a window is in hand, its rows are
-//! adjusted, then an effect does what it can do with rows that are adjusted, then that is drawn
-//! on which the effect will not touch again.
+//! One walk over a plane, or over some of its rows, for all that falls on them: while a window is
+//! in hand, its rows are adjusted, then an effect does what it can do with rows that are adjusted,
+//! then that is drawn on which the effect will not touch again.
 //!
 //! A row lies in one window as a whole, so windows may have a page in common with the one before,
 //! and have as many pages as a row needs, however few are asked for. Where an effect looks at

@@ -232,3 +232,123 @@ fn an_effect_alone_lends_a_window_once() {
         filter.assert_counts(&[("pages", 256 + 128), ("windows", 4 + 2)]);
     }
 }
+
+/// What threads could get wrong: regions far from one another, at every edge, over everything,
+/// over nothing, around something.
+const REGIONS: [Settings<'_>; 5] = [
+    &[
+        ("regions", "<<3,5,31,17>,<200,180,90,30>,<40,90,9,1>>"),
+        ("region-mode", "inside"),
+    ],
+    &[
+        (
+            "regions",
+            "<<-4,-4,24,13>,<300,-1,90,9>,<0,210,20,30>,<310,219,99,1>>",
+        ),
+        ("region-mode", "inside"),
+    ],
+    &[("region-mode", "all")],
+    &[("regions", "<<5,5,0,0>>"), ("region-mode", "inside")],
+    &[("regions", "<<0,60,333,40>>"), ("region-mode", "outside")],
+];
+
+#[test]
+fn threads_make_of_all_layers_what_one_thread_makes() {
+    let formats = [
+        VideoFormat::Nv12,
+        VideoFormat::I420,
+        VideoFormat::Yuy2,
+        VideoFormat::Bgrx,
+        VideoFormat::P01010le,
+    ];
+    let (mut count, mut shared) = (0_usize, 0);
+    for format in formats {
+        let info = info(format, 333, 220);
+        let drawn = overlays(&[(5, 2, 40, 30), (20, 10, 44, 39), (-3, 190, 60, 60)]);
+        for effect in EFFECTS {
+            for regions in REGIONS {
+                for adjust in &ADJUSTS[..3] {
+                    count += 1;
+                    let shape = match SHAPES[count % SHAPES.len()] {
+                        Shape::SideBySide if info.n_planes() == 1 => Shape::PageStride,
+                        shape => shape,
+                    };
+                    let layout = Layout::new(&info, shape);
+                    let kind = KINDS[count % KINDS.len()];
+                    let pages = ["1", "0", "3"][count / 2 % 3];
+                    let threads = ["2", "3", "7"][count / 3 % 3];
+                    let what = (format, shape, adjust, effect, regions, kind, pages, threads);
+                    let pass = |threads: &str| {
+                        let (frame, mut buffer) = Frame::new(&layout, kind, "layers", count as u32);
+                        if count % 4 != 0 {
+                            attach(&mut buffer, &drawn);
+                        }
+                        let more: Settings<'_> = &[("window-pages", pages), ("n-threads", threads)];
+                        let settings = [*adjust, effect, regions, more];
+                        let mut filter = set(Filter::new(&info), &settings);
+                        let out = filter.pass(buffer);
+                        (frame.now(&out), windows(&filter))
+                    };
+                    let (expected, (of_one, pages)) = pass("1");
+                    let (bytes, (of_threads, with_threads)) = pass(threads);
+                    assert_same(&bytes, &expected, &what);
+                    assert_eq!(with_threads, pages, "{what:?}");
+                    shared += usize::from(of_one != of_threads);
+                }
+            }
+        }
+    }
+    assert!(shared * 2 > count, "{shared} of {count}");
+}
+
+#[test]
+fn threads_lend_each_page_once_for_all_that_falls_on_it() {
+    let drawn = overlays(&[(50, 3, 200, 90), (3500, 650, 300, 100)]);
+    // Rows of whole pages, and a window for each of them.
+    for (format, in_row) in [
+        (VideoFormat::Nv12, "1"),
+        (VideoFormat::Y444, "1"),
+        (VideoFormat::Yuy2, "2"),
+        (VideoFormat::Bgrx, "4"),
+    ] {
+        let info = info(format, 4096, 768);
+        let layout = Layout::new(&info, Shape::Caps);
+        let all = (layout.files[0] / 4096) as u64;
+        for adjust in [ADJUSTS[0], ADJUSTS[1]] {
+            for effect in EFFECTS {
+                for regions in [
+                    "<<100,10,400,90>,<3000,500,700,200>>",
+                    "<<0,0,4096,9>,<9,760,9,9>>",
+                    "<<0,0,4096,768>>",
+                ] {
+                    let pass = |threads: &str| {
+                        let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "once", 1);
+                        attach(&mut buffer, &drawn);
+                        let regions: Settings<'_> =
+                            &[("regions", regions), ("region-mode", "inside")];
+                        let more: Settings<'_> =
+                            &[("window-pages", in_row), ("n-threads", threads)];
+                        let regions = if effect[0].1 == "adjust" {
+                            &[]
+                        } else {
+                            regions
+                        };
+                        let settings = [adjust, effect, regions, more];
+                        let mut filter = set(Filter::new(&info), &settings);
+                        let _out = filter.pass(buffer);
+                        windows(&filter)
+                    };
+                    let what = (format, adjust, effect, regions);
+                    let (lent, pages) = pass("3");
+                    assert_eq!(pages, all, "{what:?}");
+                    if ["pixelate", "blur"].contains(&effect[0].1) {
+                        // Their windows are longer, and overlap.
+                        assert_eq!(lent, pass("1").0, "{what:?}");
+                    } else {
+                        assert_eq!(lent, all / in_row.parse::<u64>().unwrap(), "{what:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -87,3 +87,27 @@ fn small_frames_are_not_shared_unless_told_to() {
     assert_eq!(windows("0"), windows("1"));
     assert!(windows("2") > windows("1"));
 }
+
+#[test]
+fn work_that_one_thread_has_to_do_is_not_shared() {
+    for (threads, width, height) in [("2", 640, 480), ("0", 4096, 1100)] {
+        if threads == "0" && std::thread::available_parallelism().unwrap().get() < 2 {
+            continue;
+        }
+        let layout = Layout::new(&info(VideoFormat::Bgrx, width, height), Shape::Padded);
+        let windows = |threads: &str, effect: &str, regions: &str| {
+            let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "whole", 1);
+            let filter = Filter::new(&layout.info).invert().set("n-threads", threads);
+            let filter = filter.set("region-effect", effect).set("regions", regions);
+            let mut filter = filter.set("region-mode", "inside");
+            let _out = filter.pass(buffer);
+            filter.count("windows")
+        };
+        for effect in ["pixelate", "blur"] {
+            let most = format!("<<0,10,50,{}>>", height - 30);
+            assert_eq!(windows(threads, effect, &most), windows("1", effect, &most));
+            let some = format!("<<0,10,50,{}>>", height / 4);
+            assert!(windows(threads, effect, &some) > windows("1", effect, &some));
+        }
+    }
+}

@@ -9,14 +9,14 @@ use super::open::for_rows;
 use super::pages::Pages;
 use super::task::Task;
 use super::threads::Threads;
-use super::walk::{Adjusting, Cut, Kit, Lane, Layers, Placed};
+use super::together::{MOST_PLANES, Together, all_together};
+use super::walk::{Cut, Kit, Placed};
 use super::window::{FrameInfo, plane_infos};
 use super::{Frames, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, How, OpenMemories};
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
-use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
 /// What was done on a frame.
@@ -288,8 +288,7 @@ impl Worker {
         Ok(shared)
     }
 
-    /// Adjustments, by threads if that can be, and all that falls on the frame besides; returns the
-    /// number of windows.
+    /// All that falls on the frame, by threads if that can be; returns the number of windows.
     fn shared_pass(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
@@ -298,7 +297,15 @@ impl Worker {
         sprites: &[&Sprite],
         (cut, grows): (Cut, bool),
     ) -> Result<u64, memory::Error> {
-        let shared = self.share(open, planes, task, cut)?;
+        // What falls on adjusted planes goes over them in the same walk.
+        let mut adjusted = task.plan().steps().iter().flat_map(planes_of);
+        let meets = adjusted.any(|plane| {
+            task.has_effect(plane) || sprites.iter().any(|sprite| sprite.touches(plane))
+        });
+        let shared = match meets {
+            true => None,
+            false => self.share(open, planes, task, cut)?,
+        };
         let pass = Pass {
             planes,
             task: Some(task),
@@ -307,7 +314,16 @@ impl Worker {
             cut,
             grows,
         };
-        Ok(shared.unwrap_or(0) + self.pass(open, pass)?)
+        let reach = pass.task.as_ref().map_or(0, |task| task.reach());
+        let windows = self.pass_by(open, pass, |threads, open, all, pages, kit| {
+            if !meets {
+                return Ok(None);
+            }
+            all.iter_mut()
+                .for_each(|together| together.prepare(kit.cut, reach));
+            threads.share_together(open, all, pages, kit)
+        })?;
+        Ok(shared.unwrap_or(0) + windows)
     }
 
     /// One walk over each plane for all that falls on it; returns the number of windows.
@@ -315,6 +331,22 @@ impl Worker {
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
         pass: Pass<'_>,
+    ) -> Result<u64, memory::Error> {
+        self.pass_by(open, pass, |_, _, _, _, _| Ok(None))
+    }
+
+    /// The same, by threads if `share` says that they did it.
+    fn pass_by<A: Writable>(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, A>,
+        pass: Pass<'_>,
+        share: impl FnOnce(
+            &mut Threads,
+            &mut OpenMemories<'_, '_, A>,
+            &mut [Together<'_>],
+            &mut Pages,
+            &mut Kit<'_>,
+        ) -> Result<Option<u64>, memory::Error>,
     ) -> Result<u64, memory::Error> {
         let Pass {
             planes,
@@ -324,8 +356,6 @@ impl Worker {
             cut,
             grows,
         } = pass;
-        let wholes: SmallVec<[[Piece; 1]; MOST_PLANES]> =
-            planes.iter().map(|placed| [placed.whole()]).collect();
         let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
         let (mut steps, mut pieces) = (&[][..], None);
         if let Some(task) = task {
@@ -338,57 +368,28 @@ impl Worker {
                 effect.steps(&mut effects);
             }
         }
-        let mut lender = Lender::new(open, &mut self.pages);
+        let mut all = all_together(steps, planes, pieces, &mut effects, sprites);
         let mut kit = Kit {
             cut,
             grows,
             wanted: &mut self.wanted,
             scratch: &mut self.scratch,
         };
-        let mut is_done = [false; MOST_PLANES];
-        for (number, step) in steps.iter().enumerate() {
-            let has_more = |plane: usize| {
-                let mut sprites = sprites.iter();
-                effects[plane].is_some() || sprites.any(|sprite| sprite.touches(plane))
-            };
-            if pieces.is_none() && !planes_of(step).any(has_more) {
-                self.jobs.clear();
-                add_jobs(&mut self.jobs, number, step, planes, pieces);
-                for job in &self.jobs {
-                    walk_step(&mut lender, step, &job.placed, cut)?;
-                }
-                continue;
-            }
-            let mut layers = SmallVec::new();
-            let mut first = None;
-            for plane in planes_of(step) {
-                is_done[plane] = true;
-                first.get_or_insert(plane);
-                let lines = sprites.iter().map(|sprite| sprite.lines(plane));
-                layers.push(Layers::new(&planes[plane], effects[plane].take(), lines));
-            }
-            let first = first.unwrap_or(0);
-            let own = pieces.map_or(&wholes[first][..], |pieces| &pieces[first]);
-            let adjusting = match step {
-                Step::Plane { op, .. } => Adjusting::Plane(op),
-                Step::Pair { op, .. } => Adjusting::Pair(op),
-            };
-            lender.walk(Lane::new(adjusting, own, layers), &mut kit)?;
+        if let Some(threads) = &mut self.threads
+            && let Some(windows) = share(threads, open, &mut all, &mut self.pages, &mut kit)?
+        {
+            return Ok(windows);
         }
-        for (plane, placed) in planes.iter().enumerate() {
-            let lines = sprites.iter().map(|sprite| sprite.lines(plane));
-            if !is_done[plane] {
-                let layers = Layers::new(placed, effects[plane].take(), lines);
-                let layers = SmallVec::from_iter([layers]);
-                lender.walk(Lane::new(Adjusting::Nothing, &[], layers), &mut kit)?;
+        let mut lender = Lender::new(open, &mut self.pages);
+        for together in &all {
+            match together.only_step() {
+                Some(step) => walk_step(&mut lender, step, together.planes(), cut)?,
+                None => lender.walk(together.whole_lane(), &mut kit)?,
             }
         }
         Ok(lender.windows)
     }
 }
-
-/// A frame has no more planes than this.
-const MOST_PLANES: usize = 4;
 
 /// What a step does, as jobs.
 fn add_jobs(

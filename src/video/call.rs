@@ -8,7 +8,7 @@ use super::function::{
 };
 use super::pages::Pages;
 use super::threads::{Part, Threads};
-use super::walk::{Cut, Placed, Share};
+use super::walk::{Cut, Lot, Placed, Share};
 use super::watchdog::{Watchdog, Watched};
 use super::window::{FrameInfo, FrameWindow, PlaneInfo, Span};
 use super::{Plane, WindowAccess, WindowFunction};
@@ -338,8 +338,11 @@ impl Service<'_, '_> {
                 }
             }
         };
-        let placed = jobs.iter().map(|job| &job[..]);
-        let dealt = threads.deal(open, placed, &|job| wanted[job].2, cut, &work);
+        let lots = jobs.iter().zip(&wanted).map(|(job, (_, _, step))| Lot {
+            step: *step,
+            ..Lot::of(job)
+        });
+        let dealt = threads.deal(open, lots, cut, &work);
         let Some(mut windows) = dealt else {
             return Ok(None);
         };

@@ -61,6 +61,7 @@ mod open;
 mod pages;
 mod task;
 mod threads;
+mod together;
 mod walk;
 mod watchdog;
 mod window;

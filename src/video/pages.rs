@@ -16,6 +16,15 @@ impl Pages {
         }
     }
 
+    /// Makes room for the pages of a member up to this one, so that none is made later.
+    pub(super) fn make_room(&mut self, member: usize, end: usize) {
+        if self.0.len() <= member {
+            self.0.resize_with(member + 1, Vec::new);
+        }
+        let bits = &mut self.0[member];
+        bits.reserve(end.div_ceil(BITS).saturating_sub(bits.len()));
+    }
+
     pub(super) fn add(&mut self, (member, pages): &(usize, Range<usize>)) {
         if pages.is_empty() {
             return;

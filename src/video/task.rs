@@ -55,6 +55,7 @@ pub struct Task {
     /// The parts of each plane that the plan is for; `None` for all.
     pieces: Option<Vec<Vec<Piece>>>,
     work: Option<Work>,
+    reach: usize,
 }
 
 /// What a task consists of.
@@ -146,6 +147,10 @@ impl Task {
             plan: FramePlan::new(format, frames.range, &order.adjust),
             pieces,
             work,
+            reach: match order.effect {
+                Effect::Pixelate(block) | Effect::Blur(block) => side(block),
+                _ => 0,
+            },
         }
     }
 
@@ -170,14 +175,23 @@ impl Task {
         }
     }
 
+    /// How many rows may lie between two that the effect needs for one another, at most.
+    pub(super) fn reach(&self) -> usize {
+        self.reach
+    }
+
+    /// Whether an effect is for this plane.
+    pub(super) fn has_effect(&self, plane: usize) -> bool {
+        self.work.as_ref().is_some_and(|work| work.touches(plane))
+    }
+
     pub(super) fn touches(&self, plane: usize) -> bool {
         let has_part = match &self.pieces {
             Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
             None => true,
         };
         let mut steps = self.plan.steps().iter().flat_map(super::lend::planes_of);
-        (has_part && steps.any(|of_step| of_step == plane))
-            || self.work.as_ref().is_some_and(|work| work.touches(plane))
+        (has_part && steps.any(|of_step| of_step == plane)) || self.has_effect(plane)
     }
 
     /// Whether nothing of a frame with these planes is read, and every page that is written is

@@ -4,8 +4,10 @@
 use super::crew::Crew;
 use super::lend::{Job, Lender, walk_step};
 use super::pages::Pages;
-use super::walk::{Cut, Deal, Lend, Placed, Run, Share};
+use super::together::Together;
+use super::walk::{Cut, Deal, Kit, Lend, Lot, MOST_BANDS, Placed, Run, Share};
 use crate::dmabuf::{Access, ReadWrite, Window, Windows};
+use crate::lock::lock;
 use crate::memory::{self, OpenMemories};
 use crate::pixel::Step;
 use smallvec::SmallVec;
@@ -26,6 +28,9 @@ const SHARES: usize = 48;
 /// Parts of a frame at most.
 const JOBS: usize = 16;
 
+/// Shares there can be besides: pieces at the ends of parts, and between bands.
+const MORE: usize = JOBS + 4 * (MOST_BANDS + 2);
+
 /// Bytes from which on threads are never slower, where it is ours to say. Below it, waking the
 /// helpers can cost as much as they save (`benches/threads.rs`).
 const WORTH_IT: usize = 4 << 20;
@@ -36,6 +41,34 @@ pub(super) struct Threads {
     asked: u32,
     crew: Crew,
     deal: Deal,
+    /// One for each thread.
+    tools: Vec<Tools>,
+}
+
+/// What a thread needs to walk a lane.
+#[derive(Debug, Default)]
+struct Tools {
+    wanted: Pages,
+    scratch: Vec<u8>,
+    /// The pages it had in its hands.
+    pages: Pages,
+}
+
+impl Tools {
+    /// Makes room for all that the frame can ask for: helpers allocate nothing.
+    fn make_ready(&mut self, all: &[Together<'_>], cut: Cut) {
+        self.wanted.clear();
+        self.pages.clear();
+        for placed in all.iter().flat_map(Together::planes) {
+            let end = placed.pages(cut.page).end;
+            self.wanted.make_room(placed.member, end);
+            self.pages.make_room(placed.member, end);
+        }
+        let longest = all.iter().map(Together::longest_row).max().unwrap_or(0);
+        if self.scratch.len() < longest {
+            self.scratch.resize(longest, 0);
+        }
+    }
 }
 
 impl Threads {
@@ -46,10 +79,14 @@ impl Threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             _ => usize::try_from(asked).unwrap_or(MOST),
         };
+        let crew = Crew::new("dmabuffilter", threads.min(MOST) - 1);
+        let mut tools = Vec::new();
+        tools.resize_with(crew.helpers() + 1, Tools::default);
         Self {
             asked,
-            crew: Crew::new("dmabuffilter", threads.min(MOST) - 1),
+            crew,
             deal: Deal::default(),
+            tools,
         }
     }
 
@@ -68,13 +105,13 @@ impl Threads {
         pages: &mut Pages,
         cut: Cut,
     ) -> Result<Option<u64>, memory::Error> {
-        let placed = jobs.iter().map(|job| &job.placed[..]);
+        let lots = jobs.iter().map(|job| Lot::of(&job.placed));
         let work = |share: &Share, part: &mut Part<'_, ReadWrite>| {
             let job = &jobs[share.job];
             let placed = rows_of(&job.placed, &share.rows);
             let Ok(()) = walk_step(part, &steps[job.step], &placed, cut);
         };
-        let Some(windows) = self.deal(open, placed, &|_| 1, cut, &work) else {
+        let Some(windows) = self.deal(open, lots, cut, &work) else {
             return Ok(None);
         };
         let mut lender = Lender::new(open, pages);
@@ -86,32 +123,96 @@ impl Threads {
         Ok(Some(windows + lender.windows))
     }
 
-    /// Has jobs, each of one plane or two, done in shares by all threads, if they can be shared
-    /// and that is worth it: the number of windows then, and there is a [`rest`](Self::rest) for
-    /// the caller. Shares begin and end at multiples of so many rows as `step` says of the job.
+    /// Does all that falls on a frame's planes, each share in one walk, if the work can be shared
+    /// and that is worth it; returns the number of windows then.
+    pub(super) fn share_together(
+        &mut self,
+        open: &mut OpenMemories<'_, '_, ReadWrite>,
+        all: &[Together<'_>],
+        pages: &mut Pages,
+        kit: &mut Kit<'_>,
+    ) -> Result<Option<u64>, memory::Error> {
+        let (cut, grows) = (kit.cut, kit.grows);
+        let mut tools = std::mem::take(&mut self.tools);
+        for tools in &mut tools {
+            tools.make_ready(all, cut);
+        }
+        let tools = Mutex::new(tools);
+        let work = |share: &Share, part: &mut Part<'_, ReadWrite>| {
+            let together = &all[share.job];
+            // There are as many as threads, unless one panicked.
+            let mut own = lock(&tools).pop().unwrap_or_default();
+            let mut kit = Kit {
+                cut,
+                grows,
+                wanted: &mut own.wanted,
+                scratch: &mut own.scratch,
+            };
+            let Ok(()) = match together.plain(share) {
+                Some((step, placed)) => {
+                    for placed in &placed {
+                        for run in placed.windows(cut) {
+                            own.pages.add(&(placed.member, run));
+                        }
+                    }
+                    walk_step(part, step, &placed, cut)
+                }
+                None => {
+                    let walked = together.lane(share).walk(part, &mut kit);
+                    own.pages.add_all(kit.wanted);
+                    walked
+                }
+            };
+            lock(&tools).push(own);
+        };
+        let lots = all.iter().map(Together::lot);
+        let dealt = self.deal(open, lots, cut, &work);
+        self.tools = tools.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(windows) = dealt else {
+            return Ok(None);
+        };
+        for tools in &self.tools {
+            pages.add_all(&tools.pages);
+        }
+        let mut lender = Lender::new(open, pages);
+        for share in self.rest() {
+            let together = &all[share.job];
+            match together.plain(share) {
+                Some((step, placed)) => walk_step(&mut lender, step, &placed, cut)?,
+                None => lender.walk(together.lane(share), kit)?,
+            }
+        }
+        Ok(Some(windows + lender.windows))
+    }
+
+    /// Has jobs done in shares by all threads, if they can be shared and that is worth it: the
+    /// number of windows then, and there is a [`rest`](Self::rest) for the caller.
     pub(super) fn deal<'p, A: Access>(
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
-        jobs: impl Iterator<Item = &'p [Placed]> + Clone,
-        step: &dyn Fn(usize) -> usize,
+        lots: impl Iterator<Item = Lot<'p>> + Clone,
         cut: Cut,
         work: &(dyn Fn(&Share, &mut Part<'_, A>) + Sync),
     ) -> Option<u64> {
         // Many small parts are done before the helpers are awake.
-        if jobs.clone().count() > JOBS {
+        if lots.clone().count() > JOBS {
             return None;
         }
-        let bytes: usize = jobs.clone().flatten().map(|p| p.plane.extent()).sum();
+        let bytes: usize = lots.clone().map(|lot| lot.bytes).sum();
         let helpers = self.crew.helpers();
         if helpers == 0 || (self.asked == 0 && bytes < WORTH_IT) {
             return None;
         }
+        let all: usize = lots.clone().map(|lot| lot.bytes_of(&lot.rows)).sum();
         let share = match self.asked {
-            0 => SHARE.max(bytes / SHARES),
+            0 => SHARE.max(all / SHARES),
             // Told to, we also divide small frames.
-            _ => SHARE.min(bytes / (helpers + 1)).max(bytes / SHARES),
+            _ => SHARE.min(all / (helpers + 1)).max(all / SHARES),
         };
-        self.deal.cut(jobs, cut.page, share.max(cut.page), step);
+        self.deal.cut(lots, cut.page, share.max(cut.page));
+        if !self.saves(bytes) {
+            return None;
+        }
         let Deal {
             shares,
             runs,
@@ -119,7 +220,7 @@ impl Threads {
             ..
         } = &self.deal;
         let parts = open.parts(runs).filter(|_| shares.len() > 1)?;
-        let mut lenders: SmallVec<[Mutex<Part<'_, A>>; SHARES + JOBS]> = SmallVec::new();
+        let mut lenders: SmallVec<[Mutex<Part<'_, A>>; SHARES + MORE]> = SmallVec::new();
         lenders.resize_with(shares.len(), Mutex::default);
         for ((part, (member, _)), owner) in parts.zip(runs).zip(owners) {
             let lender = lenders[*owner].get_mut();
@@ -147,6 +248,16 @@ impl Threads {
         Some(lent.sum())
     }
 
+    /// Whether sharing saves enough of work on so many bytes, as dealt out.
+    fn saves(&self, bytes: usize) -> bool {
+        let longest = self.deal.undivided.max(bytes / (self.crew.helpers() + 1));
+        let saved = bytes.saturating_sub(longest);
+        match self.asked {
+            0 => saved >= WORTH_IT / 2,
+            _ => saved >= bytes / 8,
+        }
+    }
+
     /// What could not be shared of what was last dealt out: to be done by one thread.
     pub(super) fn rest(&self) -> &[Share] {
         &self.deal.rest
@@ -162,7 +273,7 @@ fn rows_of(planes: &[Placed], rows: &Range<usize>) -> SmallVec<[Placed; 2]> {
 
 /// The pages of one share.
 pub(super) struct Part<'w, A: Access> {
-    windows: SmallVec<[(usize, Windows<'w, A>); 2]>,
+    windows: SmallVec<[(usize, Windows<'w, A>); 2 * MOST_BANDS]>,
     lent: u64,
 }
 

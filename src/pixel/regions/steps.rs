@@ -29,8 +29,8 @@ pub struct Wanted {
     pub touch: Touch,
 }
 
-/// Work on a plane, piece by piece.
-pub trait Steps {
+/// Work on a plane, piece by piece, by whichever thread.
+pub trait Steps: Send {
     /// Begins a frame.
     fn begin(&mut self);
 

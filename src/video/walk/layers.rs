@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One walk over a plane for all that falls on its rows: while a window is in hand, its rows are
-//! adjusted, then an effect does what it can do with rows that are adjusted, then that is drawn
-//! on which the effect will not touch again.
+//! One walk over a plane, or over some of its rows, for all that falls on them: while a window is
+//! in hand, its rows are adjusted, then an effect does what it can do with rows that are adjusted,
+//! then that is drawn on which the effect will not touch again.
 //!
 //! A row lies in one window as a whole, so windows may have a page in common with the one before,
 //! and have as many pages as a row needs, however few are asked for. Where an effect looks at
@@ -10,6 +10,7 @@
 //! that nothing falls on, which are in the window and are not touched: a window for each row would
 //! take longer than the work.
 
+use super::front::Front;
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};
 use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
@@ -29,8 +30,10 @@ pub(in crate::video) enum Adjusting<'t> {
 /// What is done with a plane.
 pub(in crate::video) struct Layers<'t> {
     placed: Placed,
+    /// The rows that are ours: ascending, and no windows but of their pages.
+    rows: &'t [Range<usize>],
     effect: Option<&'t mut dyn Steps>,
-    drawings: SmallVec<[Drawing<'t>; 8]>,
+    drawings: SmallVec<[Drawing<'t>; 16]>,
     /// Lines that were drawn.
     drawn: usize,
 }
@@ -38,17 +41,31 @@ pub(in crate::video) struct Layers<'t> {
 /// What is still to be drawn of a sprite.
 type Drawing<'t> = &'t [Line];
 
+/// What of a drawing lies in these rows.
+pub(in crate::video) fn within<'l>(lines: &'l [Line], rows: &Range<usize>) -> &'l [Line] {
+    let first = lines.partition_point(|line| line.row() < rows.start);
+    let count = lines[first..].partition_point(|line| line.row() < rows.end);
+    &lines[first..first + count]
+}
+
 impl<'t> Layers<'t> {
+    /// What falls on these rows. An effect is done as a whole, and falls on no others.
     pub(in crate::video) fn new(
         placed: &Placed,
+        rows: &'t [Range<usize>],
         mut effect: Option<&'t mut dyn Steps>,
-        drawings: impl Iterator<Item = &'t [Line]>,
+        drawings: impl Iterator<Item = &'t [Line]> + Clone,
     ) -> Self {
         if let Some(effect) = &mut effect {
             effect.begin();
         }
+        let drawings = rows.iter().flat_map(|rows| {
+            let drawings = drawings.clone();
+            drawings.map(|lines| within(lines, rows))
+        });
         Self {
             placed: *placed,
+            rows,
             effect,
             drawings: drawings.filter(|lines| !lines.is_empty()).collect(),
             drawn: 0,
@@ -280,59 +297,6 @@ impl Hand<'_> {
     }
 }
 
-/// Which pieces of rows are to be adjusted, from top to bottom, and where that has got to.
-struct Front<'t> {
-    pieces: &'t [Piece],
-    /// Those of the same rows.
-    band: Range<usize>,
-    row: usize,
-    piece: usize,
-}
-
-impl<'t> Front<'t> {
-    fn new(pieces: &'t [Piece]) -> Self {
-        let mut front = Self {
-            pieces,
-            band: 0..0,
-            row: 0,
-            piece: 0,
-        };
-        front.enter(0);
-        front
-    }
-
-    fn enter(&mut self, first: usize) {
-        let behind = self.pieces.get(first..).unwrap_or(&[]);
-        let rows = behind.first().map(|piece| &piece.rows);
-        let alike = behind.iter().take_while(|piece| Some(&piece.rows) == rows);
-        self.band = first..first + alike.count();
-        self.row = rows.map_or(usize::MAX, |rows| rows.start);
-        self.piece = first;
-    }
-
-    /// The first row that has something to be adjusted.
-    fn row(&self) -> usize {
-        self.row
-    }
-
-    fn piece(&self) -> Option<&'t Piece> {
-        self.pieces.get(self.piece)
-    }
-
-    /// Goes on by a piece, or by so many rows of a band that is one piece.
-    fn advance(&mut self, rows: usize) {
-        let Some(piece) = self.piece() else { return };
-        self.piece += 1;
-        if self.piece == self.band.end {
-            self.row += rows;
-            self.piece = self.band.start;
-            if self.row >= piece.rows.end {
-                self.enter(self.band.end);
-            }
-        }
-    }
-}
-
 /// The planes that are walked together, one or two, and what is done with them.
 pub(in crate::video) struct Lane<'t> {
     adjusting: Adjusting<'t>,
@@ -352,10 +316,11 @@ pub(in crate::video) struct Kit<'k> {
 }
 
 impl<'t> Lane<'t> {
-    /// `pieces` are what is adjusted of each plane.
+    /// `pieces` are what is adjusted of each plane, in so far as it lies in these rows.
     pub(in crate::video) fn new(
         adjusting: Adjusting<'t>,
         pieces: &'t [Piece],
+        rows: &'t [Range<usize>],
         planes: SmallVec<[Layers<'t>; 2]>,
     ) -> Self {
         let pieces = match adjusting {
@@ -364,7 +329,7 @@ impl<'t> Lane<'t> {
         };
         Self {
             adjusting,
-            front: Front::new(pieces),
+            front: Front::new(pieces, rows),
             planes,
         }
     }
@@ -381,12 +346,12 @@ impl<'t> Lane<'t> {
         kit.wanted.clear();
         for layers in &self.planes {
             layers.mark(kit.wanted, kit.cut.page);
-            for piece in self.front.pieces {
+            self.front.each(|piece, rows| {
                 let (units, has_more) = (&piece.units, piece.partial.is_some());
                 let units = units.start..units.end + usize::from(has_more);
-                let rect = layers.rect(piece.rows.clone(), units);
+                let rect = layers.rect(rows, units);
                 rect.mark(kit.wanted, kit.cut.page);
-            }
+            });
             let longest = layers.placed.plane.row_bytes() + LONGEST_UNIT;
             if kit.scratch.len() < longest {
                 kit.scratch.resize(longest, 0);
@@ -394,7 +359,7 @@ impl<'t> Lane<'t> {
         }
         if let [layers] = &mut self.planes[..]
             && layers.drawings.is_empty()
-            && self.front.pieces.is_empty()
+            && self.front.is_done()
         {
             return layers.walk_effect(lender, kit);
         }
@@ -493,7 +458,7 @@ impl<'t> Lane<'t> {
                 let front = &mut self.front;
                 let spans = std::iter::from_fn(|| {
                     let piece = front.piece().filter(|piece| piece.partial.is_none())?;
-                    let (first, stride) = (placed.row(front.row), placed.plane.stride);
+                    let (first, stride) = (placed.row(front.row()), placed.plane.stride);
                     let unit = placed.plane.unit;
                     let from = first + piece.units.start * unit;
                     let to = first + piece.units.end * unit;
@@ -501,9 +466,9 @@ impl<'t> Lane<'t> {
                         return None;
                     }
                     // Rows without a gap between them are one.
-                    let is_all = front.band.len() == 1 && to - from == stride;
+                    let is_all = front.is_alone() && to - from == stride;
                     let rows = match is_all {
-                        true => ((end - from) / stride).min(piece.rows.end - front.row),
+                        true => ((end - from) / stride).min(front.rows_left()),
                         false => 1,
                     };
                     front.advance(rows);
@@ -514,7 +479,7 @@ impl<'t> Lane<'t> {
                 let Some((piece, mask)) = front.piece().and_then(|p| Some((p, p.partial?))) else {
                     break;
                 };
-                let first = placed.row(front.row);
+                let first = placed.row(front.row());
                 let unit = placed.plane.unit;
                 let whole = first + piece.units.start * unit..first + piece.units.end * unit;
                 let last = whole.end + mask.len();
@@ -543,7 +508,7 @@ impl<'t> Lane<'t> {
             first..first + piece.units.len() * placed.plane.unit
         };
         while let Some(piece) = self.front.piece() {
-            let row = self.front.row;
+            let row = self.front.row();
             let (first, second) = (bytes_of(&one, row, piece), bytes_of(&other, row, piece));
             let (Some(of_one), Some(of_other)) = (
                 hand.holder(one.member, &first),
@@ -579,6 +544,8 @@ impl<'t> Lane<'t> {
     }
 }
 
+const NONE: Range<usize> = 0..0;
+
 fn apart(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.end <= other.start || other.end <= one.start
 }
@@ -593,10 +560,14 @@ impl Layers<'_> {
         let (first, end) = (bytes.start >> shift, ((bytes.end - 1) >> shift) + 1);
         let most = pages.max(end - first);
         let member = self.placed.member;
+        // No farther than the rows at hand reach: what is behind or before them is others'.
+        let reach = |rows: &Range<usize>| self.placed.some_rows(rows.clone()).end();
+        let own = self.rows.iter().find(|rows| reach(rows) > bytes.start);
+        let own = own.unwrap_or(&NONE);
         let kept = self.effect.as_ref().and_then(|effect| {
             let units = effect.wanted()?.units;
             let row = effect.settled().min(self.placed.plane.rows);
-            Some(self.place(row, &units).start >> shift)
+            (row >= own.start).then(|| self.place(row, &units).start >> shift)
         });
         let start = kept
             .filter(|kept| *kept < first && (kit.grows || end - kept <= most))
@@ -606,7 +577,7 @@ impl Layers<'_> {
         } else {
             most
         };
-        let last = ((self.placed.end().max(1) - 1) >> shift) + 1;
+        let last = ((reach(own).max(1) - 1) >> shift) + 1;
         let most = start.saturating_add(most).min(last);
         start..kit.wanted.last_end(member, start..most).max(end)
     }

@@ -6,13 +6,14 @@
 //! worked on with both in hand, which is what the second window is for.
 
 mod deal;
+mod front;
 mod layers;
 mod pair;
 #[cfg(test)]
 mod tests;
 
-pub(super) use deal::{Deal, Share};
-pub(super) use layers::{Adjusting, Kit, Lane, Layers};
+pub(super) use deal::{Bands, Deal, Lot, MOST_BANDS, Share, add_band};
+pub(super) use layers::{Adjusting, Kit, Lane, Layers, within};
 pub(super) use pair::pair;
 
 use super::Plane;

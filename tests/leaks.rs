@@ -2,6 +2,7 @@
 //! GStreamer's own tracer of leaks over whole pipelines: when GStreamer ends, no object and no
 //! buffer that it made is still alive, whatever way the frames went.
 #![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::duplicate_mod)] // tools and programs both have a folder with the library
 
 #[path = "support/launch.rs"]
 mod launch;

@@ -513,7 +513,7 @@ fn over_pixels<const PLACE: usize>(
         // The fourth is its own colour, which is wholly laid on.
         let (even, odd) = match PLACE {
             0 => (alpha * 255, 0),
-            _ => (0, alpha * 255 << 16),
+            _ => (0, (alpha * 255) << 16),
         };
         let over = |color: u32, old: u32, more: u32| {
             let sum = (color & LOW) * factor + (old & LOW) * keep + more;
@@ -576,7 +576,7 @@ mod tests {
             };
             let color = [0; 3].map(|_: u32| random.below(256) as u32);
             let color = color.map(|value| value.min(most));
-            let is_black = at / 70 % 3 == 0;
+            let is_black = (at / 70).is_multiple_of(3);
             Dot {
                 color: if is_black { [0; 3] } else { color },
                 alpha,

@@ -6,9 +6,12 @@
 //! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/progress.rs"]
+mod progress;
 mod support;
 
 use gst::prelude::*;
+use progress::Progress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -121,6 +124,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     };
     named("caps").set_property("caps", caps(&mut random));
     pipeline.set_state(gst::State::Playing).unwrap();
+    let mut progress = Progress::new();
     // Sent to the source as an event, EOS waits for the source's lock, and that for sinks in PAUSED
     // (gst_base_src_send_event): a frame is answered with it instead.
     let eos = Arc::new(AtomicBool::new(false));
@@ -136,6 +140,10 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     });
     let mut ends = false;
     while Instant::now() < until {
+        progress.at(|| {
+            let events: u64 = lived.events.values().sum();
+            format!("pipeline {seed}: {events} events")
+        });
         let event = [
             "pause", "play", "flush", "seek", "caps", "set", "set", "set", "eos", "restart",
         ][random.below(10)];

@@ -21,7 +21,7 @@ help:
 	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
 	@echo 'make asan                  the pixel code under AddressSanitizer'
 	@echo 'make valgrind              elements and pools under memcheck'
-	@echo 'make tsan                  all with threads under ThreadSanitizer (needs rust-src)'
+	@echo 'make tsan                  all with threads under ThreadSanitizer'
 	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
 	@echo 'make install               it, its libraries and programs, below PREFIX (/usr/local)'
 	@echo 'make deb                   Debian packages: target/deb/*.deb'
@@ -31,7 +31,7 @@ help:
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run matrix aarch64 bench deb lint
+	@$(SETUP) build run matrix aarch64 bench deb fuzz tsan lint
 
 build:
 	@$(SETUP) build
@@ -62,7 +62,7 @@ test-cross:
 	@tests/aarch64/run-plugin-tests
 
 test-long:
-	@$(SETUP) build run testbed bench fuzz
+	@$(SETUP) build run testbed bench fuzz tsan
 	@scripts/test-long
 
 soak:
@@ -94,7 +94,7 @@ asan:
 	@scripts/asan
 
 tsan:
-	@$(SETUP) build
+	@$(SETUP) build tsan
 	@scripts/tsan
 
 valgrind:

@@ -275,6 +275,15 @@ fn other_layouts_are_refused_in_words_once() {
 }
 
 #[test]
+fn what_downstream_asks_for_is_no_reason_to_warn() {
+    let mut filter = Filter::without_caps();
+    filter.harness.play();
+    let pad = filter.element.static_pad("src").unwrap();
+    assert!(pad.query_caps(Some(&drm_caps(TILED, 64, 32))).is_empty());
+    assert_eq!(warnings(&filter), [""; 0]);
+}
+
+#[test]
 fn who_offers_tiles_beside_linear_frames_gets_the_linear_ones_and_no_warning() {
     let mut filter = Filter::without_caps();
     filter.harness.play();

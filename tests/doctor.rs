@@ -92,7 +92,10 @@ fn its_line_for_the_test_picture_runs() {
     // A window may be none to be had: what counts is the way through the filter.
     let line = line.replace("autovideosink", "fakesink");
     let line = line.replace("videotestsrc", "videotestsrc num-buffers=3");
-    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let output = Command::new("timeout")
+        .args(["120", "sh", "-c", &line])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{line}: {}", text(&output.stderr));
 }
 
@@ -215,7 +218,10 @@ fn gstreamer_without_the_plugin_is_told_how_to_find_it() {
     let folder = Folder::new("no-plugin");
     // Away from the library that lies beside it.
     let alone = folder.0.join("dmabufcpu-doctor");
-    std::fs::copy(PROGRAM, &alone).unwrap();
+    // By another process: this one's threads start programs, which would have the file open for
+    // writing until they begin, and it could not be run ("text file busy").
+    let copied = Command::new("cp").arg(PROGRAM).arg(&alone).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&alone);
     command
         .env("GST_PLUGIN_PATH", &folder.0)

@@ -83,8 +83,8 @@ fn plain(format: &str) -> Vec<u8> {
     let file = Scratch::new(&format!("plain-{format}"));
     let line = format!("{SOURCE}{format} ! {}", file.sink());
     let words = line.split_whitespace();
-    let done = Command::new("gst-launch-1.0")
-        .arg("-q")
+    let done = Command::new("timeout")
+        .args(["120", "gst-launch-1.0", "-q"])
         .args(words)
         .output();
     well(&done.unwrap());

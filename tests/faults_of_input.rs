@@ -6,8 +6,11 @@
 
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
+#[path = "support/progress.rs"]
+mod progress;
 
 use inputs::pixel_frame::Random;
+use progress::Progress;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -33,6 +36,7 @@ fn run(name: &str, times: u64) {
     let corpus = corpus(name);
     let mut random = Random(name.len() as u64);
     let mut tried = 0;
+    let mut progress = Progress::new();
     let mut one = |input: &[u8]| {
         tried += 1;
         if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
@@ -41,6 +45,7 @@ fn run(name: &str, times: u64) {
     };
     corpus.iter().for_each(|input| one(input));
     for number in 0..times * more {
+        progress.at(|| format!("{name}: {number} of {} inputs", times * more));
         let length = random.next() as usize % 200;
         let mut input = match corpus.len() {
             0 => random.bytes(length),

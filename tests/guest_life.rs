@@ -2,6 +2,7 @@
 //! What happens to a product's devices and processes: killed with buffers in flight, the camera
 //! unbound from its driver while it streams, all memory of an exporter used up and given back.
 //! One error where there must be one, nothing left in the kernel, and the next start as any.
+//! `DMABUFCPU_LONG` is how many times as often processes are killed (`make test-long`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -22,6 +23,7 @@ fn process_killed_with_buffers_in_flight_leaves_none_and_starts_again_at_once() 
     };
     let camera = testbed.camera("XR24 1024x768");
     let before = testbed.dma_bufs();
+    let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
     for line in [
         format!(
             "{camera} ! dmabuffilter name=filter invert=true \
@@ -34,18 +36,14 @@ fn process_killed_with_buffers_in_flight_leaves_none_and_starts_again_at_once() 
          t. ! queue ! dmabuffilter name=filter invert=true ! fakesink t. ! queue ! fakesink"
             .to_owned(),
     ] {
-        let times = if std::env::var_os("DMABUFCPU_LONG").is_some() {
-            20
-        } else {
-            2
-        };
-        for _ in 0..times {
+        for _ in 0..2 * more {
             let mut player = Player::start(NAME, &line);
             player.wait_for("@frame", 8);
             assert!(testbed.dma_bufs() > before, "no buffers in flight: {line}");
             player.kill();
         }
         testbed.assert_dma_bufs(before);
+        say(format_args!("killed {} times: {line}", 2 * more));
     }
 }
 

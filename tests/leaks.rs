@@ -6,6 +6,7 @@
 
 #[path = "support/launch.rs"]
 mod launch;
+#[allow(clippy::duplicate_mod)] // both have the library
 #[path = "support/programs.rs"]
 mod programs;
 

@@ -6,9 +6,12 @@
 //! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/progress.rs"]
+mod progress;
 mod support;
 
 use gst::prelude::*;
+use progress::Progress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -105,6 +108,45 @@ fn is_end(error: &gst::message::Error) -> bool {
     by_source && told.contains("streaming stopped, reason error (-5)")
 }
 
+/// How its elements are, and it itself.
+fn states(pipeline: &gst::Pipeline) -> Vec<(String, gst::State, gst::State)> {
+    let own: &gst::Element = pipeline.upcast_ref();
+    let elements = pipeline.iterate_elements().into_iter().flatten();
+    elements
+        .chain([own.clone()])
+        .map(|it| {
+            (
+                it.name().to_string(),
+                it.current_state(),
+                it.pending_state(),
+            )
+        })
+        .collect()
+}
+
+/// Brings each element to play by itself. GStreamer (1.22) can leave a pipeline waiting, whatever
+/// elements are in it: a change to PLAYING that is asked for in the moment in which one to PAUSED is
+/// done is lost (seen with `identity` alone, on one busy processor); and one to PAUSED is never done
+/// where a sink behind a tee has its frame, and with its full queue holds the tee, while another has
+/// none. Where one of our elements holds a frame or the stream, this moves nothing.
+fn play_each(pipeline: &gst::Pipeline) {
+    for element in pipeline.iterate_elements().into_iter().flatten() {
+        let _ = element.set_state(gst::State::Playing);
+    }
+}
+
+/// Waits for some frames more; whether they came.
+fn goes_on(frames: impl Fn() -> u64) -> bool {
+    let (before, patience) = (frames(), Instant::now());
+    while frames() < before + 3 {
+        if patience.elapsed() > Duration::from_secs(20) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
 /// One pipeline's life.
 fn live(line: &str, seed: u64, until: Instant) -> Lived {
     let mut random = Random(seed);
@@ -121,6 +163,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     };
     named("caps").set_property("caps", caps(&mut random));
     pipeline.set_state(gst::State::Playing).unwrap();
+    let mut progress = Progress::new();
     // Sent to the source as an event, EOS waits for the source's lock, and that for sinks in PAUSED
     // (gst_base_src_send_event): a frame is answered with it instead.
     let eos = Arc::new(AtomicBool::new(false));
@@ -136,6 +179,10 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     });
     let mut ends = false;
     while Instant::now() < until {
+        progress.at(|| {
+            let events: u64 = lived.events.values().sum();
+            format!("pipeline {seed}: {events} events")
+        });
         let event = [
             "pause", "play", "flush", "seek", "caps", "set", "set", "set", "eos", "restart",
         ][random.below(10)];
@@ -207,14 +254,26 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
         pipeline.set_state(gst::State::Ready).unwrap();
     }
     pipeline.set_state(gst::State::Playing).unwrap();
-    let before = frames(&filters);
-    let patience = Instant::now();
-    while frames(&filters) < before + 3 {
-        assert!(
-            patience.elapsed() < Duration::from_secs(20),
-            "seed {seed}: it stands still"
+    if !goes_on(|| frames(&filters)) {
+        let messages: Vec<_> = bus.iter().collect();
+        let raced = messages.iter().any(|message| match message.view() {
+            gst::MessageView::Error(error) => is_race(error),
+            _ => false,
+        });
+        let told = format!(
+            "seed {seed}: it stands still: {:?} {messages:?}",
+            states(&pipeline)
         );
-        std::thread::sleep(Duration::from_millis(5));
+        if raced {
+            *lived.events.entry("race").or_default() += 1;
+            pipeline.set_state(gst::State::Null).unwrap();
+            pipeline.set_state(gst::State::Playing).unwrap();
+        } else {
+            *lived.events.entry("forgotten").or_default() += 1;
+            play_each(&pipeline);
+        }
+        assert!(goes_on(|| frames(&filters)), "{told}");
+        println!("    {told}");
     }
     drop(off);
     bus.set_flushing(true);
@@ -265,6 +324,7 @@ fn pipelines_live_through_anything_in_any_order() {
     }
     let of = |event| events.get(event).copied().unwrap_or(0);
     assert!(of("race") * 4 <= of("caps"), "{events:?}");
+    assert!(of("forgotten") <= 2, "{events:?}");
     let frames: u64 = lives.iter().map(|lived| lived.frames).sum();
     println!(
         "    {frames} frames, {} s of pipeline time, {events:?}",

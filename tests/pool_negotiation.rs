@@ -167,10 +167,11 @@ fn none_offers_none_but_says_how_many_frames_are_held() {
     answer(&upload, Vec::new());
     assert!(!has_pool(&offered(&upload.element, true)));
     // Downstream's is downstream's.
-    let [filter, _] = elements("none");
-    let pool = of_downstream();
-    answer(&filter, vec![(Some(pool.clone()), 0, 0)]);
-    assert_eq!(first(&offered(&filter.element, true)).0, Some(pool));
+    for element in elements("none") {
+        let pool = of_downstream();
+        answer(&element, vec![(Some(pool.clone()), 0, 0)]);
+        assert_eq!(first(&offered(&element.element, true)).0, Some(pool));
+    }
 }
 
 #[test]
@@ -262,8 +263,16 @@ fn sources_write_into_the_offered_pool() {
         let filter = pipeline.by_name("f").unwrap();
         let stats: gst::Structure = filter.property("stats");
         assert_eq!(stats.get::<u64>("frames-in-place"), Ok(5));
-        assert_eq!(stats.get::<&str>("allocator"), Ok(allocator), "{stats}");
+        let in_use = || -> String {
+            let stats: gst::Structure = filter.property("stats");
+            stats.get("allocator").unwrap()
+        };
+        assert_eq!(in_use(), allocator);
         pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(in_use(), allocator, "stopped, it still tells what it was");
+        filter.set_state(gst::State::Paused).unwrap();
+        assert_eq!(in_use(), "none", "nothing is made yet");
+        filter.set_state(gst::State::Null).unwrap();
     }
 }
 

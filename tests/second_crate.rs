@@ -64,8 +64,8 @@ fn own_filter_works() {
             Command::new(&program).args([source, &sink]).output()
         } else {
             let line = format!("{source} ! {sink}");
-            Command::new("gst-launch-1.0")
-                .arg("-q")
+            Command::new("timeout")
+                .args(["120", "gst-launch-1.0", "-q"])
                 .args(line.split_whitespace())
                 .output()
         };

@@ -5,9 +5,14 @@
 
 #[path = "support/launch.rs"]
 mod launch;
+#[allow(clippy::duplicate_mod)] // both have the library
+#[path = "support/programs.rs"]
+mod programs;
 
 use launch::{Launch, stderr};
+use programs::Programs;
 use serde_json::Value;
+use std::process::Command;
 
 const PLUGINS: [&str; 4] = [
     "coreelements",
@@ -395,43 +400,74 @@ fn log_that_only_the_tracer_reads_is_not_shown() {
     assert_eq!(logged("zerocopy", "2,videotestsrc:5"), [""; 0]);
 }
 
+/// Runs a line without the tracer and with it, both times as `command` does.
+fn assert_same(launch: &Launch, line: &str, well: bool, command: impl Fn() -> Command) {
+    let picture = launch.file("picture");
+    let run = |tracers: Option<&str>| {
+        let _ = std::fs::remove_file(&picture);
+        let mut command = command();
+        command.args(line.split_whitespace());
+        if let Some(tracers) = tracers {
+            command.env("GST_TRACERS", tracers);
+        }
+        let output = command.output().unwrap();
+        let bytes = std::fs::read(&picture).unwrap_or_default();
+        (output.status.code(), stderr(&output), bytes)
+    };
+    let file = launch.file("report.txt");
+    let tracer = format!("zerocopy(file={},format=all)", file.display());
+    let (without, with) = (run(None), run(Some(&tracer)));
+    assert_eq!(without.0 == Some(0), well, "{line}: {}", without.1);
+    assert_eq!(with.0, without.0, "{line}: {}", with.1);
+    // What comes after the first error depends on whose thread is faster.
+    let first = |text: &str| text.lines().next().map(str::to_owned);
+    assert_eq!(first(&with.1), first(&without.1), "{line}");
+    assert!(with.2 == without.2, "{line}: the pictures differ");
+}
+
 #[test]
-fn streams_and_errors_are_the_same_with_and_without() {
+fn streams_are_the_same_with_and_without() {
     let Some(launch) = Launch::new("tracer-same", &PLUGINS) else {
         return;
     };
-    let picture = launch.file("picture");
-    let sink = format!("filesink location={}", picture.display());
-    let lines = [
+    let sink = format!("filesink location={}", launch.file("picture").display());
+    for line in [
         format!("videotestsrc num-buffers=5 ! {NV12} ! dmabuffilter invert=true ! {sink}"),
-        format!("videotestsrc num-buffers=5 ! {NV12} ! videoconvert ! video/x-raw,format=BGRx ! {sink}"),
+        format!(
+            "videotestsrc num-buffers=5 ! {NV12} ! videoconvert ! video/x-raw,format=BGRx ! {sink}"
+        ),
         format!(
             "videotestsrc num-buffers=5 ! {NV12} ! tee name=t t. ! queue ! fakesink \
              t. ! queue ! gamma gamma=2 ! {sink}"
         ),
+        format!(
+            "videotestsrc num-buffers=9 ! {NV12} ! dmabuffilter ! identity eos-after=4 ! {sink}"
+        ),
+    ] {
+        assert_same(&launch, &line, true, || launch.line("", ""));
+    }
+}
+
+#[test]
+fn errors_are_the_same_with_and_without() {
+    let Some(launch) = Launch::new("tracer-errors", &PLUGINS) else {
+        return;
+    };
+    let programs = Programs::new("tracer-play");
+    let play = match programs.c("play") {
+        Ok(play) => play,
+        Err(missing) => return println!("SKIPPED: {missing}"),
+    };
+    let sink = format!("filesink location={}", launch.file("picture").display());
+    for line in [
         // Elements that fail in the midst of it.
         format!("videotestsrc num-buffers=9 ! {NV12} ! identity error-after=4 ! {sink}"),
-        format!("videotestsrc num-buffers=9 ! {NV12} ! dmabuffilter ! identity eos-after=4 ! {sink}"),
         format!("videotestsrc num-buffers=9 ! {NV12} ! queue ! identity error-after=4 ! gamma ! {sink}"),
         "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true ! fakesink"
             .to_owned(),
         format!("videotestsrc num-buffers=3 ! {NV12} ! filesink location=/proc/none/file"),
-    ];
-    for line in lines {
-        let run = |tracers: &str| {
-            let _ = std::fs::remove_file(&picture);
-            let output = launch.line(&line, tracers).output().unwrap();
-            let bytes = std::fs::read(&picture).unwrap_or_default();
-            (output.status.code(), stderr(&output), bytes)
-        };
-        let file = launch.file("report.txt");
-        let tracers = format!("zerocopy(file={},format=all)", file.display());
-        let (without, with) = (run(""), run(&tracers));
-        assert_eq!(with.0, without.0, "{line}");
-        // What comes after the first error depends on whose thread is faster.
-        let first = |text: &str| text.lines().next().map(str::to_owned);
-        assert_eq!(first(&with.1), first(&without.1), "{line}");
-        assert!(with.2 == without.2, "{line}: the pictures differ");
+    ] {
+        assert_same(&launch, &line, false, || launch.program(play.get_program()));
     }
 }
 

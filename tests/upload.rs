@@ -465,6 +465,17 @@ fn state_change_does_not_wait_for_frames_that_the_application_holds() {
         let stopped = is_done.recv_timeout(Duration::from_secs(10));
         drop(held);
         assert_eq!(stopped, Ok(true), "{element}: it hung");
+        // Started again, it gives frames as before.
+        while frames.try_recv().is_ok() {}
+        line.set_state(gst::State::Playing).unwrap();
+        let buffer = gst::Buffer::from_mut_slice(vec![0; info.size()]);
+        upstream.push(buffer.clone());
+        source.push_buffer(buffer).unwrap();
+        assert!(
+            frames.recv_timeout(Duration::from_secs(20)).is_ok(),
+            "{element}: nothing after its second start"
+        );
+        line.set_state(gst::State::Null).unwrap();
     }
 }
 

@@ -185,6 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn rule_is_for_the_kind_of_node() {
+        for (path, matches, group) in [
+            ("/dev/dri/card0", "SUBSYSTEM==\"drm\"", "video"),
+            ("/dev/video0", "SUBSYSTEM==\"video4linux\"", "video"),
+            ("/dev/dma_heap/reserved", "SUBSYSTEM==\"dma_heap\"", "video"),
+            ("/dev/udmabuf", "KERNEL==\"udmabuf\"", "kvm"),
+        ] {
+            let rule = rule(path);
+            let expected = format!("{matches}, GROUP=\"{group}\", MODE=\"0660\"");
+            assert_eq!(rule, (expected, group), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_sandbox_forbids_is_no_matter_of_groups() {
+        let camera = node("/dev/video0", group("video", 44), 0o660);
+        let forbidden = Failure::of("opening", Errno::PERM);
+        let advice = access(&camera, &ann(), &forbidden).unwrap();
+        assert!(advice.text.contains("--device=/dev/video0"), "{advice:?}");
+        assert_eq!(advice.commands, [""; 0]);
+    }
+
+    #[test]
     fn member_that_is_refused_sits_in_a_sandbox() {
         let camera = node("/dev/video0", group("ann", 1000), 0o660);
         let advice = access(&camera, &ann(), &denied()).unwrap();

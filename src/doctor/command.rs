@@ -172,6 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn link_stands_for_the_node_that_it_leads_to() {
+        let link = std::env::temp_dir().join(format!("doctor-link-{}", std::process::id()));
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let found = node("--camera", link.to_str().unwrap());
+        std::fs::remove_file(&link).unwrap();
+        assert_eq!(found.as_deref(), Ok("/dev/null"));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_one_sentence() {
         for (line, expected) in [
             ("--jsno", "--jsno: no such option"),

@@ -9,6 +9,9 @@ use super::machine::{Camera, Card, Exporter, Fourcc, Import, Machine, Outcome, S
 use super::report::{Entry, Section};
 use crate::dmabuf::exporters::Kind;
 
+#[cfg(test)]
+mod tests;
+
 /// Fewer open files than this are soon used up: a frame in flight is one, and so is each buffer.
 const FEW_FILES: u64 = 256;
 /// Memory in which a dozen frames of 2160p do not fit.

@@ -112,7 +112,7 @@ pub(super) fn users(path: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const STATUS: &str = "Name:\tx\nUid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\t1000\t1000\n\
+    const STATUS: &str = "Name:\tx\nUid:\t0\t1000\t0\t0\nGid:\t104\t1000\t0\t0\n\
         Groups:\t44 1000 \n";
     const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
     const GROUPS: &str = "root:x:0:\nvideo:x:44:ann\nkvm:x:104:bob,ann\nbobs:x:105:bob,annabel\n\

@@ -293,3 +293,48 @@ impl<'r> Text<'r> {
         self.out.push('\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge::PIPELINES;
+    use super::*;
+
+    /// A report in which these work, and one with a warning.
+    fn working(well: &[&str], needed: Option<&'static str>) -> Report {
+        let verdict = |(name, title)| Verdict {
+            name,
+            title,
+            state: match well.iter().position(|it| *it == name) {
+                Some(0) => State::Warn,
+                Some(_) => State::Ok,
+                None => State::No,
+            },
+            line: None,
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        Report {
+            headline: String::new(),
+            sections: Vec::new(),
+            pipelines: PIPELINES.into_iter().map(verdict).collect(),
+            needed,
+        }
+    }
+
+    #[test]
+    fn one_way_from_a_camera_to_a_screen_is_enough_unless_another_is_needed() {
+        for name in CAMERA_TO_SCREEN {
+            let report = working(&[name, "camera"], None);
+            assert!(report.is_well(), "{name}");
+            let told = report.conclusion();
+            assert!(told.contains("will work here (working: "), "{told}");
+            assert!(told.contains(name) && !told.contains("upload"), "{told}");
+        }
+        let without = ["test-picture", "camera", "camera-import", "upload-display"];
+        let report = working(&without, None);
+        assert!(!report.is_well());
+        assert!(report.conclusion().contains("will not work here"));
+        assert!(working(&without, Some("camera")).is_well());
+        assert!(!working(&CAMERA_TO_SCREEN, Some("camera")).is_well());
+    }
+}

@@ -144,6 +144,11 @@ mod tests {
         std::fs::write(root.join("a/memory.max"), "1000000\n").unwrap();
         std::fs::write(root.join("a/b/memory.max"), "max\n").unwrap();
         assert_eq!(least_memory(&root, "a/b"), Some(1_000_000));
+        std::fs::write(root.join("memory.max"), "500000\n").unwrap();
+        assert_eq!(least_memory(&root, "a/b"), Some(500_000), "that of all");
+        std::fs::write(root.join("a/b/memory.max"), "4000\n").unwrap();
+        assert_eq!(least_memory(&root, "a/b"), Some(4000), "its own");
+        std::fs::remove_file(root.join("memory.max")).unwrap();
         assert_eq!(least_memory(&root, "c"), None);
         std::fs::remove_dir_all(root).unwrap();
     }

@@ -151,6 +151,33 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_loses_what_is_written_is_named_with_the_page() {
+        const SIZE: usize = 64 * 4096;
+        let buffer = memory(SIZE);
+        // Zeros come into it all the time, as nothing else here forgets.
+        let other = rustix::io::fcntl_dupfd_cloexec(&buffer, 0).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let began = Instant::now();
+        let told = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    rustix::io::pwrite(&other, &[0; SIZE], 0).unwrap();
+                }
+            });
+            let told = loop {
+                match write_and_read(&buffer) {
+                    Ok(()) if began.elapsed() < Duration::from_secs(60) => {}
+                    outcome => break outcome,
+                }
+            };
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            told
+        });
+        let text = told.unwrap_err().text;
+        assert!(text.contains("was not there when it was read"), "{text}");
+    }
+
+    #[test]
     fn in_place_trial_changes_nothing() {
         let buffer = memory(4096);
         rustix::io::pwrite(&buffer, &[7; 16], 0).unwrap();

@@ -61,10 +61,12 @@ impl Launch {
         command
     }
 
-    /// `gst-launch-1.0` with a line, under these tracers.
+    /// `gst-launch-1.0` with a line, under these tracers. Not without a limit: it can wait for ever
+    /// where a line fails (`programs/play.c` says why).
     pub(crate) fn line(&self, line: &str, tracers: &str) -> Command {
-        let mut command = self.program("gst-launch-1.0");
-        command.arg("-q").args(line.split_whitespace());
+        let mut command = self.program("timeout");
+        command.args(["--kill-after=5", "120", "gst-launch-1.0", "-q"]);
+        command.args(line.split_whitespace());
         if !tracers.is_empty() {
             command.env("GST_TRACERS", tracers);
         }

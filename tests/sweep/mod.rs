@@ -4,9 +4,12 @@
 //! against the rules.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test uses all
 
+#[path = "../support/progress.rs"]
+mod progress;
 pub(crate) mod scenarios;
 
 use gstdmabufcpu::dmabuf::faults::{Call, Event, inject, watch};
+use progress::Progress;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -125,9 +128,11 @@ fn sweep_one(scenario: &Scenario<'_>, thorough: bool, broken: &mut Vec<Broken>) 
         calls: events.len(),
         ..Tally::default()
     };
+    let mut progress = Progress::new();
     for call in Call::ALL {
         let count = events.iter().filter(|event| event.call == call).count() as u64;
         for errno in call.errnos() {
+            progress.at(|| format!("{name}: {} faults, at {call:?}", tally.runs));
             let errno = errno.raw_os_error();
             for number in 0..count {
                 // EINTR and EAGAIN for ever are waited for until the time is up.

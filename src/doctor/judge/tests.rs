@@ -2,6 +2,7 @@
 //! Verdicts on machines that are made up: one on which all works, and what changes when one
 //! thing about it does.
 
+mod choices;
 mod machines;
 
 use super::super::machine::{CameraFormat, Card, Connector, Failure, Machine, Sizes};

@@ -228,6 +228,9 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
     let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
     let mut random = Random(8);
     for number in 0..20_000 * more {
+        if number > 0 && number % 100_000 == 0 {
+            println!("    {number} of {} planes", 20_000 * more);
+        }
         let format = Format::ALL[random.below(Format::ALL.len())];
         let plane_number = random.below(format.planes().len());
         let layout = format.planes()[plane_number];

@@ -2,7 +2,8 @@
 //! Areas painted over.
 
 use super::Area;
-use super::ink::{Dot, Factor, Ink, Inks, is_rgb, is_wide};
+use super::ink::{Dot, Ink, Inks, is_rgb, is_wide};
+use super::over::Factor;
 use super::steps::{Steps, Touch, Wanted, each_row};
 use crate::pixel::format::{Depth, Shape};
 use crate::pixel::{Format, Piece, Range};

@@ -15,6 +15,7 @@ mod fill;
 mod halves;
 mod ink;
 mod means;
+mod over;
 mod pixelate;
 #[doc(hidden)]
 pub mod reference;

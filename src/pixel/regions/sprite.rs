@@ -2,7 +2,8 @@
 //! Pictures with transparent parts, laid over a frame.
 
 use super::Rect;
-use super::ink::{Dot, Factor, Ink, Inks, is_rgb, is_wide};
+use super::ink::{Dot, Ink, Inks, is_rgb, is_wide};
+use super::over::Factor;
 use crate::pixel::Format;
 use std::ops::Range;
 use std::sync::Arc;

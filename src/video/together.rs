@@ -242,7 +242,7 @@ mod tests {
     use super::super::Plane;
     use super::super::lend::walk_step;
     use super::super::pages::Pages;
-    use super::walk::{Deal, Kit, Lend, Run};
+    use super::walk::{Deal, Kit, Lend, Run, lend_two};
     use super::*;
     use crate::pixel::random::{Random, noise};
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
@@ -282,16 +282,8 @@ mod tests {
             second: Run,
             work: impl FnOnce(&mut [u8], &mut [u8]),
         ) -> Result<(), ()> {
-            let (one, other) = (self.range(&first), self.range(&second));
-            if first.0 == second.0 {
-                let both = self.members[first.0].get_disjoint_mut([one, other]);
-                let [one, other] = both.unwrap();
-                work(one, other);
-            } else {
-                let both = self.members.get_disjoint_mut([first.0, second.0]);
-                let [a, b] = both.unwrap();
-                work(&mut a[one], &mut b[other]);
-            }
+            let ranges = [self.range(&first), self.range(&second)];
+            lend_two(self.members, [first.0, second.0], ranges, work);
             Ok(())
         }
     }

@@ -2,7 +2,7 @@
 //! Rows dealt out to threads, so that no page is in the hands of two of them.
 
 use super::Placed;
-use smallvec::SmallVec;
+use super::bands::gcd;
 use std::ops::Range;
 
 /// Some rows of what a job works on.
@@ -281,58 +281,6 @@ fn rows_from(placed: &Placed, byte: usize) -> usize {
     skipped.div_ceil(placed.plane.stride.max(1))
 }
 
-/// Bands of one plane, or of two, that go together.
-pub(in crate::video) type Bands = SmallVec<[Range<usize>; MOST_BANDS + 1]>;
-
-/// More bands than this are joined.
-pub(in crate::video) const MOST_BANDS: usize = 4;
-
-/// Pages that there must be between two bands: fewer are not worth a share, and at any rate two
-/// bands have no page in common.
-const APART: usize = 16;
-
-/// Adds some rows of planes to their bands, which stay few, and apart, by so many rows at least. A
-/// band begins and ends where a row does that begins a page, if that is near.
-pub(in crate::video) fn add_band(
-    bands: &mut Bands,
-    planes: &[Placed],
-    rows: Range<usize>,
-    least: usize,
-    page: usize,
-) {
-    let Some(first) = planes.first().filter(|_| !rows.is_empty()) else {
-        return;
-    };
-    let strides = planes.iter().map(|placed| placed.plane.stride);
-    let (stride, most) = (first.plane.stride, first.plane.rows);
-    let apart = APART * page;
-    let period = page / gcd(page, stride.max(1));
-    let mut rows = rows;
-    if first.start.is_multiple_of(page) && period.saturating_mul(stride) <= apart {
-        rows = rows.start / period * period..rows.end.next_multiple_of(period).min(most);
-    }
-    let gap = apart.div_ceil(strides.min().unwrap_or(0).max(1));
-    let gap = gap.max(least);
-    bands.retain(|band| {
-        let is_near = band.start <= rows.end.saturating_add(gap)
-            && rows.start <= band.end.saturating_add(gap);
-        if is_near {
-            rows = rows.start.min(band.start)..rows.end.max(band.end);
-        }
-        !is_near
-    });
-    let at = bands.partition_point(|band| band.start < rows.start);
-    bands.insert(at, rows);
-    if bands.len() > MOST_BANDS {
-        let gaps = bands.windows(2).map(|pair| pair[1].start - pair[0].end);
-        let narrow = gaps.enumerate().min_by_key(|(_, gap)| *gap);
-        if let Some((number, _)) = narrow {
-            bands[number].end = bands[number + 1].end;
-            bands.remove(number + 1);
-        }
-    }
-}
-
 /// Rows that make about `bytes` bytes and, where that is to be had, whole pages.
 fn rows_in_share(plane: &Placed, page: usize, bytes: usize) -> usize {
     let stride = plane.plane.stride.max(1);
@@ -344,34 +292,15 @@ fn rows_in_share(plane: &Placed, page: usize, bytes: usize) -> usize {
         .unwrap_or(rows)
 }
 
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::Plane;
+    use super::super::bands::MOST_BANDS;
+    use super::super::tests::bytes_plane as plane;
     use super::*;
     use crate::pixel::random::Random;
     use std::slice;
 
     const PAGE: usize = 64;
-
-    fn plane(member: usize, start: usize, stride: usize, whole: usize, rows: usize) -> Placed {
-        Placed {
-            member,
-            start,
-            plane: Plane {
-                memory: member,
-                offset: start,
-                stride,
-                rows,
-                whole,
-                unit: 1,
-                partial: None,
-            },
-        }
-    }
 
     /// Deals, and checks that each row is dealt out once, and no page twice.
     fn deal(jobs: &[&[Placed]], bytes: usize) -> Deal {
@@ -611,43 +540,5 @@ mod tests {
             ];
             deal_lots(&lots, 1 + next(3000));
         }
-    }
-
-    #[test]
-    fn bands_are_few_and_apart_and_hold_all_that_was_added() {
-        let mut random = Random(4);
-        for _ in 0..2000 {
-            let stride = [32, 64, 1, 77, 5000][random.below(5)];
-            let planes = [plane(0, random.below(2) * 7, stride, 1, 4000)];
-            let mut bands = Bands::new();
-            let mut added = Vec::new();
-            let least = random.below(100);
-            for _ in 0..random.below(12) {
-                let start = random.below(3900);
-                let rows = start..start + random.below(100);
-                add_band(&mut bands, &planes, rows.clone(), least, PAGE);
-                added.push(rows);
-            }
-            assert!(bands.len() <= MOST_BANDS);
-            for pair in bands.windows(2) {
-                assert!((pair[1].start - pair[0].end) * stride > APART * PAGE);
-                assert!(pair[1].start - pair[0].end > least);
-            }
-            for rows in added.iter().filter(|rows| !rows.is_empty()) {
-                let holds = |band: &Range<usize>| {
-                    band.start <= rows.start && rows.end <= band.end && band.end <= 4000
-                };
-                assert!(bands.iter().any(holds), "{rows:?} {bands:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn bands_begin_and_end_with_pages_where_rows_do() {
-        let planes = [plane(0, 0, 48, 48, 1000)];
-        let mut bands = Bands::new();
-        add_band(&mut bands, &planes, 5..7, 0, PAGE);
-        add_band(&mut bands, &planes, 998..999, 0, PAGE);
-        assert_eq!(bands[..], [4..8, 996..1000]);
     }
 }

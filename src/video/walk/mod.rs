@@ -5,6 +5,7 @@
 //! a page ends, not where a row or a pixel does: what lies across the border of two windows is
 //! worked on with both in hand, which is what the second window is for.
 
+mod bands;
 mod deal;
 mod front;
 mod layers;
@@ -12,9 +13,12 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-pub(super) use deal::{Bands, Deal, Lot, MOST_BANDS, Share, add_band};
+pub(super) use bands::{Bands, MOST_BANDS, add_band};
+pub(super) use deal::{Deal, Lot, Share};
 pub(super) use layers::{Adjusting, Kit, Lane, Layers, within};
 pub(super) use pair::pair;
+#[cfg(test)]
+pub(super) use tests::lend_two;
 
 use super::Plane;
 use crate::pixel::{Piece, PlaneOp};

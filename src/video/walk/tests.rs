@@ -36,20 +36,8 @@ impl Lend for Bytes {
         second: Run,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), ()> {
-        let (one, other) = (self.range(&first), self.range(&second));
-        if first.0 == second.0 {
-            assert!(one.end <= other.start || other.end <= one.start, "overlap");
-            let [one, other] = self.members[first.0]
-                .get_disjoint_mut([one, other])
-                .map_err(|_| ())?;
-            work(one, other);
-        } else {
-            let [a, b] = self
-                .members
-                .get_disjoint_mut([first.0, second.0])
-                .map_err(|_| ())?;
-            work(&mut a[one], &mut b[other]);
-        }
+        let ranges = [self.range(&first), self.range(&second)];
+        lend_two(&mut self.members, [first.0, second.0], ranges, work);
         self.lent.extend([first, second]);
         Ok(())
     }
@@ -296,4 +284,44 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
             }
         }
     }
+}
+
+/// A plane of bytes.
+pub(super) fn bytes_plane(
+    member: usize,
+    start: usize,
+    stride: usize,
+    whole: usize,
+    rows: usize,
+) -> Placed {
+    Placed {
+        member,
+        start,
+        plane: Plane {
+            memory: member,
+            offset: start,
+            stride,
+            rows,
+            whole,
+            unit: 1,
+            partial: None,
+        },
+    }
+}
+
+/// Lends two ranges of members' bytes.
+pub(in crate::video) fn lend_two(
+    members: &mut [Vec<u8>],
+    numbers: [usize; 2],
+    ranges: [Range<usize>; 2],
+    work: impl FnOnce(&mut [u8], &mut [u8]),
+) {
+    if numbers[0] == numbers[1] {
+        let both = members[numbers[0]].get_disjoint_mut(ranges);
+        let [one, other] = both.expect("they do not overlap");
+        return work(one, other);
+    }
+    let [one, other] = members.get_disjoint_mut(numbers).unwrap();
+    let [first, second] = ranges;
+    work(&mut one[first], &mut other[second]);
 }

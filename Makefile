@@ -31,7 +31,7 @@ help:
 	@echo 'make clean                 remove what was built'
 
 setup:
-	@$(SETUP) build run matrix aarch64 bench deb fuzz tsan lint
+	@$(SETUP) build run test matrix aarch64 bench deb fuzz tsan lint
 
 build:
 	@$(SETUP) build
@@ -46,11 +46,11 @@ deb:
 	@scripts/deb
 
 test:
-	@$(SETUP) build run matrix aarch64 bench deb
+	@$(SETUP) build run test matrix aarch64 bench deb
 	@scripts/test
 
 test-matrix:
-	@$(SETUP) build run matrix
+	@$(SETUP) build run test matrix
 	@scripts/test-matrix $(VERSIONS)
 
 cross:
@@ -62,11 +62,11 @@ test-cross:
 	@tests/aarch64/run-plugin-tests
 
 test-long:
-	@$(SETUP) build run testbed bench fuzz tsan
+	@$(SETUP) build run test testbed bench fuzz tsan
 	@scripts/test-long
 
 soak:
-	@$(SETUP) build run testbed
+	@$(SETUP) build run test testbed
 	@scripts/soak
 
 fuzz:
@@ -94,11 +94,11 @@ asan:
 	@scripts/asan
 
 tsan:
-	@$(SETUP) build tsan
+	@$(SETUP) build test tsan
 	@scripts/tsan
 
 valgrind:
-	@$(SETUP) build bench
+	@$(SETUP) build run test bench
 	@scripts/valgrind all
 
 clean:

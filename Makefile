@@ -1,4 +1,4 @@
-# Everything here works on a fresh Debian 12 or 13 with Rust; the parts are in scripts/.
+# Every target works on a fresh Debian 12 or 13 with Rust. The scripts are in scripts/.
 .POSIX:
 .PHONY: help setup build install deb cross test test-matrix test-cross test-long soak fuzz lint \
 	demo bench instructions asan tsan valgrind clean
@@ -9,26 +9,26 @@ PREFIX = /usr/local
 SETUP = scripts/setup
 
 help:
-	@echo 'make demo                  camera to display through the filter, with proof'
-	@echo 'make demo DEVICE=emulated  the same on an emulated camera and display'
-	@echo 'make test                  every test, those in the emulated machine included'
-	@echo 'make test-matrix           the emulated machine with GStreamer 1.26 and 1.28 (VERSIONS=…)'
-	@echo 'make test-long             hours of the tests of random, hostile and failing things'
-	@echo 'make soak                  a million frames, sampled and drawn'
-	@echo 'make fuzz                  hostile input by libFuzzer, a minute a target'
-	@echo 'make lint                  formatting, clippy, documentation, dependencies'
-	@echo 'make bench                 speed, against the peers: tables and a plot'
-	@echo 'make instructions          instructions of the pixel kernels, against a baseline'
-	@echo 'make asan                  the pixel code under AddressSanitizer'
-	@echo 'make valgrind              elements and pools under memcheck'
-	@echo 'make tsan                  all with threads under ThreadSanitizer'
-	@echo 'make build                 the plugin: target/release/libgstdmabufcpu.so'
-	@echo 'make install               it, its libraries and programs, below PREFIX (/usr/local)'
-	@echo 'make deb                   Debian packages: target/deb/*.deb'
-	@echo 'make cross                 the plugin for 64-bit Arm, against Debian 12'
-	@echo 'make test-cross            tests of it on an emulated Arm processor'
-	@echo 'make setup                 install whatever any of these needs'
-	@echo 'make clean                 remove what was built'
+	@echo 'make demo                  show a camera on a display through the filter, with proof'
+	@echo 'make demo DEVICE=emulated  the same with an emulated camera and display'
+	@echo 'make test                  run every test, including those in the emulated machine'
+	@echo 'make test-matrix           run the emulated machine with GStreamer 1.26 and 1.28 (VERSIONS=…)'
+	@echo 'make test-long             run the random, hostile-input and fault tests for hours'
+	@echo 'make soak                  run a million frames, with samples and plots'
+	@echo 'make fuzz                  fuzz with libFuzzer, a minute per target'
+	@echo 'make lint                  check formatting, clippy, documentation, dependencies'
+	@echo 'make bench                 compare speed with other elements: tables and a plot'
+	@echo 'make instructions          compare instruction counts of pixel kernels with a baseline'
+	@echo 'make asan                  test the pixel code under AddressSanitizer'
+	@echo 'make valgrind              test elements and pools under memcheck'
+	@echo 'make tsan                  test threaded code under ThreadSanitizer'
+	@echo 'make build                 build the plugin: target/release/libgstdmabufcpu.so'
+	@echo 'make install               install plugin, libraries and programs in PREFIX (/usr/local)'
+	@echo 'make deb                   build Debian packages: target/deb/*.deb'
+	@echo 'make cross                 build the plugin for 64-bit Arm against Debian 12'
+	@echo 'make test-cross            test it on an emulated Arm processor'
+	@echo 'make setup                 install everything these targets need'
+	@echo 'make clean                 remove all build output'
 
 setup:
 	@$(SETUP) build run test matrix aarch64 bench deb fuzz tsan lint

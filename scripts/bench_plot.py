@@ -1,9 +1,9 @@
-"""A bar chart as SVG, with Python's own library."""
+"""Draws a bar chart as SVG, with Python's standard library."""
 
 from html import escape
 from math import log10
 
-# On a card of its own, so that it reads on light and on dark pages alike.
+# The card is an opaque background, readable on light and dark pages.
 CARD, INK, FAINT, OURS, PEER = "#fbfbfa", "#24292f", "#c9cdd2", "#0b7285", "#d9822b"
 LEAST, MOST = 0.5, 128
 TICKS = (0.5, 1, 2, 4, 8, 16, 32, 64, 128)
@@ -12,7 +12,7 @@ ROW, BAR, TOP = 31, 12, 46
 
 
 def at(value):
-    """Where a value stands on the logarithmic scale."""
+    """Returns the position of a value on the logarithmic scale."""
     value = min(max(value, LEAST), MOST)
     return SCALE * log10(value / LEAST) / log10(MOST / LEAST)
 
@@ -38,7 +38,7 @@ class Drawing:
 
 
 def panel(drawing, left, top, title, rows):
-    """One format: for each operation our bar, and the peer's where there is one."""
+    """Draws one format: per operation a bar for the filter and one for the peer, if any."""
     zero, bottom = left + LABEL, top + TOP + ROW * len(rows)
     drawing.text(zero, top + 20, title, bold=True, size=13)
     for tick in TICKS:
@@ -59,7 +59,7 @@ def panel(drawing, left, top, title, rows):
 
 
 def bars(panels, note):
-    """Panels of (title, rows of (name, ours, peer or None)), two beside each other."""
+    """Draws panels of (title, rows of (name, ours, peer or None)), two side by side."""
     drawing = Drawing()
     width, y = 2 * PANEL + 20, 76
     drawing.text(20, 26, "CPU time of a frame, in passes over the bytes that change", bold=True,
@@ -67,8 +67,8 @@ def bars(panels, note):
     drawing.bar(20, 39, 12, 12, OURS)
     drawing.text(37, 49, "dmabuffilter")
     drawing.bar(125, 39, 12, 12, PEER)
-    drawing.text(142, 49, "gamma, videobalance, or one behind the other")
-    drawing.text(20, 70, "1 is the limit: a tuned xor in place. Less is better; the scale is "
+    drawing.text(142, 49, "gamma, videobalance, or both in sequence")
+    drawing.text(20, 70, "1 is the limit: a hand-tuned in-place XOR. Less is better; the scale is "
                  "logarithmic.")
     for first in range(0, len(panels), 2):
         bottom = y

@@ -1,4 +1,4 @@
-"""Which camera and which display of this machine the demo can use, and why not the others."""
+"""Finds a camera and a display of this machine for the demo; reports why others are unusable."""
 
 import fcntl
 import glob
@@ -6,7 +6,7 @@ import os
 import struct
 from pathlib import Path
 
-# V4L2's four-letter codes of the formats that dmabuffilter knows.
+# V4L2 fourccs of formats that dmabuffilter supports.
 FORMATS = {"NV12": "NV12", "YU12": "I420", "YUYV": "YUY2", "UYVY": "UYVY", "GREY": "GRAY8",
            "XR24": "BGRx", "BGR4": "BGRx", "RGB3": "RGB", "BGR3": "BGR"}
 VIDIOC_QUERYCAP = 0x80685600
@@ -23,7 +23,7 @@ def read(path):
 
 
 def camera(node):
-    """The GStreamer format to ask for; raises with the reason why it cannot be used."""
+    """Returns the GStreamer format to request; raises OSError with the reason if unusable."""
     descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK)
     try:
         answer = bytearray(104)
@@ -46,11 +46,11 @@ def camera(node):
     for code in codes:
         if code in FORMATS:
             return FORMATS[code]
-    raise OSError(f"no format that the filter knows, only {' '.join(codes)}")
+    raise OSError(f"no format that the filter supports, only {' '.join(codes)}")
 
 
 def cameras():
-    """Yields (node, name, format, reason): one of the last two is None."""
+    """Yields (node, name, format, reason); either format or reason is None."""
     for node in sorted(glob.glob("/dev/video*")):
         name = read(f"/sys/class/video4linux/{os.path.basename(node)}/name") or "camera"
         try:
@@ -60,7 +60,7 @@ def cameras():
 
 
 def card(node):
-    """The driver's name; raises with the reason why kmssink cannot use this card."""
+    """Returns the driver's name; raises OSError with the reason if kmssink cannot use the card."""
     name = os.path.basename(node)
     driver = os.path.basename(os.path.realpath(f"/sys/class/drm/{name}/device/driver"))
     states = [read(path) for path in glob.glob(f"/sys/class/drm/{name}-*/status")]
@@ -71,25 +71,25 @@ def card(node):
         fcntl.ioctl(descriptor, DRM_SET_MASTER, 0)
         fcntl.ioctl(descriptor, DRM_DROP_MASTER, 0)
     except OSError as error:
-        raise OSError(f"a desktop holds it, or it may not be used ({error.strerror})") from error
+        raise OSError(f"in use by a desktop, or permission denied ({error.strerror})") from error
     finally:
         os.close(descriptor)
     return driver
 
 
 def displays():
-    """Yields (name, what camera_to_display calls it, reason); one of the last two is None."""
+    """Yields (name, value of camera_to_display --display, reason); one of the last two is None."""
     session = os.environ.get("WAYLAND_DISPLAY")
     if session:
         socket = Path(os.environ.get("XDG_RUNTIME_DIR", ""), session)
         if socket.exists():
             yield f"Wayland desktop {session}", "waylandsink", None
         else:
-            yield f"Wayland desktop {session}", None, "its socket is not there"
+            yield f"Wayland desktop {session}", None, "its socket does not exist"
     elif os.environ.get("DISPLAY"):
-        # ximagesink would copy each frame to the server itself.
+        # ximagesink copies each frame to the server.
         yield (f"X11 desktop {os.environ['DISPLAY']}", None,
-               "X11's sinks copy the frames; Wayland's does not")
+               "the X11 sinks copy frames; waylandsink does not")
     for node in sorted(glob.glob("/dev/dri/card*")):
         try:
             yield node, f"kms:{card(node)}", None
@@ -98,18 +98,18 @@ def displays():
 
 
 def choose(say):
-    """(camera, format, display), None where there is none; tells `say` what was found."""
+    """Returns ((node, format), display), None for what is missing; reports findings to `say`."""
     camera = display = None
     found_cameras, found_displays = list(cameras()), list(displays())
     for node, name, fmt, reason in found_cameras:
-        say(f"camera {node} ({name}): {reason or f'can be used, {fmt}'}")
+        say(f"camera {node} ({name}): {reason or f'usable, {fmt}'}")
         if fmt and not camera:
             camera = (node, fmt)
     for name, sink, reason in found_displays:
-        say(f"display {name}: {reason or f'can be used, {sink}'}")
+        say(f"display {name}: {reason or f'usable, {sink}'}")
         display = display or sink
     if not found_cameras:
-        say("camera: none, there is no /dev/video*")
+        say("camera: none (no /dev/video*)")
     if not found_displays:
-        say("display: none, there is neither a desktop nor a /dev/dri/card*")
+        say("display: none (neither a desktop nor a /dev/dri/card*)")
     return camera, display

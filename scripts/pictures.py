@@ -1,4 +1,4 @@
-"""Pictures for the demo, with Python's own library: PPM in, PNG out, is one the other's negative."""
+"""Reads PPM, writes PNG and compares a picture with a negative, with Python's standard library."""
 
 import struct
 import zlib
@@ -9,12 +9,12 @@ class Picture:
     """Eight-bit RGB, rows without padding."""
 
     def __init__(self, width, height, pixels):
-        assert len(pixels) == 3 * width * height, "not as many pixels as it says"
+        assert len(pixels) == 3 * width * height, "wrong number of pixels"
         self.width, self.height, self.pixels = width, height, pixels
 
     @classmethod
     def read(cls, path):
-        """A binary PPM."""
+        """Reads a binary PPM."""
         data = Path(path).read_bytes()
         fields, at = [], 0
         while len(fields) < 4:
@@ -26,7 +26,7 @@ class Picture:
             at = end + 1
         magic, width, height, maximum = fields
         if (magic, maximum) != (b"P6", b"255"):
-            raise ValueError(f"{path}: not a PPM of 8 bits")
+            raise ValueError(f"{path}: not an 8-bit PPM")
         return cls(int(width), int(height), data[at:])
 
     def rows(self):
@@ -44,19 +44,19 @@ class Picture:
                                + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b""))
 
     def beside(self, other, gap=8, grey=128):
-        """Both, left and right of a thin separator."""
+        """Returns both pictures side by side with a thin separator."""
         line = bytes([grey]) * (3 * gap)
         rows = (left + line + right for left, right in zip(self.rows(), other.rows()))
         return Picture(self.width + gap + other.width, self.height, b"".join(rows))
 
     def smaller(self, factor):
-        """Every factor-th pixel of every factor-th row."""
+        """Returns every factor-th pixel of every factor-th row."""
         rows = (b"".join(row[at:at + 3] for at in range(0, len(row), 3 * factor))
                 for row in self.rows()[::factor])
         return Picture(-(-self.width // factor), -(-self.height // factor), b"".join(rows))
 
     def varies(self):
-        """How much the green changes along a row and along a column, on average, 0 to 255."""
+        """Returns the mean range of green along a row and along a column, 0 to 255."""
         rows = [row[1::3] for row in self.rows()[::8]]
         columns = list(zip(*rows))[::8]
         return [sum(max(line) - min(line) for line in lines) / len(lines)
@@ -64,7 +64,7 @@ class Picture:
 
 
 def differences_from_negative(before, after):
-    """How many channel values are off by 0, 1, 2, … from the negative."""
+    """Returns how many channel values differ by 0, 1, 2, … from the negative."""
     if (before.width, before.height) != (after.width, after.height):
         raise ValueError("the pictures have different sizes")
     counts = [0] * 256

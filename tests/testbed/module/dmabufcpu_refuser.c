@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0 OR GPL-2.0
 /*
- * An exporter of dma-bufs for tests, which refuses what an exporter may: a page, when it is first
- * touched or taken away again, and the start and the end of CPU access. None of the kernel's own
- * drivers does so when asked.
+ * Exports dma-bufs that refuse on request, for tests, what an exporter may refuse: a page, on first
+ * access or after it was unmapped, and the start and end of CPU access. No driver in the kernel can
+ * be made to do so.
  *
- * ioctl number 0 of /dev/dmabufcpu-refuser makes a buffer of so many pages (a u64) and returns its
- * descriptor. The module's parameters say what is refused, in all buffers.
+ * ioctl number 0 of /dev/dmabufcpu-refuser creates a buffer with the given number of pages (a u64)
+ * and returns its file descriptor. The module parameters select what all buffers refuse.
  */
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
@@ -28,14 +28,14 @@ struct buffer {
 static LIST_HEAD(buffers);
 static DEFINE_MUTEX(lock);
 
-/* The page that is refused; -1: none. */
+/* Index of the refused page; -1: none. */
 static int page = -1;
-/* What is answered at the start and at the end of CPU access, as errno; 0: success. */
+/* The errno with which the start and the end of CPU access fail; 0: success. */
 static int start;
 module_param(start, int, 0644);
 static int end;
 module_param(end, int, 0644);
-/* How many starts and ends are refused before the next succeed; -1: all. */
+/* Number of starts and ends to refuse before they succeed; -1: all. */
 static int times = -1;
 module_param(times, int, 0644);
 
@@ -46,7 +46,7 @@ static int set_page(const char *value, const struct kernel_param *param)
 
 	if (error)
 		return error;
-	/* What was mapped has to be asked for again. */
+	/* Unmap all pages, so that each access faults again. */
 	mutex_lock(&lock);
 	list_for_each_entry(buffer, &buffers, entry)
 		unmap_mapping_range(buffer->dmabuf->file->f_mapping, 0, 0, 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The tests beside this one go through all kernels that there are: here NEON is one of them,
-//! and the one that frames are worked on with.
+//! Checks that NEON is available on 64-bit Arm and is the default. The other tests cover all
+//! available kernels.
 
 #![cfg(target_arch = "aarch64")]
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* An application with the plugin linked in: static LOCATION [setting=value ...] writes frames
- * that went through dmabuffilter, of which no file is on this machine. */
+/* An application with the plugin linked statically: static LOCATION [setting=value ...] writes
+ * frames filtered by dmabuffilter. The plugin must not be installed on this machine. */
 #include <gst/gst.h>
 
 /* gst_plugin_dmabufcpu_register (), from libgstdmabufcpu.a. */
@@ -32,7 +32,7 @@ main (int argc, char **argv)
     return 2;
   }
   if (is_there ()) {
-    g_printerr ("the plugin is on this machine already\n");
+    g_printerr ("the plugin is already installed on this machine\n");
     return 1;
   }
   GST_PLUGIN_STATIC_REGISTER (dmabufcpu);

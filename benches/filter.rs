@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What a frame costs in the filter and in GStreamer's own elements: all of them go over the same
-//! frames in turn, round by round, so that a noisy machine is noisy to all alike.
+//! Measures the cost of a frame in the filter and in GStreamer's own elements. All of them process
+//! the same frames in alternation, round by round, so that noise of the machine affects all alike.
 //!
-//! Frames are memory files in `GstDmaBufMemory`, mapped as each element maps them by default:
-//! the locking and mapping code is the real one, only SYNC answers ENOTTY. A pass is a tuned
-//! read-modify-write over the same bytes, the limit of everything that works in place.
+//! Frames are memory files in `GstDmaBufMemory`, mapped as each element maps them by default. The
+//! locking and mapping code is the real one; only SYNC fails with ENOTTY. A pass is a hand-tuned
+//! read-modify-write of the same bytes, an upper bound for any in-place filter.
 //!
-//! Before each turn the frames get their picture back, outside of what is timed: gamma over gamma
-//! ends in flat colour, and tables cost by what they are given.
+//! Before each measurement the picture is restored, which is not timed: repeated gamma ends in flat
+//! colour, and the cost of a table look-up depends on the values.
 //!
-//! Prints every sample as a line of tab-separated values, from which `scripts/bench` makes the
-//! tables, the marks and the plot: `make bench`. Arguments choose scenes whose name has them all:
-//! `cargo bench --bench filter -- NV12 2160p noise`. `--test` goes over tiny frames, once.
+//! Prints every sample as a line of tab-separated values. `scripts/bench` (`make bench`) turns
+//! them into the tables, the marks and the plot. Arguments select scenes whose name contains all
+//! of them: `cargo bench --bench filter -- NV12 2160p noise`. `--test` processes tiny frames once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/mod.rs"]
@@ -28,17 +28,17 @@ const FORMATS: [&str; 4] = ["NV12", "I420", "YUY2", "BGRx"];
 
 const SIZES: [(&str, i32, i32); 2] = [("1080p", 1920, 1080), ("2160p", 3840, 2160)];
 
-/// Not fewer rounds for a scene, however slow the peers are …
+/// Minimum number of rounds per scene.
 const ROUNDS: usize = 20;
 
-/// … and as many as fit in here.
+/// Minimum duration of a scene in seconds.
 const SECONDS: u64 = 7;
 
-/// The peers have their turn in one of so many rounds: they take most of the time, and what is
-/// near to the pass needs the samples.
+/// The peers run in one of this many rounds: they take most of the time, and contenders close to
+/// the pass need more samples.
 const PEERS_EVERY: usize = 3;
 
-/// What is done, what we do it with, what they do it with, and whether chroma changes.
+/// Name of the operation, our settings, the peer's pipeline, and whether chroma changes.
 const OPERATIONS: [(&str, &str, Option<&str>, bool); 8] = [
     ("invert", "invert=true", None, true),
     ("gamma", "gamma=1.8", Some("gamma gamma=1.8"), false),
@@ -60,7 +60,7 @@ const OPERATIONS: [(&str, &str, Option<&str>, bool); 8] = [
         Some("videobalance brightness=0.1 contrast=1.2 ! gamma gamma=1.8"),
         false,
     ),
-    // The least that is a table on luma and one on chroma, and the most.
+    // The fewest operations with a table on luma and one on chroma, and the most.
     (
         "brightness, saturation",
         "brightness=0.1 saturation=1.3",
@@ -105,10 +105,10 @@ fn memcpy(size: usize) -> impl FnMut(&mut Frame) {
     }
 }
 
-/// All who are compared in one format and size.
+/// Returns all contenders of one format and size.
 fn contenders(info: &VideoInfo, caps: &gst::Caps) -> Vec<Contender> {
     let size = info.size();
-    // Where luma is a plane of its own, chroma that does not change need not be touched.
+    // In planar formats, chroma that does not change need not be accessed.
     let luma = match info.n_planes() {
         1 => size,
         _ => info.offset()[1],
@@ -192,7 +192,7 @@ fn scene(name: &str, info: &VideoInfo, caps: &gst::Caps, content: Content, tiny:
     let mut out = std::io::stdout().lock();
     let mut round = 0;
     while !enough(round) {
-        // There and back, as each finds the caches as the one before left them.
+        // Alternates the order, because each contender starts with the caches of the previous one.
         all.reverse();
         for contender in &mut all {
             if contender.who == "peer" && !round.is_multiple_of(PEERS_EVERY) {
@@ -204,7 +204,7 @@ fn scene(name: &str, info: &VideoInfo, caps: &gst::Caps, content: Content, tiny:
                 contender.frame(frame);
             }
             let spent = before.until_now() / FRAMES;
-            // The first round maps, faults in and builds tables.
+            // The first round maps memory, causes page faults and builds tables.
             if round > 0 {
                 let Contender { name: op, who, .. } = contender;
                 let bytes = contender.bytes;

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What `scripts/instructions` counts: every kernel that valgrind can run, on small pictures, each
-//! piece of work in one call of [`measured`]. Prints a line for each call, in their order.
+//! Runs every kernel that valgrind supports on small pictures, for `scripts/instructions` to count.
+//! Each case is one call of [`measured`]. Prints a line per call, in order.
 //!
-//! Instructions, unlike times, are the same on a busy machine. The pixel code is taken in as
-//! source, not as the library: so it builds in seconds, without GStreamer and its bindings.
+//! Instruction counts, unlike times, do not depend on the load of the machine. The pixel code is
+//! included as source, not linked as a library, so this builds in seconds without GStreamer and its
+//! bindings.
 
 #![allow(clippy::unwrap_used, missing_docs)] // a benchmark
 
-#[allow(dead_code, unreachable_pub, unused_imports)] // a program uses less of it than a library offers
+#[allow(dead_code, unreachable_pub, unused_imports)] // the program uses only a part of the library
 #[path = "../src/pixel/mod.rs"]
 mod pixel;
 
 use pixel::{Adjust, Format, FramePlan, Isa, PairSpan, Range, Step};
 use std::hint::black_box;
 
-/// Rows as wide as a camera's, and so few that all cases together take seconds.
+/// As wide as a camera's frames, with so few rows that all cases together take seconds.
 const SIZE: (usize, usize) = (1920, 8);
 
-/// One for each way of work.
+/// One format per kind of kernel.
 const FORMATS: [Format; 7] = [
     Format::Nv12,
     Format::I420,
@@ -56,7 +57,7 @@ fn settings() -> [(&'static str, Adjust); 5] {
     ]
 }
 
-/// A slope with the grain of a sensor, or noise.
+/// Returns a gradient with sensor noise, or random bytes.
 fn picture(format: Format, smooth: bool) -> Planes {
     let mut state = 1_u32;
     let planes = format.planes().iter();
@@ -69,7 +70,7 @@ fn picture(format: Format, smooth: bool) -> Planes {
                 state ^= state << 5;
                 let random = (state >> 24) as u8;
                 if smooth {
-                    // Two thirds of all levels from left to right.
+                    // Covers two thirds of all levels from left to right.
                     return 40 + (i % row * 170 / row) as u8 + random % 5;
                 }
                 random
@@ -79,7 +80,7 @@ fn picture(format: Format, smooth: bool) -> Planes {
         .collect()
 }
 
-/// What is counted: the work on one frame, row by row.
+/// Processes one frame row by row. valgrind counts the instructions of this function.
 #[inline(never)]
 fn measured(plan: &FramePlan, format: Format, planes: &mut Planes) {
     let row = |plane: usize| format.planes()[plane].row_bytes(SIZE.0).unwrap();
@@ -107,7 +108,7 @@ fn measured(plan: &FramePlan, format: Format, planes: &mut Planes) {
 }
 
 fn main() {
-    // With `cargo test --benches` it only has to build.
+    // `cargo test --benches` only checks that the program builds.
     if std::env::args().any(|a| a == "--test" || a == "--list") {
         return;
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the pixel kernels cost against an in-place pass (xor) over the bytes that they change.
+//! Compares the pixel kernels with an in-place pass (XOR) over the bytes that they change.
 //!
-//! Criterion watches the best instruction set for regressions; then every set is held against
-//! the pass, both in turns on the same frames, and a Markdown table of the ratios is printed.
-//! There are more frames than caches hold, as in a pool of buffers. Arguments choose rows whose
-//! name has them in it: `cargo bench --bench pixel_kernels -- nv12`. `--table` leaves Criterion's
-//! part out.
+//! Criterion watches the best instruction set for regressions. Then every instruction set is
+//! compared with the pass, both in alternation on the same frames, and the ratios are printed as a
+//! Markdown table. As in a buffer pool, the frames do not fit in the caches. Arguments select rows
+//! whose name contains one of them: `cargo bench --bench pixel_kernels -- nv12`. `--table` skips
+//! Criterion.
 
 #![allow(clippy::unwrap_used, missing_docs)] // a benchmark
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const SIZE: (usize, usize) = (3840, 2160);
 
-/// Bytes in all frames together: well beyond the caches.
+/// Total bytes of all frames, well beyond the size of the caches.
 const POOL: usize = 160 << 20;
 
 const TURNS: usize = 24;
@@ -59,7 +59,7 @@ fn settings() -> Vec<(&'static str, Adjust)> {
     ]
 }
 
-/// Slopes with the grain of a sensor, or noise.
+/// Returns gradients with sensor noise, or random bytes.
 fn frame(format: Format, smooth: bool, seed: u32) -> Planes {
     let mut state = seed | 1;
     let planes = format.planes().iter();
@@ -106,7 +106,7 @@ fn work(plan: &FramePlan, planes: &mut Planes) {
     black_box(planes);
 }
 
-/// The pass over the planes that a plan changes.
+/// Runs the pass over the planes that a plan changes.
 fn pass(plan: &FramePlan, xor: &FramePlan, planes: &mut Planes) {
     let [Step::Plane { op, .. }] = xor.steps() else {
         return;
@@ -133,14 +133,14 @@ fn timed(f: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-/// The first quartile in seconds: other work on the machine only ever adds time, often to more
-/// than half of the turns.
+/// Returns the first quartile in seconds: other processes only add time, often to more than half
+/// of the runs.
 fn quartile(mut all: Vec<Duration>) -> Option<f64> {
     all.sort();
     all.get(all.len() / 4).map(Duration::as_secs_f64)
 }
 
-/// The ratio, and the pass's rate in GB/s. All `frames` show `picture` at first.
+/// Returns the ratio and the rate of the pass in GB/s. All `frames` show `picture` at first.
 fn ratio(
     isa: Isa,
     format: Format,
@@ -170,8 +170,8 @@ fn ratio(
     };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut next = 0;
-    // Never the frame that was touched last, for either. A frame gets its picture back when half
-    // of the others were in between, lest the next round finds changed values, or warm caches.
+    // Neither uses the frame accessed last. A frame's picture is restored after half of the other
+    // frames were used, so that the next round finds neither changed values nor warm caches.
     let mut turn = |work: &dyn Fn(&mut Planes), frames: &mut [Planes]| {
         let time = timed(|| work(&mut frames[next]));
         let away = (next + frames.len() / 2) % frames.len();

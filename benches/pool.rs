@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Buffers per second: from the pool, against `GstVideoBufferPool` in system memory and over
-//! GStreamer's shared-memory allocator; and new buffers of each exporter that the machine has.
+//! Measures buffers per second: from the pool, compared with `GstVideoBufferPool` in system memory
+//! and with GStreamer's shared-memory allocator; and new buffers from each available exporter.
 //!
-//! Rounds of all are interleaved, so that what disturbs one disturbs the others; medians count.
+//! The rounds of all candidates are interleaved, so that disturbances affect all. Prints medians.
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used, clippy::panic)]
 
 use gst::prelude::*;
@@ -16,23 +16,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 21;
-/// How long one round of one candidate takes.
+/// Duration of one round of one candidate.
 const ROUND: Duration = Duration::from_millis(30);
 
-/// What is measured: does it so many times.
+/// The measured operation, repeated the given number of times.
 type Work = Box<dyn FnMut(u32)>;
 
 struct Candidate {
     name: String,
     work: Work,
-    /// Calls a second, one number a round.
+    /// Calls per second, by round.
     rates: Vec<f64>,
     calls: u32,
 }
 
 impl Candidate {
     fn new(name: impl Into<String>, mut work: Work) -> Self {
-        // How many calls fill a round; warms up, too.
+        // Determines how many calls fill a round. Also serves as warm-up.
         let mut calls = 1;
         loop {
             let begin = Instant::now();
@@ -92,7 +92,7 @@ fn info(width: u32, height: u32) -> VideoInfo {
     builder.build().unwrap()
 }
 
-/// Takes a buffer and gives it back, with two others on their way.
+/// Acquires and releases a buffer while two others are in use.
 fn turns(pool: gst::BufferPool) -> Work {
     pool.set_active(true).unwrap();
     let on_their_way: Vec<_> = (0..2).map(|_| pool.acquire_buffer(None).unwrap()).collect();
@@ -124,7 +124,7 @@ fn theirs(allocator: Option<&gst::Allocator>, info: &VideoInfo) -> gst::BufferPo
     pool.upcast()
 }
 
-/// The allocator of shared-memory files that GStreamer has since 1.24, by its registered name.
+/// Finds GStreamer's shared-memory allocator (since 1.24) by its registered name.
 fn shm() -> Option<gst::Allocator> {
     gst::Allocator::find(Some("shm"))
 }
@@ -136,7 +136,7 @@ fn available() -> Vec<Kind> {
         .collect()
 }
 
-/// Writes to all of a new memory, or only has it.
+/// Writes all of a new memory if `touch` is set, then frees it.
 fn use_once(memory: gst::Memory, touch: bool) {
     if touch {
         let mut memory = memory.into_mapped_memory_writable().unwrap();
@@ -155,8 +155,8 @@ fn new_memory(allocator: gst::Allocator, size: usize, touch: bool) -> Work {
     })
 }
 
-/// GStreamer's own fd allocator, which wraps a file that the caller makes, and maps it for as long
-/// as it is used only.
+/// Uses GStreamer's fd allocator, which wraps a file created by the caller and keeps it mapped only
+/// during access.
 fn stock(size: usize, touch: bool) -> Work {
     let allocator = gst_allocators::FdAllocator::new();
     Box::new(move |calls| {
@@ -165,7 +165,7 @@ fn stock(size: usize, touch: bool) -> Work {
             let file = rustix::fs::memfd_create("bench", flags).unwrap();
             rustix::fs::ftruncate(&file, size as u64).unwrap();
             let flags = gst_allocators::FdMemoryFlags::NONE;
-            // SAFETY: the descriptor is open, `size` bytes long, and given away.
+            // SAFETY: the descriptor is open and `size` bytes long, and its ownership is passed on.
             let memory = unsafe { allocator.alloc_fd(file.into_raw_fd(), size, flags) };
             use_once(memory.unwrap(), touch);
         }
@@ -190,7 +190,7 @@ fn main() {
     gstdmabufcpu::plugin_register_static().unwrap();
     let shm = shm();
     if shm.is_none() {
-        println!("GStreamer before 1.24 has no allocator of shared memory: left out.");
+        println!("GStreamer before 1.24 has no shared-memory allocator: not measured.");
     }
     for (width, height) in [(640, 480), (1920, 1080)] {
         let info = info(width, height);

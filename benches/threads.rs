@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What more threads bring, by size of the frame: the filter with one thread, with two, and with
-//! as many as it finds worth it by itself. The last column is the one to look at.
+//! Measures the gain from threads by frame size: the filter with one thread, with two, and with the
+//! number it selects itself. The last column, wall time, is the relevant one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "elements/mod.rs"]
 mod elements;
 #[path = "support/mod.rs"]
-#[allow(dead_code, unused_imports)] // what other benchmarks use of it
+#[allow(dead_code, unused_imports)] // used by other benchmarks
 mod support;
 
 use elements::{caps, compare};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames of one's own in dma-bufs: allocated from a heap (or what there is), drawn where they
-//! lie, pushed into a pipeline.
+//! Allocates frames in dma-bufs from a heap or another exporter, draws them in place and pushes
+//! them into a pipeline.
 //!
 //! usage: allocate_and_push [ALLOCATOR [SINK [FRAMES]]]; ALLOCATOR is dma-heap, udmabuf, drm-dumb,
-//! memfd, or auto: the first of them that works. Say
+//! memfd, or auto, which selects the first of them that works. For example:
 //! `cargo run --example allocate_and_push -- dma-heap 'kmssink driver-name=vc4'`.
 //!
-//! Blue is the column, green the row, red the number of the frame, each modulo 256.
+//! Blue is the column, green the row and red the frame number, each modulo 256.
 
 mod common;
 
@@ -19,7 +19,7 @@ use gstdmabufcpu::video;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// A pool's next frame, drawn.
+/// Acquires the pool's next frame and draws it.
 fn frame(pool: &Pool, info: &VideoInfo, number: u64) -> Result<gst::Buffer, Failure> {
     let mut buffer = pool
         .acquire_buffer(None)
@@ -28,7 +28,7 @@ fn frame(pool: &Pool, info: &VideoInfo, number: u64) -> Result<gst::Buffer, Fail
         .get_mut()
         .ok_or("a buffer that somebody else holds")?;
     frame.set_pts(number * gst::ClockTime::SECOND / 30);
-    // All of it is written: a bracket for writing, and nothing is read first.
+    // Overwrites the whole frame, so the bracket is for writing and nothing is read.
     video::overwrite(frame, info, &How::default(), |frame| {
         let plane = frame.planes()[0];
         let mut rows = frame.rows(0, 0..plane.rows)?;
@@ -67,7 +67,7 @@ fn run() -> Result<(), Failure> {
     let appsrc: gst_app::AppSrc = appsrc.downcast().map_err(|_| "another appsrc")?;
     appsrc.set_caps(Some(&caps));
     appsrc.set_format(gst::Format::Time);
-    // A frame at a time is asked for; buffers come back to the pool when they were shown.
+    // Requests one frame at a time. Buffers return to the pool after they were shown.
     appsrc.set_max_buffers(1);
     let mut number = 0;
     let drawn_from = pool.clone();
@@ -77,7 +77,7 @@ fn run() -> Result<(), Failure> {
             return;
         }
         match frame(&drawn_from, &info, number) {
-            // One that is flushing wants no more.
+            // An appsrc that is flushing drops the frame.
             Ok(frame) => drop(appsrc.push_buffer(frame)),
             Err(error) => gst::element_error!(appsrc, gst::ResourceError::Failed, ("{error}")),
         }

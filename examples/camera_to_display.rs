@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A camera's frames through `dmabuffilter` to a display, none of them copied.
+//! Sends a camera's frames through `dmabuffilter` to a display without copying them.
 //!
-//! `cargo run --release --example camera_to_display -- --help` tells how to use it.
+//! `cargo run --release --example camera_to_display -- --help` prints the usage.
 
 use gst::glib;
 use gst::prelude::*;
@@ -31,7 +31,7 @@ PROPERTY=VALUE sets a property of dmabuffilter, as invert=true or gamma=1.8
   --json FILE        write the counts there, too
   --help             this text";
 
-/// Why the program ends without having done its work.
+/// The reason for which the program fails.
 #[derive(Debug)]
 enum Failure {
     Usage(String),
@@ -44,7 +44,7 @@ impl From<String> for Failure {
     }
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 struct Options {
     device: String,
@@ -61,7 +61,7 @@ struct Options {
 }
 
 impl Options {
-    /// `None` when help is asked for.
+    /// Parses the command line. Returns `None` if it requests help.
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, Failure> {
         let mut options = Self {
             device: "/dev/video0".into(),
@@ -126,7 +126,7 @@ fn parse_count(text: &str) -> Result<i32, Failure> {
     }
 }
 
-/// An element, or what to install to have it.
+/// Creates an element. The error names the package to install.
 fn make(factory: &str, name: &str) -> Result<gst::Element, Failure> {
     gst::ElementFactory::make(factory)
         .name(name)
@@ -226,7 +226,7 @@ fn caps(options: &Options) -> gst::Caps {
     caps.build()
 }
 
-/// The running pipeline and what is counted of it.
+/// The running pipeline and its counters.
 struct Player {
     pipeline: gst::Pipeline,
     filter: Option<gst::Element>,
@@ -278,7 +278,7 @@ impl Player {
         })
     }
 
-    /// Until the frames are through, or Ctrl-C.
+    /// Plays until the end of the stream, an error, or Ctrl-C.
     fn play(&mut self) -> Result<(), Failure> {
         let main_loop = glib::MainLoop::new(None, false);
         for signal in [2, 15] {
@@ -291,7 +291,7 @@ impl Player {
                     return glib::ControlFlow::Continue;
                 }
                 eprintln!("stopping");
-                // The end of the stream goes the way of the frames, behind the last of them.
+                // EOS follows the last frame through the pipeline.
                 pipeline.send_event(gst::event::Eos::new());
                 let main_loop = main_loop.clone();
                 glib::timeout_add_once(Duration::from_secs(5), move || main_loop.quit());
@@ -324,7 +324,7 @@ impl Player {
             .map_err(|error| error.to_string())?
         };
         self.started = Instant::now();
-        // Why it could not start is on the bus.
+        // If the pipeline cannot start, the bus has the reason.
         if self.pipeline.set_state(gst::State::Playing).is_ok()
             || bus.have_pending()
             || failure.lock().is_ok_and(|failure| failure.is_some())
@@ -358,7 +358,7 @@ impl Drop for Player {
     }
 }
 
-/// An error of the pipeline, and what can be done about it.
+/// Formats an error of the pipeline with advice.
 fn explain(error: &gst::message::Error) -> String {
     let source = error.src().map(|source| source.name());
     let source = source.as_deref().unwrap_or("pipeline");
@@ -381,7 +381,7 @@ fn explain(error: &gst::message::Error) -> String {
     text
 }
 
-/// What there is to say at the end.
+/// The counts printed at the end.
 struct Report {
     frames: u64,
     seconds: f64,
@@ -446,7 +446,7 @@ impl Report {
     }
 }
 
-/// As a JSON string.
+/// Quotes text as a JSON string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -474,7 +474,7 @@ fn run() -> Result<(), Failure> {
     let played = player.play();
     let report = player.report();
     if played.is_ok() || report.frames > 0 {
-        // Nobody may be there to read it: no reason to leave the rest undone.
+        // A closed standard output must not prevent the steps below.
         let _ = std::io::stdout().write_all(report.table().as_bytes());
     }
     if let Some(file) = &options.json {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A window function of one's own: the edges of the picture, drawn in its place.
+//! Implements a window function that replaces the picture with its edges.
 //!
-//! usage: edge_map [SOURCE [SINK]], as in gst-launch-1.0, say
+//! usage: edge_map [SOURCE [SINK]], in gst-launch-1.0 syntax, for example
 //! `cargo run --example edge_map -- 'v4l2src io-mode=dmabuf' waylandsink`.
 //!
-//! Each pixel becomes how much it differs from its neighbours to the right and below. The row
-//! below the last one of a window is in the next window, which has not been worked on yet: it is
-//! read through a second window.
+//! Each pixel becomes the sum of its differences from the pixels to its right and below. The row
+//! below the last row of a window belongs to the next window, which has not been processed yet.
+//! It is read through a second window.
 
 mod common;
 
@@ -30,7 +30,7 @@ impl WindowFunction for EdgeMap {
     fn window(&self, window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), FunctionError> {
         let plane = *window.plane();
         if plane.number > 0 {
-            // Chroma, in the middle of its range: no colour.
+            // Chroma in the middle of its range means no colour.
             window.rows_mut().for_each(|row| row.fill(128));
             return Ok(());
         }
@@ -51,10 +51,10 @@ impl WindowFunction for EdgeMap {
     }
 }
 
-/// Puts the edges of a row in its place.
+/// Replaces a row with its edges.
 fn edges(row: &mut [u8], below: &[u8], plane: &PlaneInfo) {
     let step = plane.pixel_bytes;
-    // Green of BGRx and its like, luma of the others; then all of red, green and blue.
+    // The compared byte is green in RGB formats and luma in others; all colour bytes are written.
     let (at, colors) = if step >= 3 { (1, 3) } else { (0, 1) };
     for pixel in (0..row.len()).step_by(step) {
         let here = row[pixel + at];

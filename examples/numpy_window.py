@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MPL-2.0
-"""A camera's frames changed by numpy where they lie, without a copy: a negative.
+"""Inverts a camera's frames in place with numpy, without a copy.
 
-usage: numpy_window.py [SOURCE [SINK]], as in gst-launch-1.0, say
+usage: numpy_window.py [SOURCE [SINK]], in gst-launch-1.0 syntax, for example
 numpy_window.py 'v4l2src io-mode=dmabuf' waylandsink
 
 Needs python3-gi, python3-numpy, gir1.2-gst-plugins-base-1.0, and the plugin on GST_PLUGIN_PATH.
@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 
 
 def window(_filter, address, size, _plane, _first_row, rows, stride, _video_format):
-    """Called with rows of a frame, within its bracket. No array may outlive the call."""
+    """Inverts rows of a frame, within its bracket. No array may outlive the call."""
     memory = (ctypes.c_uint8 * size).from_address(address)
     pixels = (size - (rows - 1) * stride) // 4
-    # Rows, pixels, and blue, green, red and nothing.
+    # The dimensions are rows, pixels, and the bytes blue, green, red, padding.
     frame = np.ndarray((rows, pixels, 4), np.uint8, memory, strides=(stride, 4, 1))
     colors = frame[:, :, :3]
     np.invert(colors, out=colors)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * Pixel work in C: a camera's frames turned upside down where they lie, any format. Each row is
- * swapped with its mirror image, which is reached through a second window.
+ * Flips a camera's frames vertically in place, in any format. Swaps each row with its mirror row,
+ * which it reaches through a second window.
  *
- *   vertical_flip [SOURCE [SINK]], as in gst-launch-1.0, say
+ *   vertical_flip [SOURCE [SINK]], in gst-launch-1.0 syntax, for example
  *   vertical_flip 'v4l2src io-mode=dmabuf' waylandsink
  *
  *   cc -Iinclude examples/vertical_flip.c -o vertical_flip \
  *     $(pkg-config --cflags --libs gstreamer-1.0 gstreamer-video-1.0)
  *
- * with the plugin on GST_PLUGIN_PATH when it runs.
+ * The plugin must be on GST_PLUGIN_PATH at run time.
  */
 #include <dmabufcpu/dmabufcpu.h>
 #include <glib-unix.h>
@@ -43,7 +43,7 @@ flip (GstDmaBufCpuWindow * window, gpointer user_data)
     GstDmaBufCpuRows second;
 
     if (row >= mirror)
-      break;                    /* The lower half was swapped from above. */
+      break;                    /* The lower half is already swapped. */
     if (mirror < rows->first_row + rows->n_rows) {
       swap (data, rows->data + (mirror - rows->first_row) * rows->stride, rows->row_bytes);
       continue;

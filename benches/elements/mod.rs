@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Elements over the same frames in turns, and a Markdown table of what they take.
+//! Runs elements on the same frames in alternation and prints their cost as a Markdown table.
 
 use crate::support::{Clocks, FRAMES, Frame, Spent};
 use std::time::{Duration, Instant};
 
-/// Frames of a format and size.
+/// Returns caps with a format and size.
 pub(crate) fn caps(format: &str, width: i32, height: i32) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
         .field("format", format)
@@ -14,8 +14,9 @@ pub(crate) fn caps(format: &str, width: i32, height: i32) -> gst::Caps {
         .build()
 }
 
-/// Pushes frames through each of `lines` (as gst-launch has them) in turns, and prints the
-/// medians; ratios are to the first. `prepare` is given each frame before it goes in.
+/// Pushes frames through each of `lines` (in gst-launch syntax) in alternation and prints the
+/// medians. Ratios are relative to the first line. Calls `prepare` with each frame before pushing
+/// it.
 pub(crate) fn compare(
     title: &str,
     caps: &gst::Caps,
@@ -45,7 +46,7 @@ pub(crate) fn compare(
                 let buffer = frame.buffer.take().unwrap();
                 frame.buffer = Some(harness.push_and_pull(buffer).unwrap());
             }
-            // The first round maps, faults in and builds tables.
+            // The first round maps memory, causes page faults and builds tables.
             if round > 0 {
                 spent.push(before.until_now() / FRAMES);
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the frames show.
+//! Picture content of the frames.
 
 #[path = "../../src/pixel/random.rs"]
 mod random;
@@ -7,12 +7,12 @@ mod random;
 use gst_video::{VideoFormat, VideoInfo};
 use random::Random;
 
-/// A kind of picture. Work by tables costs by how many values stand near each other.
+/// A kind of picture. The cost of look-ups depends on how close neighbouring values are.
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
-    /// What a camera sees of a wall: slopes, and its sensor's noise of two levels up and down.
+    /// Gradients with sensor noise of ±2 levels, as a camera records a wall.
     Smooth,
-    /// Every value, everywhere.
+    /// Random bytes.
     Noise,
 }
 
@@ -26,7 +26,7 @@ impl Content {
         }
     }
 
-    /// One frame of it.
+    /// Returns the bytes of one frame.
     pub(crate) fn picture(self, info: &VideoInfo) -> Vec<u8> {
         let mut random = Random(1);
         if matches!(self, Self::Noise) {
@@ -56,7 +56,7 @@ impl Content {
     }
 }
 
-/// Luma and colours go from one end of their range to the other, chroma about the middle of it.
+/// Returns a level: luma and RGB cover most of their range, chroma the middle of its range.
 fn slope(format: VideoFormat, plane: usize, x: usize, across: f64, down: f64) -> f64 {
     let luma = 16.0 + 219.0 * (0.7 * across + 0.3 * down);
     let (u, v) = (96.0 + 64.0 * down, 160.0 - 64.0 * across);

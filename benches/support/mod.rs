@@ -13,14 +13,14 @@ use std::fmt;
 use std::ops::Div;
 use std::time::Instant;
 
-/// Frames in the ring, as many as a camera's pool has.
+/// Number of frames in the ring, typical of a camera's pool.
 pub(crate) const FRAMES: usize = 4;
 
-/// One of those who are compared.
+/// An operation under comparison.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) who: &'static str,
-    /// How many bytes of a frame it changes, in whole planes.
+    /// Number of bytes of a frame that it changes, in whole planes.
     pub(crate) bytes: usize,
     work: Box<dyn FnMut(&mut Frame)>,
 }
@@ -40,7 +40,7 @@ impl Contender {
         }
     }
 
-    /// Does what is measured.
+    /// Processes a frame; this is measured.
     pub(crate) fn frame(&mut self, frame: &mut Frame) {
         (self.work)(frame);
     }
@@ -52,14 +52,14 @@ fn memfd(size: usize) -> OwnedFd {
     fd
 }
 
-/// A frame in `GstDmaBufMemory`, and the same bytes mapped beside it.
+/// A frame in `GstDmaBufMemory`, and separate mappings of the same bytes.
 pub(crate) struct Frame {
-    /// For those who are compared, and are no elements.
+    /// For contenders that are not elements.
     pub(crate) mapped: Mapped,
-    /// For the picture. A mapping of its own: whose pages were touched last, it alone would be
-    /// spared the misses of the TLB.
+    /// For restoring the picture. A separate mapping, because a contender that shared it would be
+    /// spared TLB misses, unlike the others.
     fresh: Mapped,
-    /// Out while it goes through an element.
+    /// `None` while it is in an element.
     pub(crate) buffer: Option<gst::Buffer>,
 }
 
@@ -97,7 +97,7 @@ impl Mapped {
         Self(buffer, mapping)
     }
 
-    /// All of its bytes.
+    /// Calls `work` with all bytes.
     pub(crate) fn with_bytes(&mut self, work: impl FnOnce(&mut [u8])) {
         let mut bracket = Bracket::<ReadWrite>::begin(&mut self.0, &Options::default()).unwrap();
         let mut windows = bracket.windows(&mut self.1).unwrap();
@@ -105,7 +105,7 @@ impl Mapped {
     }
 }
 
-/// Minor page faults of this process so far.
+/// Returns the minor page faults of this process so far.
 fn page_faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit(')').next().unwrap();
@@ -117,16 +117,16 @@ fn page_faults() -> u64 {
         .unwrap()
 }
 
-/// When something began, by all that is counted.
+/// All clocks and counters at the start of a measurement.
 pub(crate) struct Clocks {
     faults: u64,
     cpu: i128,
     wall: Instant,
 }
 
-/// What it took.
+/// Time and page faults of a measurement.
 pub(crate) struct Spent {
-    /// Nanoseconds on any CPU, all threads together.
+    /// CPU time of all threads in nanoseconds.
     pub(crate) cpu: f64,
     pub(crate) wall: f64,
     pub(crate) faults: f64,

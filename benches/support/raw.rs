@@ -1,17 +1,18 @@
-//! What cannot be had without unsafe code: memory of a descriptor, and vectors.
+//! Unsafe code of the benchmarks: memory of a file descriptor, and SIMD.
 #![allow(unsafe_code)]
 
 use gst_allocators::prelude::*;
 use rustix::fd::OwnedFd;
 
-/// `GstDmaBufMemory` of GStreamer's own allocator, mapped and unmapped as by default.
+/// Returns `GstDmaBufMemory` of GStreamer's allocator, with default mapping behaviour.
 pub(crate) fn dma_buf_memory(fd: OwnedFd, size: usize) -> gst::Memory {
     let allocator = gst_allocators::DmaBufAllocator::new();
-    // SAFETY: the descriptor is open, at least `size` bytes long, and given away.
+    // SAFETY: the descriptor is open and at least `size` bytes long, and its ownership is passed
+    // on.
     unsafe { allocator.alloc_dmabuf(fd, size) }.unwrap()
 }
 
-/// Reads, changes and writes back every byte, as fast as this machine can.
+/// Reads, changes and writes back every byte, as fast as the machine allows.
 pub(crate) fn xor_pass(bytes: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -32,10 +33,10 @@ fn xor_avx2(bytes: &mut [u8]) {
     for block in &mut blocks {
         for part in block.chunks_exact_mut(32) {
             let pointer = part.as_mut_ptr().cast::<__m256i>();
-            // SAFETY: 32 bytes are there to be read.
+            // SAFETY: `part` has 32 readable bytes.
             let value = unsafe { _mm256_loadu_si256(pointer) };
             let changed = _mm256_xor_si256(value, ones);
-            // SAFETY: and to be written.
+            // SAFETY: `part` has 32 writable bytes.
             unsafe { _mm256_storeu_si256(pointer, changed) };
         }
     }

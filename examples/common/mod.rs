@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the short examples share: a pipeline that is played until its end, an error or Ctrl-C.
+//! Code shared by the short examples: plays a pipeline until its end, an error or Ctrl-C.
 
 use gst::glib;
 use gst::prelude::*;
 
-/// Whatever went wrong, in words.
+/// Any error, with its message.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// GStreamer with the plugin, which is linked in.
+/// Initialises GStreamer and registers the statically linked plugin.
 pub(crate) fn init() -> Result<(), Failure> {
     gst::init()?;
     gstdmabufcpu::plugin_register_static()?;
     Ok(())
 }
 
-/// A pipeline as gst-launch-1.0 would make it.
+/// Creates a pipeline from a description in gst-launch-1.0 syntax.
 pub(crate) fn pipeline(line: &str) -> Result<gst::Pipeline, Failure> {
     let made = gst::parse::launch(line).map_err(|error| format!("{line}: {error}"))?;
     made.downcast()
@@ -44,7 +44,7 @@ pub(crate) fn play(pipeline: &gst::Pipeline) -> Result<(), Failure> {
                 gst::MessageView::Error(error) => {
                     let source = error.src().map(|source| source.name());
                     let source = source.unwrap_or_else(|| "pipeline".into());
-                    // The debug text is the code's place, and often, on a line of its own, more.
+                    // The debug text is a source location, often followed by a line of details.
                     let more = error.debug().unwrap_or_default();
                     let more = more.lines().nth(1).unwrap_or_default();
                     let text = format!("{source}: {} {more}", error.error());
@@ -56,7 +56,7 @@ pub(crate) fn play(pipeline: &gst::Pipeline) -> Result<(), Failure> {
             glib::ControlFlow::Continue
         })?
     };
-    // Why it cannot start is on the bus.
+    // If the pipeline cannot start, the bus has the reason.
     let _ = pipeline.set_state(gst::State::Playing);
     main_loop.run();
     drop(watch);
@@ -65,7 +65,7 @@ pub(crate) fn play(pipeline: &gst::Pipeline) -> Result<(), Failure> {
     result.replace(Ok(()))
 }
 
-/// What `main` returns.
+/// Prints an error, if any, and returns the exit code of `main`.
 pub(crate) fn exit_code(result: Result<(), Failure>) -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0
  *
- * The plugin dmabufcpu, for C and C++: its allocators, and pixel work of your own in dmabuffilter.
+ * C and C++ interface of the plugin dmabufcpu: its allocators, and window functions that process
+ * pixels in dmabuffilter.
  *
- * There is nothing to link with but GStreamer (pkg-config gstreamer-1.0 gstreamer-video-1.0): what
- * is here goes through the element's signals, wherever the plugin was loaded from.
+ * Link with GStreamer only (pkg-config gstreamer-1.0 gstreamer-video-1.0). The functions below use
+ * the element's signals, so they work wherever the plugin was loaded from.
  *
- * Functions and handlers are called by streaming threads.
+ * Streaming threads call window functions and signal handlers.
  */
 #ifndef GST_DMABUFCPU_H
 #define GST_DMABUFCPU_H
@@ -25,8 +26,8 @@ G_BEGIN_DECLS
  * gst_dmabufcpu_allocator_find:
  * @name: one of the names above
  *
- * gst_allocator_find(), with the plugin loaded before. Devices are opened by the first
- * gst_allocator_alloc(), which gives NULL, and says why in the log, where there is none.
+ * Loads the plugin and calls gst_allocator_find(). The first gst_allocator_alloc() opens the
+ * device. If there is none, it returns %NULL and logs the reason.
  *
  * Returns: (transfer full) (nullable): the allocator
  */
@@ -42,11 +43,11 @@ gst_dmabufcpu_allocator_find (const gchar * name)
 
 /**
  * GstDmaBufCpuFlags:
- * @GST_DMABUFCPU_READ: the function reads
- * @GST_DMABUFCPU_WRITE: the function changes pixels; without this it is lent frames that others
- *   hold, too, without a copy, in brackets for reading, and must not write
- * @GST_DMABUFCPU_THREADS: the function may be called by several threads at once, with windows of
- *   the same frame; it is then given no second windows
+ * @GST_DMABUFCPU_READ: the function reads pixels
+ * @GST_DMABUFCPU_WRITE: the function changes pixels. Without this flag the function must not write:
+ *   it also gets shared frames without a copy, and brackets are for reading
+ * @GST_DMABUFCPU_THREADS: several threads may call the function at once with windows of the same
+ *   frame. Second windows are not available then
  */
 typedef enum
 {
@@ -57,18 +58,18 @@ typedef enum
 
 /**
  * GstDmaBufCpuRows:
- * @data: the first row's first byte
- * @size: bytes from there to the last row's last: (n_rows - 1) * stride + row_bytes
- * @stride: bytes from one row to the next; what lies between rows is not yours
+ * @data: first byte of the first row
+ * @size: bytes from @data to the end of the last row: (n_rows - 1) * stride + row_bytes
+ * @stride: bytes from one row to the next; the padding between rows must not be accessed
  * @row_bytes: bytes of a row that belong to the picture
- * @pixel_bytes: bytes from one pixel of this plane to the next, 0 where that is no whole number
- * @plane: number of the plane
- * @first_row: number of the first row in its plane
- * @n_rows: rows
- * @columns: pixels in a row of this plane
- * @plane_rows: rows of the whole plane
+ * @pixel_bytes: bytes from one pixel of this plane to the next, 0 if that is not a whole number
+ * @plane: index of the plane
+ * @first_row: index of the first row in its plane
+ * @n_rows: number of rows
+ * @columns: number of pixels in a row of this plane
+ * @plane_rows: number of rows of the whole plane
  *
- * Whole rows of one plane, within the frame's bracket.
+ * Whole rows of one plane, accessible within the frame's bracket.
  */
 typedef struct
 {
@@ -88,11 +89,11 @@ typedef struct _GstDmaBufCpuWindow GstDmaBufCpuWindow;
 
 /**
  * GstDmaBufCpuWindow:
- * @rows: the rows, each of the frame's rows being in one window
- * @info: format, size and colorimetry of the frame (its strides are in @rows)
+ * @rows: the rows; each row of the frame is in exactly one window
+ * @info: format, size and colorimetry of the frame (for strides, see @rows)
  * @pts: presentation time, or GST_CLOCK_TIME_NONE
- * @duration: how long it is shown, or GST_CLOCK_TIME_NONE
- * @frame: the frame's number since the element was started, from 0
+ * @duration: duration, or GST_CLOCK_TIME_NONE
+ * @frame: number of the frame since the element was started, from 0
  */
 struct _GstDmaBufCpuWindow
 {
@@ -112,22 +113,22 @@ struct _GstDmaBufCpuWindow
 /**
  * GstDmaBufCpuWindowFunc:
  * @window: valid until the function returns
- * @user_data: as given
+ * @user_data: the pointer passed with the function
  *
- * Called by a streaming thread for each window of each frame: plane by plane, from top to bottom.
- * It must neither block nor allocate nor call the system: devices wait for the buffer meanwhile.
- * Longer than the element's fence-timeout for a frame is an error. Unless the function has the flag
- * GST_DMABUFCPU_THREADS, all windows of a frame are in one bracket and one mapping, whatever
- * sync-scope and map-mode say.
+ * Processes one window. A streaming thread calls the function for each window of each frame, plane
+ * by plane, from top to bottom. The function must not block, allocate or make system calls, because
+ * devices wait for the buffer. Taking longer than the element's fence-timeout for a frame is an
+ * error. Unless the flag GST_DMABUFCPU_THREADS is set, all windows of a frame share one bracket and
+ * one mapping, regardless of sync-scope and map-mode.
  *
- * Returns: %FALSE ends the stream with an error
+ * Returns: %FALSE to end the stream with an error
  */
 typedef gboolean (*GstDmaBufCpuWindowFunc) (GstDmaBufCpuWindow * window, gpointer user_data);
 
 /**
  * GstDmaBufCpuFunction:
  *
- * What the action signal "set-window-function" takes a pointer to; see
+ * Argument of the action signal "set-window-function", passed by pointer; see
  * gst_dmabufcpu_filter_set_window_function().
  */
 typedef struct
@@ -142,18 +143,18 @@ typedef struct
 /**
  * gst_dmabufcpu_filter_set_window_function:
  * @filter: a dmabuffilter
- * @flags: #GstDmaBufCpuFlags, GST_DMABUFCPU_READ or GST_DMABUFCPU_WRITE among them
- * @window: (nullable): called with each window, from the next frame on; %NULL takes the one
- *   that is set away
- * @user_data: for @window; used by streaming threads
- * @destroy: (nullable): called with @user_data, by any thread, when the function is replaced or
- *   the element is gone
+ * @flags: #GstDmaBufCpuFlags, including GST_DMABUFCPU_READ or GST_DMABUFCPU_WRITE
+ * @window: (nullable): called with each window, starting with the next frame; %NULL removes the
+ *   current function
+ * @user_data: passed to @window; used by streaming threads
+ * @destroy: (nullable): called with @user_data, from any thread, when the function is replaced or
+ *   the element is finalized
  *
- * Has @window work on all frames, after what the element's properties ask for and before overlays
- * are drawn.
+ * Calls @window for all frames, after the operations selected by the element's properties and
+ * before overlays are drawn.
  *
- * Returns: %FALSE when @filter is no dmabuffilter, or the flags are wrong, of which a warning on
- *   the bus tells; @destroy is not called then
+ * Returns: %FALSE if @filter is not a dmabuffilter or the flags are invalid, which is also reported
+ *   as a warning on the bus; @destroy is not called then
  */
 static inline gboolean
 gst_dmabufcpu_filter_set_window_function (GstElement * filter, guint flags,
@@ -176,19 +177,19 @@ gst_dmabufcpu_filter_set_window_function (GstElement * filter, guint flags,
 
 /**
  * gst_dmabufcpu_window_open_second:
- * @window: the window that the function was called with
- * @plane: number of a plane
- * @first_row: number of a row in it
- * @n_rows: how many, at least one
+ * @window: the window passed to the function
+ * @plane: index of a plane
+ * @first_row: index of a row in that plane
+ * @n_rows: number of rows, at least one
  * @second: (out caller-allocates): the rows
  *
- * Lends a second window beside the first: any rows that are not in it. Rows above it have been
- * worked on already. There are never three: gst_dmabufcpu_window_close_second() comes before the
- * next.
+ * Opens a second window on any rows that are not in @window. Rows above @window have already been
+ * processed. At most one second window can be open: call gst_dmabufcpu_window_close_second() before
+ * opening another.
  *
- * Returns: %FALSE, with an error on the bus after the function has returned, when a second is open
- *   already, when there are no such rows or they are in the first window, or when the function has
- *   the flag GST_DMABUFCPU_THREADS
+ * Returns: %FALSE if a second window is already open, if the rows do not exist or are in @window,
+ *   or if the function has the flag GST_DMABUFCPU_THREADS. An error is posted on the bus after the
+ *   function has returned
  */
 static inline gboolean
 gst_dmabufcpu_window_open_second (GstDmaBufCpuWindow * window, guint plane,
@@ -199,9 +200,9 @@ gst_dmabufcpu_window_open_second (GstDmaBufCpuWindow * window, guint plane,
 
 /**
  * gst_dmabufcpu_window_close_second:
- * @window: the window that the function was called with
+ * @window: the window passed to the function
  *
- * Gives the second window back.
+ * Closes the second window.
  */
 static inline void
 gst_dmabufcpu_window_close_second (GstDmaBufCpuWindow * window)
@@ -212,19 +213,19 @@ gst_dmabufcpu_window_close_second (GstDmaBufCpuWindow * window)
 /**
  * GstDmaBufCpuWindowHandler:
  * @filter: the dmabuffilter
- * @address: the first row's first byte
- * @size: bytes from there to the last row's last
- * @plane: number of the plane
- * @first_row: number of the first row
- * @n_rows: rows
+ * @address: address of the first byte of the first row
+ * @size: bytes from @address to the end of the last row
+ * @plane: index of the plane
+ * @first_row: index of the first row
+ * @n_rows: number of rows
  * @stride: bytes from one row to the next
- * @format: of the frame
- * @user_data: as connected
+ * @format: format of the frame
+ * @user_data: the pointer passed to g_signal_connect()
  *
- * A handler of the signals "window" (reads and writes) and "read-window" (reads), which hand
- * windows to any language.
+ * Handles the signals "window" (read and write) and "read-window" (read only), which pass windows
+ * to any language.
  *
- * Returns: %FALSE ends the stream with an error
+ * Returns: %FALSE to end the stream with an error
  */
 typedef gboolean (*GstDmaBufCpuWindowHandler) (GstElement * filter, guint64 address,
     guint64 size, guint plane, guint first_row, guint n_rows, guint stride,

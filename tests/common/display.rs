@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the tests of pools in the emulated machine share: a picture that is known, the way to
-//! the display, and brackets of any direction.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+//! Helpers for the pool tests in the emulated machine: a known picture, pipelines to the display,
+//! and checks of brackets of any direction.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses everything
 
 use crate::common::picture::Picture;
 use crate::common::pipeline::{self, Line};
@@ -9,20 +9,20 @@ use crate::common::probes::Probes;
 use crate::common::testbed::{CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the machine must have.
+/// The devices that the machine must have.
 pub(crate) const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
 pub(crate) const FRAMES: u64 = 30;
 pub(crate) const BYTES: u64 = 1024 * 768 * 4;
 pub(crate) const CAPS: &str = "video/x-raw,format=BGRx,width=1024,height=768";
-/// A still picture of which no two rows or columns are alike.
+/// A still picture in which no two rows and no two columns are equal.
 pub(crate) const PATTERN: &str = "pattern=zone-plate kx2=20 ky2=20 kt=0";
-// A frame that is dropped for lateness is not imported.
+// sync=false, because frames dropped as late are not imported.
 pub(crate) const DISPLAY: &str = "kmssink driver-name=cirrus force-modesetting=true sync=false";
-/// Every allocator of dma-bufs, by the names that users type.
+/// Every dma-buf allocator, by its property value.
 pub(crate) const ALLOCATORS: [&str; 3] = ["dma-heap", "udmabuf", "drm-dumb"];
 
-/// Does it with each of these allocators; no dma-buf is there afterwards that was not before.
+/// Calls `work` with each of these allocators and checks that no dma-buf is left after each call.
 pub(crate) fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
     let before = testbed.dma_bufs();
     for allocator in ALLOCATORS {
@@ -31,7 +31,7 @@ pub(crate) fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
     }
 }
 
-/// What `videotestsrc` shows.
+/// Returns the picture that `videotestsrc` generates.
 pub(crate) fn pattern() -> Picture {
     let line = Line::new(&format!(
         "videotestsrc num-buffers=1 {PATTERN} ! {CAPS} ! fakesink name=sink sync=false"
@@ -42,12 +42,12 @@ pub(crate) fn pattern() -> Picture {
     picture
 }
 
-/// What the first camera sees.
+/// Returns the picture of the first camera.
 pub(crate) fn scene() -> Picture {
     scene_of("v4l2src")
 }
 
-/// What a camera sees.
+/// Returns the picture of the camera with this source element.
 pub(crate) fn scene_of(source: &str) -> Picture {
     let line = Line::new(&format!(
         "{source} num-buffers=5 ! {CAPS} ! fakesink name=sink sync=false"
@@ -56,8 +56,9 @@ pub(crate) fn scene_of(source: &str) -> Picture {
     Picture::from_bgrx(&line.last_frame())
 }
 
-/// Checks that each START was followed by the END of the same buffer and direction before its
-/// next, none lost; the number of brackets by direction (1 reading, 2 writing, 3 both).
+/// Checks that each START is followed by the END of the same buffer and direction before the
+/// buffer's next START, and that no event was lost. Returns the number of brackets by direction
+/// (1 read, 2 write, 3 both).
 #[track_caller]
 pub(crate) fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
     const END: u64 = 4;
@@ -84,9 +85,9 @@ pub(crate) fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
     number
 }
 
-/// Runs a line to its end, in which the element called `filter` leaves every frame where it is;
-/// checks the picture, that nothing was copied, and that the display imported each buffer once.
-/// The kernel's record and the buffers.
+/// Runs a pipeline to its end. Checks that the element called `filter` keeps every frame in place,
+/// that the display shows the expected picture, and that nothing was copied. Returns the pipeline,
+/// the kernel's record and the inodes of the buffers.
 pub(crate) fn show(
     testbed: &Testbed,
     description: &str,
@@ -111,8 +112,8 @@ pub(crate) fn show(
     (line, probes, inodes)
 }
 
-/// Checks that the performance log tells of no copies but so many by `videotestsrc`, which draws
-/// a still pattern once and copies it into each frame.
+/// Checks that the performance log has exactly `frames` copies by `videotestsrc`, which draws a
+/// still pattern once and copies it into each frame, and no other copies.
 #[track_caller]
 pub(crate) fn assert_only_the_source_copies(frames: u64, name: &str) {
     let copies = pipeline::copies();
@@ -122,7 +123,7 @@ pub(crate) fn assert_only_the_source_copies(frames: u64, name: &str) {
     assert_eq!(source.len() as u64, frames, "{name}: frames drawn");
 }
 
-/// Checks that the display took each of these buffers, once, and no others.
+/// Checks that the display imported each of these buffers once, and no other buffers.
 #[track_caller]
 pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name: &str) {
     assert_eq!(
@@ -131,7 +132,7 @@ pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name
         "{name}: imports"
     );
     if name.ends_with("drm-dumb") {
-        // The display's card made them: it need not attach itself.
+        // The buffers are from the display's own card, which does not attach to them.
         return;
     }
     let attached: BTreeSet<u64> = probes.attached.iter().copied().collect();
@@ -141,7 +142,7 @@ pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name
     );
 }
 
-/// The allocator that an element says it uses.
+/// Returns the allocator that the filter reports in its stats.
 pub(crate) fn allocator_of(line: &Line) -> String {
     use gst::prelude::ObjectExt;
     let stats: gst::Structure = line.filter.as_ref().unwrap().property("stats");

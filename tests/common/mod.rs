@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the tests in the emulated machine share. On other machines each of them says that it
-//! is skipped, and returns.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test uses all
+//! Helpers for the tests in the emulated machine. On any other machine, each of these tests prints
+//! that it is skipped, and returns.
+// No test uses everything.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod picture;
 pub(crate) mod pipeline;
 pub(crate) mod probes;
 #[path = "../../src/pixel/random.rs"]
-#[allow(clippy::duplicate_mod)] // some tests have the host's support, too
+#[allow(clippy::duplicate_mod)] // some tests also use the helpers for the host
 mod random;
 pub(crate) mod raw;
 pub(crate) mod testbed;
@@ -18,7 +19,7 @@ pub(crate) use random::noise;
 use rustix::fd::OwnedFd;
 use std::sync::Once;
 
-/// GStreamer with the plugin under test.
+/// Initializes GStreamer with the plugin under test.
 pub(crate) fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -28,7 +29,7 @@ pub(crate) fn init() {
     });
 }
 
-/// A frame of sevens in a memory of this allocator, and a descriptor of its dma-buf.
+/// Returns a frame in memory of this allocator with all bytes 7, and a descriptor of its dma-buf.
 pub(crate) fn frame_of_sevens(allocator: &gst::Allocator, size: usize) -> (gst::Buffer, OwnedFd) {
     let memory = allocator.alloc(size, None).unwrap();
     let mut memory = memory.into_mapped_memory_writable().unwrap();
@@ -40,21 +41,22 @@ pub(crate) fn frame_of_sevens(allocator: &gst::Allocator, size: usize) -> (gst::
     (buffer, own)
 }
 
-/// A line of progress: the machine is slow, and silence looks like a hang.
+/// Prints a line of progress. The machine is slow, and without output a test looks hung.
 pub(crate) fn say(text: impl std::fmt::Display) {
     use std::io::Write;
-    // Past the capture of the test harness.
+    // Bypasses the output capture of the test harness.
     let _ = writeln!(std::io::stdout(), "    {text}");
 }
 
-/// What a test's child is to do, of the same name, for what would spoil a process or end it.
+/// Environment variable with the role of a child process. A test that would damage or end its
+/// process runs itself again in a child.
 pub(crate) const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 
-/// Runs the test `name` in a process of its own in which [`ROLE`] is `role`, with more in its
-/// environment: what it printed.
+/// Runs the test `name` in a separate process with [`ROLE`] set to `role` and additional
+/// `environment` variables. Returns its standard output.
 ///
 /// # Panics
-/// When it fails or is not there.
+/// If the test fails or does not exist.
 #[track_caller]
 pub(crate) fn child(name: &str, role: &str, environment: &[(&str, &str)]) -> String {
     let output = std::process::Command::new(std::env::current_exe().unwrap())

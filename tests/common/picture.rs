@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pictures: what the display shows, what a frame holds, and what the filter must make of it.
+//! Pictures shown by the display, frames, and the expected result of the filter.
 
 use gst_video::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
@@ -35,7 +35,7 @@ impl Picture {
         }
     }
 
-    /// A BGRx frame's.
+    /// Converts a BGRx frame.
     pub(crate) fn from_bgrx(frame: &Frame) -> Self {
         let (width, height) = frame.size();
         let row = |y: usize| &frame.planes[0].0[y * frame.planes[0].1..][..width * 4];
@@ -56,8 +56,8 @@ impl Picture {
         }
     }
 
-    /// Whether neither all rows nor all columns are alike: only such a picture shows a window
-    /// that was put in a wrong place.
+    /// Whether neither all rows nor all columns are equal. Only such a picture reveals a window at
+    /// a wrong position.
     pub(crate) fn varies_both_ways(&self) -> bool {
         let at = |x: usize, y: usize| self.pixels[y * self.width + x];
         let columns = (0..self.width).any(|x| (1..self.height).any(|y| at(x, y) != at(x, 0)));
@@ -92,7 +92,7 @@ impl Picture {
     }
 }
 
-/// The planes of a frame, each with its stride, padding at the end of rows included.
+/// The planes of a frame, each with its stride. Padding at the end of rows is included.
 #[derive(Clone)]
 pub(crate) struct Frame {
     pub(crate) info: VideoInfo,
@@ -100,7 +100,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Copies them out of a buffer, whose meta goes before the caps.
+    /// Copies the planes from a buffer. A video meta of the buffer overrides the caps.
     pub(crate) fn of(buffer: &gst::BufferRef, caps: &gst::CapsRef) -> Self {
         let info = VideoInfo::from_caps(caps).unwrap();
         let map = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).unwrap();
@@ -117,7 +117,7 @@ impl Frame {
         (self.info.width() as usize, self.info.height() as usize)
     }
 
-    /// What the filter must make of it, by the plain reference.
+    /// Returns the expected result of the filter, computed with the plain reference code.
     pub(crate) fn filtered(&self, adjust: &Adjust) -> Self {
         let known = |(format, _): &&(VideoFormat, _)| *format == self.info.format();
         let (_, format) = FORMATS.iter().find(known).unwrap();
@@ -139,7 +139,7 @@ impl Frame {
         filtered
     }
 
-    /// Bytes of a plane's rows that hold pixels, and rows.
+    /// Returns the number of bytes with pixels in each row of a plane, and the number of rows.
     fn row(&self, plane: usize) -> (usize, usize) {
         let format = self.info.format_info();
         let component = format.plane().iter().position(|p| *p as usize == plane);
@@ -147,7 +147,7 @@ impl Frame {
         let (w, h) = self.size();
         let rows = h.div_ceil(1 << format.h_sub()[component]);
         let bytes = match self.info.format() {
-            // The second luma of an odd last pair is padding.
+            // The second luma sample of an incomplete last pair is padding.
             VideoFormat::Yuy2 | VideoFormat::Uyvy => w / 2 * 4,
             _ => {
                 w.div_ceil(1 << format.w_sub()[component])
@@ -157,7 +157,7 @@ impl Frame {
         (bytes, rows)
     }
 
-    /// Checks that every byte that belongs to a pixel is the same.
+    /// Checks that every byte that belongs to a pixel is equal.
     #[track_caller]
     pub(crate) fn assert_is(&self, expected: &Self, what: &str) {
         assert_eq!(self.planes.len(), expected.planes.len(), "{what}");
@@ -176,7 +176,7 @@ impl Frame {
         }
     }
 
-    /// Whether the first plane varies both ways.
+    /// Whether neither all rows nor all columns of the first plane are equal.
     pub(crate) fn varies_both_ways(&self) -> bool {
         let (bytes, rows) = self.row(0);
         let (data, stride) = &self.planes[0];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A pipeline with the filter in it, watched: what comes in and goes out, what the bus says,
-//! what GStreamer's performance log says.
+//! A pipeline with the filter in it. Records the frames at the filter's pads, the messages on the
+//! bus, and the copies in GStreamer's performance log.
 
 use super::picture::Frame;
 use super::probes::Probes;
@@ -10,18 +10,18 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of the performance log that speak of copies.
+/// Lines of the performance log that report copies.
 static COPIES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Listens to `GST_PERFORMANCE` from now on.
+/// Records `GST_PERFORMANCE` from now on.
 pub(crate) fn watch_for_copies() {
     gst::log::set_threshold_for_name("GST_PERFORMANCE", gst::DebugLevel::Log);
     if std::env::var_os("GST_DEBUG").is_none() {
-        // It would print what is only to be counted.
+        // The default function would print the lines, which are only counted here.
         gst::log::remove_default_log_function();
     }
     gst::log::add_log_function(|category, _, _, function, _, _, message| {
@@ -35,18 +35,18 @@ pub(crate) fn watch_for_copies() {
     });
 }
 
-/// Whether a line of the performance log, by this function, is of a copy of pixels.
+/// Whether a line of the performance log from this function reports a copy of pixels.
 fn speaks_of_a_copy(function: &str, text: &str) -> bool {
     let low = text.to_lowercase();
-    // "frame copy", "slow copy", "copy plane", "memcpy 42 memory", "copy GstBuffer miniobject";
-    // caps and the like are copied, too, and cost nothing.
+    // Pixels: "frame copy", "slow copy", "copy plane", "memcpy 42 memory", "copy GstBuffer
+    // miniobject". Copies of caps and similar objects cost nothing.
     let small = function.contains("caps")
         || low.contains("copy gst") && !low.contains("gstbuffer ") && !low.contains("gstmemory ");
     let words = ["copy", "copied", "memcpy"];
     !small && words.iter().any(|word| low.contains(word))
 }
 
-/// Those lines of another process's log (`GST_DEBUG=GST_PERFORMANCE:5`) that speak of copies.
+/// Returns the lines of another process's log (`GST_DEBUG=GST_PERFORMANCE:5`) that report copies.
 pub(crate) fn copies_in(log: &str) -> Vec<&str> {
     let lines = log.lines().filter(|line| {
         // … GST_PERFORMANCE file.c:123:function:<object> text
@@ -60,12 +60,12 @@ pub(crate) fn copies_in(log: &str) -> Vec<&str> {
     lines.collect()
 }
 
-/// Takes the lines of the performance log that speak of copies.
+/// Takes the lines of the performance log that report copies.
 pub(crate) fn copies() -> Vec<String> {
     std::mem::take(&mut lock(&COPIES))
 }
 
-/// Checks that there were no such lines since they were last taken.
+/// Checks that no copies were logged since [`copies`] was last called.
 #[track_caller]
 pub(crate) fn assert_no_copies(what: &str) {
     let copies = copies();
@@ -78,7 +78,7 @@ pub(crate) fn assert_no_copies(what: &str) {
     );
 }
 
-/// A frame's memories: address of the `GstMemory`, inode behind its descriptor.
+/// A frame's memories: the address of each `GstMemory` and the inode of its descriptor.
 pub(crate) type Mark = Vec<(usize, u64)>;
 
 pub(crate) fn mark(buffer: &gst::BufferRef) -> Mark {
@@ -100,9 +100,9 @@ struct Trail {
     src: Vec<Mark>,
 }
 
-/// A pipeline in which the filter is called `filter`, if there is one. An element called `sink`
-/// takes `GstVideoMeta`, as displays and encoders do: without it v4l2src copies frames whose
-/// layout is not the usual one, before the filter sees them.
+/// A pipeline, in which the filter, if any, is called `filter`. If there is an element called
+/// `sink`, it is made to accept `GstVideoMeta`, as displays and encoders do. Without that, v4l2src
+/// copies frames with an unusual layout before they reach the filter.
 pub(crate) struct Line {
     pub(crate) pipeline: gst::Pipeline,
     pub(crate) filter: Option<gst::Element>,
@@ -164,8 +164,8 @@ impl Line {
         }
     }
 
-    /// Copies every frame that leaves the filter, pixels and all: for runs that check pictures,
-    /// not for those that count maps and brackets.
+    /// Copies every frame that leaves the filter. For runs that check pictures, not for those that
+    /// count maps and brackets.
     pub(crate) fn keep_frames(&self) -> Arc<Mutex<Vec<Frame>>> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let frames = Arc::clone(&kept);
@@ -192,7 +192,10 @@ impl Line {
         );
     }
 
-    /// Runs to the end of the stream, at which the pipeline stays.
+    /// Runs to the end of the stream, and leaves the pipeline there.
+    ///
+    /// # Panics
+    /// If there is an error.
     #[track_caller]
     pub(crate) fn run(&self) {
         let started = self.pipeline.set_state(gst::State::Playing);
@@ -202,21 +205,24 @@ impl Line {
         started.unwrap();
     }
 
-    /// Runs until it fails, which it must; the one error of the filter.
+    /// Runs until there is an error, and returns it.
+    ///
+    /// # Panics
+    /// If the stream ends without an error.
     #[track_caller]
     pub(crate) fn fail(&self) -> String {
         let _ = self.pipeline.set_state(gst::State::Playing);
         self.end().expect("it ran to the end")
     }
 
-    /// Waits for the end of the stream, or for an error.
+    /// Waits for the end of the stream or for an error, and returns the error.
     #[track_caller]
     pub(crate) fn end(&self) -> Option<String> {
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = self.bus.timed_pop_filtered(LIMIT, &kinds);
         match message
             .as_ref()
-            .expect("neither end nor error in time")
+            .expect("neither end of stream nor error in time")
             .view()
         {
             gst::MessageView::Error(error) => Some(tell(error)),
@@ -224,7 +230,7 @@ impl Line {
         }
     }
 
-    /// The next error on the bus that is there already.
+    /// Returns the next error on the bus without waiting.
     pub(crate) fn error(&self) -> Option<String> {
         let message = self.bus.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
@@ -233,10 +239,10 @@ impl Line {
         }
     }
 
-    /// Waits until so many frames have left the filter.
+    /// Waits until `number` frames have left the filter.
     #[track_caller]
     pub(crate) fn wait_for_frames(&self, number: usize) {
-        self.wait_until(|| lock(&self.trail).src.len() >= number, "so many frames");
+        self.wait_until(|| lock(&self.trail).src.len() >= number, "number of frames");
     }
 
     /// Waits until frames of this format and width leave the filter.
@@ -263,7 +269,7 @@ impl Line {
         }
     }
 
-    /// Frames that left the filter.
+    /// Returns the number of frames that left the filter.
     pub(crate) fn frames(&self) -> usize {
         lock(&self.trail).src.len()
     }
@@ -282,7 +288,8 @@ impl Line {
         }
     }
 
-    /// Checks that what left the filter is what entered it, frame by frame; the inodes.
+    /// Checks, frame by frame, that the memories that left the filter are those that entered it.
+    /// Returns their inodes.
     #[track_caller]
     pub(crate) fn assert_same_memories(&self, frames: usize) -> BTreeSet<u64> {
         let trail = lock(&self.trail);
@@ -301,8 +308,8 @@ impl Line {
         inodes
     }
 
-    /// Checks that the filter worked on each frame where it lay: one bracket a frame, one mapping
-    /// a buffer, by the kernel's record; the buffers' inodes.
+    /// Checks by the kernel's record that the filter worked on each frame in place, with one
+    /// bracket per frame and one mapping per buffer. Returns the inodes of the buffers.
     #[track_caller]
     pub(crate) fn assert_in_place(&self, probes: &Probes, frames: u64) -> BTreeSet<u64> {
         let inodes = self.assert_same_memories(frames as usize);
@@ -314,7 +321,7 @@ impl Line {
         inodes
     }
 
-    /// The last frame that the element `sink` took.
+    /// Returns the last frame that the element `sink` received.
     pub(crate) fn last_frame(&self) -> Frame {
         let sink = self.pipeline.by_name("sink").unwrap();
         let sample: gst::Sample = sink.property::<Option<gst::Sample>>("last-sample").unwrap();
@@ -332,5 +339,5 @@ fn tell(error: &gst::message::Error) -> String {
     )
 }
 
-/// How long anything may take in the emulated machine, 300 frames of a display among them.
+/// The time limit for any wait in the emulated machine, including 300 frames on a display.
 const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(150);

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A pipeline that plays in a process of its own, to be killed or to lose its devices.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+//! A pipeline that plays in a separate process, which tests kill or whose devices they remove.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses everything
 
 use crate::common::{self, ROLE};
 use gst::prelude::*;
 use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
 
-/// In the process that was started for it, the pipeline.
+/// Plays the pipeline if this process was started by [`Player::start`], and does not return then.
 pub(crate) fn play_if_told() {
     if let Ok(line) = std::env::var(ROLE) {
         play(&line);
     }
 }
 
-/// Prints a line for each frame that leaves the element `filter`, one for each error, and goes on
-/// until it is killed or there is an error.
+/// Prints a line for each frame that leaves the element `filter` and for each error. Runs until it
+/// is killed or there is an error.
 fn play(line: &str) -> ! {
     common::init();
     let pipeline = gst::parse::launch(line).unwrap();
@@ -61,7 +61,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Runs the test `test` anew, which must begin with [`play_if_told`].
+    /// Runs the test `test` again in a child. The test must begin with [`play_if_told`].
     pub(crate) fn start(test: &str, line: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
@@ -74,7 +74,7 @@ impl Player {
         Self { process, lines }
     }
 
-    /// Reads up to `number` lines with this word; the last of them.
+    /// Reads until `number` lines with this word have come, and returns the last of them.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, word: &str, number: usize) -> String {
         let mut left = number;
@@ -84,16 +84,16 @@ impl Player {
                 return line;
             }
         }
-        panic!("the process ended {left} of {number} {word} too early");
+        panic!("the process ended before {left} of {number} {word}");
     }
 
-    /// Waits until it has stopped by itself, in order; its errors.
+    /// Waits until the process has stopped by itself without a crash. Returns its errors.
     #[track_caller]
     pub(crate) fn errors_until_stopped(mut self) -> Vec<String> {
         let lines: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
         assert!(
             lines.iter().any(|line| line.contains("@stopped")),
-            "it did not stop in order: {lines:?}"
+            "the process did not stop orderly: {lines:?}"
         );
         assert!(self.process.wait().unwrap().success());
         let errors = lines.into_iter().filter_map(|line| {

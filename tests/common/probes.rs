@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The kernel's own record, with the names of `testbed-probes`.
+//! The kernel's own record of dma-buf events, with the names of `testbed-probes`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub(crate) struct Probes {
     pub(crate) syncs: Vec<(u64, u64)>,
     /// (inode, first page) of each map.
     pub(crate) maps: Vec<(u64, u64)>,
-    /// Inodes that a device was attached to.
+    /// Inodes to which a device was attached.
     pub(crate) attached: Vec<u64>,
 }
 
@@ -44,13 +44,13 @@ fn read(path: &str) -> String {
 }
 
 impl Probes {
-    /// Forgets what was recorded so far: `testbed-probes reset`.
+    /// Clears the record, as `testbed-probes reset` does.
     pub(crate) fn reset() {
         std::fs::write(format!("{INSTANCE}/trace"), "").unwrap();
     }
 
-    /// What was recorded since. Read here, as a process for each of many small checks would
-    /// take most of the time.
+    /// Returns the events recorded since the last reset. Reads them here, because a process for
+    /// each of many small checks would take most of the time.
     pub(crate) fn now() -> Self {
         let mut lost = 0;
         for cpu in 0.. {
@@ -123,7 +123,7 @@ impl Probes {
         probes
     }
 
-    /// As `testbed-probes counts` prints them.
+    /// Whether the counts equal the output of `testbed-probes counts`.
     pub(crate) fn is_what_the_tool_says(&self, tool: &str) -> bool {
         let tool: BTreeMap<String, u64> = tool
             .lines()
@@ -135,25 +135,25 @@ impl Probes {
         tool == self.counts
     }
 
-    /// A count of `testbed-probes counts`.
+    /// Returns a count by its name in `testbed-probes counts`.
     #[track_caller]
     pub(crate) fn count(&self, name: &str) -> u64 {
         let count = self.counts.get(name);
         *count.unwrap_or_else(|| panic!("no count {name} in {:?}", self.counts))
     }
 
-    /// START|RW calls.
+    /// Returns the number of START|RW calls.
     pub(crate) fn starts(&self) -> u64 {
         self.count("start-rw")
     }
 
-    /// Inodes in brackets.
+    /// Returns the inodes of the buffers in brackets.
     pub(crate) fn bracketed(&self) -> BTreeSet<u64> {
         self.syncs.iter().map(|(ino, _)| *ino).collect()
     }
 
-    /// Checks that nothing was lost, that nothing but whole brackets for reading and writing
-    /// was asked for, `number` of them, each START followed by the END of the same buffer
+    /// Checks that no event was lost and that the only SYNC calls are those of `number` complete
+    /// brackets for reading and writing, with each START followed by the END of the same buffer
     /// before its next START.
     #[track_caller]
     pub(crate) fn assert_brackets(&self, number: u64) {
@@ -180,7 +180,7 @@ impl Probes {
         assert!(open.is_empty(), "never ended: {open:?}");
     }
 
-    /// Checks that each buffer was mapped once, whole.
+    /// Checks that each of `buffers` buffers was mapped once, from its first page on.
     #[track_caller]
     pub(crate) fn assert_mapped_once_each(&self, buffers: u64) {
         assert_eq!(self.count("map"), buffers, "maps in {:?}", self.counts);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The unsafe calls of the tests in the emulated machine: ioctls of vgem, the DRM driver whose
-//! fences a test can attach and signal.
+//! The unsafe calls of the tests in the emulated machine: ioctls of vgem, a DRM driver that lets
+//! tests attach and signal fences.
 #![allow(unsafe_code)]
 
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ const GEM_CLOSE: Opcode = opcode::write::<GemClose>(DRM, 0x09);
 const PRIME_FD_TO_HANDLE: Opcode = opcode::read_write::<PrimeHandle>(DRM, 0x2e);
 const VGEM_FENCE_ATTACH: Opcode = opcode::read_write::<FenceAttach>(DRM, 0x41);
 const VGEM_FENCE_SIGNAL: Opcode = opcode::write::<FenceSignal>(DRM, 0x42);
-/// `VGEM_FENCE_WRITE`: the fence of somebody who writes.
+/// `VGEM_FENCE_WRITE`: the fence of a device that writes.
 const FENCE_WRITE: u32 = 1;
 
 #[repr(C)]
@@ -44,7 +44,7 @@ struct FenceSignal {
     flags: u32,
 }
 
-/// A descriptor of a memory's dma-buf, for as long as is liked.
+/// Returns an own descriptor of a memory's dma-buf, which may outlive the memory.
 pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
     let fd = memory.downcast_memory_ref::<gst_allocators::FdMemory>();
     let fd = fd.unwrap().fd();
@@ -56,7 +56,7 @@ pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
 /// An open vgem node.
 pub(crate) struct Vgem(OwnedFd);
 
-/// A fence on a buffer; it lasts 10 seconds unless it is signalled.
+/// A fence on a buffer. It expires after 10 seconds if it is not signalled.
 pub(crate) struct Fence {
     fence: u32,
     handle: u32,
@@ -68,7 +68,7 @@ impl Vgem {
         Self(rustix::fs::open(node, flags, Mode::empty()).unwrap())
     }
 
-    /// Takes a buffer in, as a device that is to use it: its handle.
+    /// Imports a buffer, as a device that will use it does. Returns its handle.
     pub(crate) fn import(&self, buffer: BorrowedFd<'_>) -> Result<u32, Errno> {
         let mut prime = PrimeHandle {
             handle: 0,
@@ -83,7 +83,7 @@ impl Vgem {
         Ok(prime.handle)
     }
 
-    /// Says, as a device would, that it will write to this buffer, or read it.
+    /// Attaches a fence to a buffer, as a device that will write to it or read it does.
     pub(crate) fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
         let handle = self.import(buffer)?;
         let mut attach = FenceAttach {
@@ -103,7 +103,7 @@ impl Vgem {
         })
     }
 
-    /// Says that the device is done.
+    /// Signals a fence, as a device that is done does.
     pub(crate) fn signal(&self, fence: &Fence) -> Result<(), Errno> {
         let signal = FenceSignal {
             fence: fence.fence,
@@ -116,12 +116,12 @@ impl Vgem {
         unsafe { rustix::ioctl::ioctl(&self.0, request) }
     }
 
-    /// Lets go of the buffer.
+    /// Releases the buffer of a fence.
     pub(crate) fn close(&self, fence: &Fence) {
         self.release(fence.handle);
     }
 
-    /// Lets go of a buffer that was imported.
+    /// Releases an imported buffer.
     pub(crate) fn release(&self, handle: u32) {
         let close = GemClose { handle, pad: 0 };
         // SAFETY: the opcode's argument is a `struct drm_gem_close`, which the kernel reads.

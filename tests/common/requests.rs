@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Requests to heaps, to udmabuf and to dma-bufs with whatever a test likes in them, right or
-//! wrong (`include/uapi/linux/dma-heap.h`, `udmabuf.h`, `dma-buf.h`).
-#![allow(unsafe_code, dead_code, clippy::unwrap_used)] // no test uses all
+//! Requests to heaps, to udmabuf and to dma-bufs with arbitrary contents, valid or invalid
+//! (`include/uapi/linux/dma-heap.h`, `udmabuf.h`, `dma-buf.h`).
+#![allow(unsafe_code, dead_code, clippy::unwrap_used)] // no test uses everything
 
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::ioctl::{Direction, Ioctl, IoctlOutput, Opcode, opcode};
 
-/// An ioctl whose argument is a run of words, of which its opcode tells the kernel so many bytes.
+/// An ioctl whose argument is a sequence of words. The opcode tells the kernel how many bytes of
+/// them to use.
 struct Words<'w> {
     opcode: Opcode,
     words: &'w mut [u64],
 }
 
-// SAFETY: the opcodes below have no pointers in their arguments, and the words are there as long
-// as the request is.
+// SAFETY: the opcodes below have no pointers in their arguments, and the words are valid as long
+// as the request exists.
 unsafe impl Ioctl for Words<'_> {
     type Output = i32;
     const IS_MUTATING: bool = true;
@@ -32,7 +33,8 @@ unsafe impl Ioctl for Words<'_> {
     }
 }
 
-/// The kernel reads and writes `told` bytes of the words, and in lists what they count.
+/// Calls an ioctl. The kernel reads and writes `told` bytes of the words, and for lists the number
+/// of entries that they contain.
 fn ask(
     fd: BorrowedFd<'_>,
     (direction, group, number, told): (Direction, u8, u8, usize),
@@ -40,21 +42,21 @@ fn ask(
 ) -> Result<i32, Errno> {
     assert!(told <= size_of_val(words));
     let opcode = opcode::from_components(direction, group, number, told);
-    // SAFETY: the argument has as many bytes as the opcode says, or more.
+    // SAFETY: the argument has at least as many bytes as the opcode says.
     unsafe { rustix::ioctl::ioctl(fd, Words { opcode, words }) }
 }
 
 fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just made it, and nobody else has it.
+    // SAFETY: the kernel has just created it, and it has no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Two numbers that lie beside each other.
+/// Combines two adjacent 32-bit numbers.
 fn pair(first: u32, second: u32) -> u64 {
     u64::from(first) | u64::from(second) << 32
 }
 
-/// What a heap can be asked.
+/// A request to a heap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeapRequest {
     pub(crate) length: u64,
@@ -67,7 +69,7 @@ pub(crate) struct HeapRequest {
 
 /// `DMA_HEAP_IOCTL_ALLOC`.
 pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd, Errno> {
-    // What a later kernel may have in its structure is anything but zero here.
+    // Fields that later kernels may add to the structure are not zero here.
     let mut words = [u64::MAX; 6];
     words[0] = request.length;
     words[1] = pair(request.fd, request.fd_flags);
@@ -77,7 +79,7 @@ pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd
     Ok(own(words[1] as u32 as RawFd))
 }
 
-/// A piece of a memory file, which may be none.
+/// A part of a memory file. The descriptor may be invalid or of another kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     pub(crate) memfd: RawFd,

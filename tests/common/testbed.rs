@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The emulated machine: whether this is it, its devices, and its tools on the PATH.
+//! The emulated machine: detection, its devices, and its tools on the PATH.
 
 use super::probes::Probes;
 use std::collections::BTreeMap;
@@ -10,20 +10,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) const CAMERA: &str = "/dev/video0";
 pub(crate) const HEAP: &str = "/dev/dma_heap/system";
 pub(crate) const UDMABUF: &str = "/dev/udmabuf";
-/// Stand for whatever node the driver got.
+/// Names of drivers, which stand for the node that the driver got.
 pub(crate) const CIRRUS: &str = "cirrus";
 pub(crate) const VGEM: &str = "vgem";
 /// Trace events of `testbed-probes`.
 pub(crate) const PROBES: &str = "/sys/kernel/tracing/instances/dmabufcpu/trace";
 pub(crate) const BUFINFO: &str = "/sys/kernel/debug/dma_buf/bufinfo";
 
-/// The machine, for one test at a time: camera, display and probes are there once.
+/// Exclusive access to the machine, for one test at a time: there is one camera, one display and
+/// one set of probes.
 pub(crate) struct Testbed(#[allow(dead_code)] MutexGuard<'static, ()>);
 
-/// The machine with these devices; `None`, with the reason printed, anywhere else.
+/// Waits for exclusive access to the machine with these devices. On any other machine, prints the
+/// reason and returns `None`.
 ///
 /// # Panics
-/// When this is the machine and a device is missing: nothing may be skipped there.
+/// If this is the emulated machine and a device is missing: no test may be skipped there.
 pub(crate) fn with(devices: &[&str]) -> Option<Testbed> {
     static ALONE: Mutex<()> = Mutex::new(());
     if std::env::var_os("DMABUFCPU_TESTBED").is_none() {
@@ -45,11 +47,11 @@ fn exists(device: &str) -> bool {
     }
 }
 
-/// The node (`/dev/dri/card0`) of a DRM driver.
+/// Returns the node (`/dev/dri/card0`) of a DRM driver.
 pub(crate) fn card(driver: &str) -> Option<String> {
     (0..8).find_map(|number| {
         let device = std::fs::canonicalize(format!("/sys/class/drm/card{number}/device")).ok()?;
-        // vgem's device has no driver, but its name.
+        // vgem's device has no driver, but the device has the driver's name.
         let bound = std::fs::canonicalize(device.join("driver")).unwrap_or_default();
         let named = |path: &Path| path.file_name().is_some_and(|name| name == driver);
         let node = format!("/dev/dri/card{number}");
@@ -57,7 +59,7 @@ pub(crate) fn card(driver: &str) -> Option<String> {
     })
 }
 
-/// Runs one of the testbed's tools; what it prints.
+/// Runs one of the testbed's tools and returns its output.
 fn tool(name: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(name)
         .args(arguments)
@@ -72,7 +74,7 @@ fn tool(name: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 impl Testbed {
-    /// Sets a camera up (see `testbed-camera`): the source for it in a pipeline.
+    /// Sets up a camera (see `testbed-camera`). Returns the source element for a pipeline.
     pub(crate) fn camera(&self, arguments: &str) -> String {
         let words: Vec<&str> = arguments.split_whitespace().collect();
         let device = tool("testbed-camera", &words).unwrap_or_else(|error| panic!("{error}"));
@@ -82,7 +84,7 @@ impl Testbed {
         )
     }
 
-    /// What the display shows now.
+    /// Returns the picture that the display shows now.
     pub(crate) fn shot(&self, name: &str) -> super::picture::Picture {
         tool("testbed-shot", &[name]).unwrap_or_else(|error| panic!("{error}"));
         let out = std::env::var("TESTBED_OUT").expect("TESTBED_OUT");
@@ -91,25 +93,25 @@ impl Testbed {
         super::picture::Picture::from_ppm(&bytes)
     }
 
-    /// Forgets what the kernel recorded so far.
+    /// Clears the kernel's record.
     pub(crate) fn reset_probes(&self) {
         Probes::reset();
     }
 
-    /// What the kernel recorded since.
+    /// Returns the events that the kernel recorded since the last reset.
     pub(crate) fn probes(&self) -> Probes {
         Probes::now()
     }
 
-    /// The same, as the tool counts it.
+    /// Returns the counts of the same events by the tool.
     pub(crate) fn counts_by_the_tool(&self) -> String {
         tool("testbed-probes", &["counts"]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// dma-bufs that there are in the machine: their number and bytes.
+    /// Returns the number of dma-bufs in the machine and their total bytes.
     pub(crate) fn dma_bufs(&self) -> (u64, u64) {
         let info = std::fs::read_to_string(BUFINFO).unwrap();
-        // Each buffer has a total of its own, of devices.
+        // Each buffer also has a line with its total number of devices.
         let mut totals = info.lines().filter_map(|line| line.strip_prefix("Total "));
         let total = totals.find(|total| total.contains(" objects, "));
         let mut numbers = total
@@ -119,8 +121,8 @@ impl Testbed {
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
-    /// Waits until there are no more dma-bufs than that: the kernel frees files a little later. (Fewer
-    /// there may be: a display keeps the last frame that it was shown until another takes its place.)
+    /// Waits until there are at most this many dma-bufs, because the kernel frees files with a delay.
+    /// There may be fewer: a display keeps its last frame until another frame replaces it.
     pub(crate) fn assert_dma_bufs(&self, expected: (u64, u64)) {
         for _ in 0..40 {
             let (count, bytes) = self.dma_bufs();
@@ -134,7 +136,7 @@ impl Testbed {
     }
 }
 
-/// Descriptors of this process: how many there are of each file or kind.
+/// Returns the number of descriptors of this process for each file or kind.
 pub(crate) fn descriptors() -> BTreeMap<String, isize> {
     let mut kinds = BTreeMap::new();
     for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
@@ -142,9 +144,9 @@ pub(crate) fn descriptors() -> BTreeMap<String, isize> {
             continue;
         };
         let target = target.to_string_lossy().into_owned();
-        // Numbers change, kinds do not.
+        // Drops the number, which changes; the kind does not.
         let kind = target.split(":[").next().unwrap_or(&target);
-        // That of the listing itself comes and goes.
+        // Ignores the descriptor of the listing itself.
         if !kind.starts_with("/proc/") {
             *kinds.entry(kind.to_owned()).or_insert(0) += 1;
         }
@@ -152,7 +154,7 @@ pub(crate) fn descriptors() -> BTreeMap<String, isize> {
     kinds
 }
 
-/// What there is more, or less, of than before.
+/// Returns the kinds of descriptors whose number changed, with the difference.
 pub(crate) fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize> {
     let mut kinds = descriptors();
     for (kind, number) in before {
@@ -162,7 +164,7 @@ pub(crate) fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize>
     kinds
 }
 
-/// Mappings of dma-bufs in this process.
+/// Returns the mappings of dma-bufs in this process.
 pub(crate) fn mappings() -> Vec<String> {
     std::fs::read_to_string("/proc/self/maps")
         .unwrap()

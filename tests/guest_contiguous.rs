@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A camera that writes to memory in one piece only (vb2-dma-contig): what it can import goes
-//! through the filter in place, and what it cannot is an error or, where v4l2src tells nobody,
-//! something that a watchdog sees. Never a wait without end.
+//! A camera that writes only to contiguous memory (vb2-dma-contig). Buffers that it can import are
+//! filtered in place. Buffers that it cannot import cause an error or, if v4l2src reports none, are
+//! detected by a watchdog. The pipeline never waits for ever.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -27,20 +27,21 @@ use std::time::{Duration, Instant};
 
 const ALL: [&str; 5] = ["/dev/video1", CIRRUS, HEAP, UDMABUF, PROBES];
 const IMPORT: &str = "v4l2src name=source device=/dev/video1 io-mode=dmabuf-import";
-/// 1 MiB, which the system heap takes in one piece from a kernel that has one.
+/// 1 MiB, which the system heap allocates contiguously if the kernel has such a piece.
 const ONE_PIECE: &str = "video/x-raw,format=BGRx,width=512,height=512";
-/// How long what fails may take to say so.
+/// The time limit for a failure to be reported.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Gets large pieces of memory together.
+/// Makes the kernel compact its free memory into large pieces.
 fn compact() {
     for (file, what) in [("drop_caches", "3"), ("compact_memory", "1")] {
         std::fs::write(format!("/proc/sys/vm/{file}"), what).unwrap();
     }
 }
 
-/// A kernel whose single free pages lie scattered, as long as this lives: those of a file of
-/// which every other page was given back. Without it a fresh machine has them in a row.
+/// Keeps the kernel's free single pages scattered as long as this value exists, with a file of
+/// which every other page was freed. Without it, single free pages of a fresh machine are
+/// consecutive.
 struct Scattered(#[allow(dead_code)] OwnedFd);
 
 impl Scattered {
@@ -59,14 +60,15 @@ impl Scattered {
     }
 }
 
-/// How often the kernel has found memory in pieces so far (videobuf2-dma-contig.c).
+/// Returns how often the kernel has found memory to be scattered so far
+/// (videobuf2-dma-contig.c).
 fn in_pieces() -> usize {
     let log = Command::new("dmesg").output().unwrap();
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     log.matches("contiguous chunk is too small").count()
 }
 
-/// What the camera shows, by its own buffers.
+/// Returns the camera's picture, captured with its own buffers.
 fn scene(testbed: &Testbed, size: &str, caps: &str) -> Picture {
     let source = testbed.camera(&format!("allocators=1 XR24 {size}"));
     let line = Line::new(&format!(
@@ -78,7 +80,8 @@ fn scene(testbed: &Testbed, size: &str, caps: &str) -> Picture {
     picture
 }
 
-/// Checks that the camera wrote into these buffers and the filter worked on them in place.
+/// Checks that the camera wrote into the filter's buffers and the filter worked on them in place.
+/// Returns their inodes.
 fn assert_followed(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64> {
     let inodes = line.assert_same_memories(FRAMES as usize);
     line.assert_counts(&[
@@ -90,14 +93,14 @@ fn assert_followed(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64
     probes.assert_brackets(FRAMES);
     assert_eq!(probes.bracketed(), inodes);
     probes.assert_mapped_once_each(inodes.len() as u64);
-    // The camera's driver attaches itself to what it is to write.
+    // The camera's driver attaches to the buffers that it will write to.
     let attached: BTreeSet<u64> = probes.attached.iter().copied().collect();
     assert_eq!(attached, inodes, "written by the camera");
     inodes
 }
 
 #[test]
-fn frames_in_one_piece_are_imported_and_filtered_in_place() {
+fn contiguous_frames_are_imported_and_filtered_in_place() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -113,25 +116,26 @@ fn frames_in_one_piece_are_imported_and_filtered_in_place() {
     testbed.reset_probes();
     line.run();
     let probes = testbed.probes();
-    pipeline::assert_no_copies("in one piece");
+    pipeline::assert_no_copies("contiguous");
     assert_eq!(display::allocator_of(&line), "dma-heap");
     assert_followed(&line, &probes);
-    assert_eq!(probes.count("import"), 0, "there is no display");
+    assert_eq!(probes.count("import"), 0, "imports without a display");
     let seen = Picture::from_bgrx(&line.last_frame());
-    seen.assert_like(&scene.negative(), 0, "in one piece");
+    seen.assert_like(&scene.negative(), 0, "contiguous");
     assert_eq!(in_pieces(), refused);
     drop(line);
     testbed.assert_dma_bufs(before);
 }
 
+/// The display shows contiguous frames from the memory that the camera wrote.
 #[test]
-fn frames_in_one_piece_are_shown_from_the_memory_that_the_camera_wrote() {
+fn contiguous_frames_are_shown_from_the_cameras_memory() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
     let scene = scene(&testbed, "1024x768", CAPS);
-    // 3 MiB, which the heap makes of three pieces: in a row, where memory was never used before.
-    // What was used is taken out of the way.
+    // 3 MiB, which the heap allocates as three pieces. They are consecutive if the memory was never
+    // used before, so used memory is allocated first.
     compact();
     let heap = Kind::DmaHeap.exporter(None);
     let mut used = Vec::new();
@@ -155,15 +159,16 @@ fn frames_in_one_piece_are_shown_from_the_memory_that_the_camera_wrote() {
         testbed.reset_probes();
         let _ = line.pipeline.set_state(gst::State::Playing);
         if let Some(error) = line.end() {
-            // Then it must have been for that.
+            // The only accepted reason is scattered memory.
             assert!(in_pieces() > refused, "{error}");
-            // v4l2src keeps a pool that it could not start, buffers and all (see README.md there).
+            // v4l2src keeps a pool that it could not start, with its buffers (see the testbed's
+            // README.md).
             say(format_args!("attempt {attempt}: {error}"));
             continue;
         }
         let probes = testbed.probes();
         let shown = testbed.shot("one-piece");
-        shown.assert_like(&scene.negative(), 2, "in one piece");
+        shown.assert_like(&scene.negative(), 2, "contiguous");
         pipeline::assert_no_copies("shown");
         let inodes = assert_followed_to_display(&line, &probes);
         say(format_args!("attempt {attempt}: {} buffers", inodes.len()));
@@ -172,7 +177,7 @@ fn frames_in_one_piece_are_shown_from_the_memory_that_the_camera_wrote() {
         testbed.assert_dma_bufs(before);
         return;
     }
-    panic!("the heap never gave memory in one piece");
+    panic!("the heap never returned contiguous memory");
 }
 
 fn assert_followed_to_display(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64> {
@@ -181,10 +186,10 @@ fn assert_followed_to_display(line: &Line, probes: &common::probes::Probes) -> B
     inodes
 }
 
-const IN_PIECES: &str = "memory_in_pieces_is_an_error_soon_and_the_next_run_is_well";
+const IN_PIECES: &str = "scattered_memory_is_an_error_soon_and_the_next_run_works";
 
 #[test]
-fn memory_in_pieces_is_an_error_soon_and_the_next_run_is_well() {
+fn scattered_memory_is_an_error_soon_and_the_next_run_works() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -193,9 +198,9 @@ fn memory_in_pieces_is_an_error_soon_and_the_next_run_is_well() {
     }
     let scene = scene(&testbed, "1024x768", CAPS);
     let before = testbed.dma_bufs();
-    // Each in a process of its own. v4l2src before 1.22.6 closes imported descriptors as if they
-    // were its own, here at once, and their numbers are then somebody else's; and that of 1.22
-    // keeps the pool that it could not start, to the end of the process.
+    // Each case runs in a separate process. v4l2src before 1.22.6 closes imported descriptors that
+    // it does not own, here at once, and their numbers are then reused for other files. v4l2src of
+    // 1.22 keeps a pool that it could not start until the end of the process.
     for role in [
         "allocator=udmabuf ! fakesink",
         "allocator=drm-dumb ! fakesink",
@@ -207,7 +212,7 @@ fn memory_in_pieces_is_an_error_soon_and_the_next_run_is_well() {
         let text = common::child(IN_PIECES, role, &[]);
         let said = text.lines().find(|line| line.contains("failed after"));
         say(said.unwrap_or_else(|| panic!("{role}: {text}")).trim());
-        // Memory files are no dma-bufs: the camera is not even asked.
+        // Memory files are not dma-bufs, so the camera's driver does not see them.
         assert_eq!(in_pieces() > refused, !role.contains("memfd"), "{role}");
         testbed.assert_dma_bufs(before);
     }
@@ -233,12 +238,12 @@ fn import_in_pieces(role: &str) {
         "{role}: {error}"
     );
     assert_eq!(line.frames(), 0, "{role}");
-    // What is broken by the closed descriptors is not for this test.
+    // The effects of the closed descriptors are not part of this test.
     std::mem::forget(scattered);
 }
 
-/// A heap that has two buffers in one piece, its second and third: v4l2src tries its import with
-/// the first and does not queue that before it has queued these two.
+/// A heap whose second and third buffer are contiguous, and no others. v4l2src tries its import
+/// with the first buffer, and does not queue that one before it has queued these two.
 #[derive(Debug)]
 struct TwoInOnePiece {
     heap: Arc<dyn Exporter>,
@@ -264,12 +269,14 @@ impl Exporter for TwoInOnePiece {
     }
 }
 
+/// Scattered memory that comes after contiguous memory stops the camera without an error of
+/// v4l2src. A watchdog reports it.
 #[test]
-fn memory_that_is_in_pieces_later_on_stops_the_camera_and_a_watchdog_tells() {
+fn scattered_memory_in_mid_stream_is_reported_by_a_watchdog() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
-    let name = "memory_that_is_in_pieces_later_on_stops_the_camera_and_a_watchdog_tells";
+    let name = "scattered_memory_in_mid_stream_is_reported_by_a_watchdog";
     if std::env::var_os(common::ROLE).is_none() {
         scene(&testbed, "512x512", ONE_PIECE);
         let before = testbed.dma_bufs();
@@ -313,7 +320,7 @@ fn memory_that_is_in_pieces_later_on_stops_the_camera_and_a_watchdog_tells() {
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
     assert!(error.contains("Watchdog triggered"), "{error}");
     assert!(in_pieces() > refused);
-    // The two that were in one piece came, and were filtered.
+    // The two contiguous buffers were filled and filtered.
     line.assert_counts(&[("frames-in-place", 2), ("frames-copied", 0)]);
     // As above.
     std::mem::forget(scattered);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The emulated machine has what the other guest tests need.
+//! Checks that the emulated machine has the devices and tools that the other guest tests need.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -13,8 +13,10 @@ fn every_device_is_there() {
     let _ = testbed::with(&[CAMERA, CIRRUS, VGEM, HEAP, UDMABUF, PROBES, BUFINFO]);
 }
 
+/// The camera fills dma-bufs with a still picture in which neither all rows nor all columns are
+/// equal.
 #[test]
-fn camera_gives_dma_bufs_with_a_still_picture_that_varies_both_ways() {
+fn camera_provides_a_still_picture_that_varies_both_ways() {
     let Some(testbed) = testbed::with(&[CAMERA]) else {
         return;
     };

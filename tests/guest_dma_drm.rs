@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Camera to display under DMA_DRM caps: the same pictures, kernel probes and counts as under
-//! plain ones. v4l2src and kmssink speak them since GStreamer 1.26; before, `dmabufupload` makes
-//! them, and unmakes them again, where the frames lie.
+//! Camera to display with DMA_DRM caps: the same pictures, kernel probes and counts as with plain
+//! caps. v4l2src and kmssink support DMA_DRM caps since GStreamer 1.26. In earlier versions,
+//! `dmabufupload` converts the caps in both directions while the frames stay in place.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -20,13 +20,13 @@ use std::process::Command;
 const DRM: &str = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=XR24,width=1024,height=768";
 const PLAIN: &str = "video/x-raw,format=BGRx,width=1024,height=768";
 
-/// Whether this GStreamer's own elements speak DMA_DRM.
+/// Whether this GStreamer's own elements support DMA_DRM.
 fn spoken() -> bool {
     let (major, minor, ..) = gst::version();
     (major, minor) >= (1, 26)
 }
 
-/// The filter between a camera and the display under DMA_DRM caps, with `between` next to it.
+/// Returns a pipeline from a camera through `filter` to the display with DMA_DRM caps.
 fn line(camera: &str, frames: u64, filter: &str) -> String {
     if spoken() {
         format!("{camera} num-buffers={frames} ! {DRM} ! {filter} ! {DRM} ! {DISPLAY}")
@@ -43,8 +43,9 @@ fn caps_of(line: &Line, pad: &str) -> gst::Caps {
     filter.static_pad(pad).unwrap().current_caps().unwrap()
 }
 
+/// The display shows the negative of the camera's picture, and 300 frames stay in place.
 #[test]
-fn three_hundred_frames_stay_in_place_and_are_shown_as_the_negative() {
+fn three_hundred_frames_are_inverted_in_place_and_shown() {
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
         return;
     };
@@ -192,14 +193,14 @@ fn camera_imports_what_is_offered_under_dma_drm_caps() {
     }
 }
 
-/// What this GStreamer itself calls its formats, where it knows.
+/// Compares the names of formats with those of this GStreamer, if it has any.
 #[test]
 fn names_of_formats_are_gstreamers_own() {
     if testbed::with(&[]).is_none() {
         return;
     }
     if gst::version() < (1, 24, 0, 0) {
-        say("GStreamer before 1.24 has no names of formats to compare with");
+        say("GStreamer before 1.24 has no names of DRM formats to compare with");
         return;
     }
     let program = "
@@ -228,7 +229,7 @@ for number in range(2, 113):
             (None, "") => {}
             (Some(ours), theirs) if ours == theirs => same += 1,
             (Some(_), "") => only_ours.push(format.to_str()),
-            // Formats that GStreamer 1.22, for which this is built, has not.
+            // Formats that do not exist in GStreamer 1.22, for which this is built.
             (None, theirs) => {
                 let is_newer = ["BGR10x2_LE", "RGB10x2_LE", "NV16_10LE40"];
                 assert!(

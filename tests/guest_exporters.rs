@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames in the dma-bufs of every exporter of the machine: exact bytes, the padding's too, and
-//! as many brackets and maps as each setting promises.
+//! Frames in dma-bufs of every exporter of the machine: exact bytes, including padding, and the
+//! documented number of brackets and maps for each setting.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -15,7 +15,7 @@ use gstdmabufcpu::memory::allocator_of;
 use gstdmabufcpu::pixel::{Adjust, Range, reference};
 use gstdmabufcpu::video::FORMATS;
 
-/// The exporters, by names for messages; whether they honour mmap offsets.
+/// Returns the exporters with their names for messages and whether they honour mmap offsets.
 fn exporters() -> Vec<(&'static str, gst::Allocator, bool)> {
     let registered = |name| gst::Allocator::find(Some(name)).unwrap();
     let dumb = |driver| allocator_of(Kind::DrmDumb.exporter(testbed::card(driver).as_deref()));
@@ -27,10 +27,10 @@ fn exporters() -> Vec<(&'static str, gst::Allocator, bool)> {
     ]
 }
 
-/// Where a plane lies: memory, offset in it, stride.
+/// The location of a plane: memory, offset in it, stride.
 type Place = (usize, usize, usize);
 
-/// A layout of a frame: sizes of its memories, places of its planes.
+/// A layout of a frame: sizes of its memories, locations of its planes.
 struct Layout {
     name: &'static str,
     info: VideoInfo,
@@ -48,13 +48,13 @@ fn layouts() -> Vec<Layout> {
     let nv12 = info(VideoFormat::Nv12, 333, 61);
     vec![
         Layout {
-            name: "rows that pages do not divide",
+            name: "rows that are not whole pages",
             memories: vec![333 * 4 * 61],
             planes: vec![(0, 0, 333 * 4)],
             info: bgrx.clone(),
         },
         Layout {
-            name: "padded rows from the middle of a page on",
+            name: "padded rows that start in the middle of a page",
             memories: vec![5000 + 1404 * 61],
             planes: vec![(0, 5000, 1404)],
             info: bgrx,
@@ -79,7 +79,7 @@ const INVERT: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-/// A frame of noise, and what each memory holds in all its bytes.
+/// A frame of noise with the contents of each memory.
 struct Frame<'l> {
     layout: &'l Layout,
     before: Vec<Vec<u8>>,
@@ -116,12 +116,12 @@ impl<'l> Frame<'l> {
         (Self { layout, before }, buffer)
     }
 
-    /// What the memories must hold after the filter.
+    /// Returns the expected contents of the memories after the filter.
     fn filtered(&self) -> Vec<Vec<u8>> {
         let mut after = self.before.clone();
         let info = &self.layout.info;
         let (_, format) = FORMATS.iter().find(|(f, _)| *f == info.format()).unwrap();
-        // Planes do not overlap here: cut each out, work on it, put it back.
+        // Planes do not overlap here, so each is copied out, processed and copied back.
         let mut cuts: Vec<Vec<u8>> = Vec::new();
         for (number, (memory, offset, _)) in self.layout.planes.iter().enumerate() {
             let next = self
@@ -149,7 +149,7 @@ impl<'l> Frame<'l> {
     }
 }
 
-/// All bytes of a buffer's memories.
+/// Returns all bytes of a buffer's memories.
 fn bytes(buffer: &gst::BufferRef) -> Vec<Vec<u8>> {
     let read = |memory: &gst::MemoryRef| memory.map_readable().unwrap().to_vec();
     buffer.iter_memories().map(read).collect()
@@ -211,7 +211,8 @@ impl Filter {
     }
 }
 
-/// Passes a frame `rounds` times (an odd number), as a pool would hand it round; the record.
+/// Passes the same frame `rounds` times (an odd number), as a pool would reuse it. Returns the
+/// kernel's record and the filter.
 fn pass(
     testbed: &Testbed,
     layout: &Layout,
@@ -247,8 +248,9 @@ fn pass(
     (probes, filter)
 }
 
+/// The filtered bytes are exact, with one bracket per dma-buf and frame.
 #[test]
-fn frames_of_every_exporter_come_out_exact_in_one_bracket_a_dma_buf() {
+fn frames_of_every_exporter_are_exact_with_a_bracket_a_dma_buf() {
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, CIRRUS, VGEM, PROBES]) else {
         return;
     };
@@ -279,8 +281,9 @@ fn frames_of_every_exporter_come_out_exact_in_one_bracket_a_dma_buf() {
     }
 }
 
+/// With `sync-scope=window`, each window has one START and one END.
 #[test]
-fn bracket_around_each_window_has_one_start_and_one_end_a_window() {
+fn sync_scope_window_has_one_bracket_per_window() {
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, CIRRUS, VGEM, PROBES]) else {
         return;
     };
@@ -300,8 +303,10 @@ fn bracket_around_each_window_has_one_start_and_one_end_a_window() {
     }
 }
 
+/// `map-mode=window` works if the exporter honours mmap offsets. Otherwise it is an error, and the
+/// frame is unchanged.
 #[test]
-fn mapping_for_each_window_works_where_offsets_are_honoured_and_only_there() {
+fn map_mode_window_needs_an_exporter_that_honours_offsets() {
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, CIRRUS, VGEM, PROBES]) else {
         return;
     };
@@ -331,7 +336,7 @@ fn mapping_for_each_window_works_where_offsets_are_honoured_and_only_there() {
                 let held = buffer.memory(0).unwrap();
                 testbed.reset_probes();
                 let flow = filter.harness.push(buffer);
-                assert_eq!(flow, Err(gst::FlowError::Error), "{what}: taken");
+                assert_eq!(flow, Err(gst::FlowError::Error), "{what}: accepted");
                 let probes = testbed.probes();
                 let errors = filter.errors();
                 assert_eq!(errors.len(), 1, "{what}: {errors:?}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The camera's formats: every byte of every pixel is what the plain reference makes of the
-//! unfiltered picture, with one bracket a dma-buf and frame and one map a buffer.
+//! The camera's formats: every byte of every pixel equals the result of the plain reference on the
+//! unfiltered picture, with one bracket per dma-buf and frame and one map per buffer.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,14 +12,14 @@ use common::testbed::{self, CAMERA, PROBES, Testbed};
 use gstdmabufcpu::pixel::Adjust;
 use std::time::Instant;
 
-/// A way of the camera to give a format.
+/// A format as provided by the camera.
 struct Case {
-    /// For `testbed-camera`.
+    /// Arguments of `testbed-camera`.
     camera: &'static str,
     /// GStreamer's name of the format.
     format: &'static str,
     size: (u32, u32),
-    /// dma-bufs a frame.
+    /// The number of dma-bufs of each frame.
     dma_bufs: u64,
 }
 
@@ -53,8 +53,8 @@ fn negative() -> Adjust {
     }
 }
 
-/// The unfiltered picture, once, and every frame of two rounds of the camera's buffers; then
-/// `frames` frames with the kernel's record.
+/// Checks every frame of two rounds of the camera's buffers against the unfiltered picture, then
+/// `frames` frames with the kernel's record. Returns the strides.
 fn check(testbed: &Testbed, case: &Case, frames: u64) -> Vec<usize> {
     let begin = Instant::now();
     let Case {
@@ -74,7 +74,7 @@ fn check(testbed: &Testbed, case: &Case, frames: u64) -> Vec<usize> {
     drop(line);
     assert!(
         plain.varies_both_ways(),
-        "{what}: a picture that hides mistakes"
+        "{what}: the picture would hide mistakes"
     );
 
     for (settings, adjust) in [("invert=true", negative()), (EVERYTHING, everything())] {
@@ -155,10 +155,10 @@ fn padded_rows_are_filtered_in_place() {
     let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
         return;
     };
-    // vivid offers v4l2src even sizes only; odd ones are in guest_exporters. GStreamer asks for
-    // rows of a multiple of four bytes.
-    // v4l2src of 1.26 and 1.28 takes I420 frames with chroma rows of 166 bytes for larger than the
-    // camera's buffers are (gst_memory_resize refuses), and gives none, filter or not.
+    // vivid offers only even sizes to v4l2src; guest_exporters tests odd ones. GStreamer requests
+    // rows of a multiple of four bytes. v4l2src of 1.26 and 1.28 computes a size larger than the
+    // camera's buffers for I420 frames with chroma rows of 166 bytes (gst_memory_resize refuses
+    // it), and outputs no frames, with or without the filter.
     let width = if gst::version() >= (1, 26, 0, 0) {
         326
     } else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A storm of signals while devices are waited for and memory is allocated, with the kernel's own
-//! answers: every START has its END by the kernel's count, every frame comes out.
+//! A storm of signals during waits for devices and during allocations, with the kernel's own
+//! results: every START has its END by the kernel's count, and every frame comes out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -43,7 +43,7 @@ fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
         let frames = 40;
         for number in 0..frames {
             let (buffer, own) = frame_of_sevens(&allocator, SIZE);
-            // A device that is not done yet with every fourth.
+            // A device is not done yet with every fourth frame.
             let fence = (number % 4 == 0).then(|| vgem.attach(own.as_fd(), true).unwrap());
             let flow = std::thread::scope(|scope| {
                 if let Some(fence) = &fence {
@@ -67,7 +67,7 @@ fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
         let signals = storm.signals();
         drop(storm);
         let counts = testbed.probes();
-        // One bracket of the filter, one of each map of the test, to the end.
+        // Brackets of the filter and of each map of the test are complete.
         assert_eq!(counts.count("start-rw"), counts.count("end-rw"), "{kind:?}");
         assert_eq!(
             counts.count("start-write"),
@@ -83,6 +83,6 @@ fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
         drop((harness, element, allocator));
         testbed.assert_dma_bufs(before);
         common::say(format_args!("{kind:?}: {frames} frames, {signals} signals"));
-        assert!(signals > 100, "{signals} signals are no storm");
+        assert!(signals > 100, "only {signals} signals");
     }
 }

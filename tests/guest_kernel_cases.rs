@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The cases of the kernel's own tests of heaps and of udmabuf
 //! (`tools/testing/selftests/dmabuf-heaps`, `drivers/dma-buf`), on our exporters, our brackets and
-//! the filter: fresh memory, wrong requests, memory files and their dma-bufs, imports, directions.
+//! the filter: fresh memory, invalid requests, memory files and their dma-bufs, imports,
+//! directions.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -31,7 +32,7 @@ const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
 const ALL: [&str; 6] = [HEAP, UDMABUF, CIRRUS, VGEM, PROBES, BUFINFO];
 
-/// Those of dma-bufs, by names for messages.
+/// Returns the exporters of dma-bufs with their names for messages.
 fn exporters() -> Vec<(&'static str, Arc<dyn Exporter>)> {
     let dumb = |driver| Kind::DrmDumb.exporter(testbed::card(driver).as_deref());
     vec![
@@ -67,7 +68,7 @@ fn memfd(size: usize, seals: SealFlags, huge: MemfdFlags) -> OwnedFd {
     fd
 }
 
-/// A memory file as udmabuf wants it, full of noise.
+/// Returns a memory file that is sealed as udmabuf requires, full of noise.
 fn sealed(size: usize, huge: MemfdFlags, seed: u32) -> OwnedFd {
     let fd = memfd(size, SealFlags::SHRINK, huge);
     memories::write(fd.try_clone().unwrap(), &noise(size, seed));
@@ -78,8 +79,9 @@ fn bytes(fd: &OwnedFd, size: usize) -> Vec<u8> {
     memories::read(fd.try_clone().unwrap(), size)
 }
 
+/// Memory of every exporter is zero, including pages that other buffers had before.
 #[test]
-fn memory_of_every_exporter_is_zeroed_also_where_others_wrote_before() {
+fn memory_of_every_exporter_is_zeroed_even_if_it_was_used() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -89,7 +91,7 @@ fn memory_of_every_exporter_is_zeroed_also_where_others_wrote_before() {
     for (name, exporter) in exporters {
         let allocator = allocator_of(exporter);
         for round in 0..3 {
-            // So many that some of the pages that the last round gave back are among them.
+            // Enough buffers that some get pages that the last round freed.
             let mut held = Vec::new();
             for _ in 0..16 {
                 use gst::prelude::AllocatorExt;
@@ -106,7 +108,7 @@ fn memory_of_every_exporter_is_zeroed_also_where_others_wrote_before() {
 }
 
 #[test]
-fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
+fn heap_accepts_requests_of_any_version_and_refuses_wrong_ones() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -119,7 +121,7 @@ fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
         heap_flags: 0,
         told: 24,
     };
-    // A structure as it was before heap flags, today's, and one that is longer.
+    // The structure before it had heap flags, today's structure, and a longer one.
     for told in [16, 24, 48] {
         let fd = requests::heap(heap.as_fd(), HeapRequest { told, ..usual }).unwrap();
         assert_eq!(DmaBuf::new(fd).unwrap().size(), MIB, "{told} bytes");
@@ -148,7 +150,7 @@ fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
     let answer = requests::heap(open("/dev/null").as_fd(), usual).map(|_| ());
     assert_eq!(answer, Err(Errno::NOTTY));
 
-    // What users can get wrong with ours.
+    // Mistakes that users of our exporter can make.
     for (device, advice) in [
         ("/dev/null", "this is not the node of a dma-heap"),
         (UDMABUF, "this is not the node of a dma-heap"),
@@ -158,7 +160,7 @@ fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
         let error = exporter.allocate(&request(MIB)).unwrap_err().to_string();
         assert!(error.contains(advice), "{device}: {error}");
     }
-    // The kernel would end processes to serve it.
+    // The kernel would kill processes to satisfy these requests.
     let exporter = Kind::DmaHeap.exporter(None);
     for size in [1 << 42, usize::MAX - PAGE] {
         let error = exporter.allocate(&request(size)).unwrap_err().to_string();
@@ -168,7 +170,7 @@ fn heap_takes_requests_of_any_age_and_refuses_wrong_ones() {
 }
 
 #[test]
-fn exporters_make_whole_pages_of_any_size_that_is_asked_for() {
+fn exporters_allocate_whole_pages_for_any_requested_size() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -200,7 +202,7 @@ fn exporters_make_whole_pages_of_any_size_that_is_asked_for() {
             );
         }
     }
-    // As large as a udmabuf may be, and a page more.
+    // The largest udmabuf, and one that needs a page more.
     let exporter = Kind::Udmabuf.exporter(None);
     exporter.allocate(&request(64 * MIB)).unwrap();
     let error = exporter.allocate(&request(64 * MIB + 1)).unwrap_err();
@@ -209,7 +211,7 @@ fn exporters_make_whole_pages_of_any_size_that_is_asked_for() {
 }
 
 #[test]
-fn udmabuf_takes_nothing_but_whole_pages_of_sealed_memory_files() {
+fn udmabuf_accepts_only_whole_pages_of_sealed_memory_files() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -235,7 +237,7 @@ fn udmabuf_takes_nothing_but_whole_pages_of_sealed_memory_files() {
         ("nothing", piece(&good, 0, 0), Errno::INVAL),
         ("not sealed", piece(&unsealed, 0, size), Errno::INVAL),
         ("sealed otherwise", piece(&grows, 0, size), Errno::INVAL),
-        ("not to be written", piece(&written, 0, size), Errno::INVAL),
+        ("sealed to writes", piece(&written, 0, size), Errno::INVAL),
         (
             "larger than may be",
             piece(&good, 0, 65 << 20),
@@ -254,7 +256,7 @@ fn udmabuf_takes_nothing_but_whole_pages_of_sealed_memory_files() {
     ] {
         let answer = requests::udmabuf(device.as_fd(), wrong).map(|_| ());
         assert_eq!(answer, Err(errno), "{what}");
-        // One such in a list spoils it.
+        // One such entry makes a list invalid.
         let list = [piece(&good, 0, page), wrong];
         if what != "nothing" {
             let answer = requests::udmabuf_list(device.as_fd(), &list).map(|_| ());
@@ -263,14 +265,14 @@ fn udmabuf_takes_nothing_but_whole_pages_of_sealed_memory_files() {
     }
     let many = vec![piece(&good, 0, page); 1025];
     let answer = requests::udmabuf_list(device.as_fd(), &many).map(|_| ());
-    assert_eq!(answer, Err(Errno::INVAL), "more than a list may have");
+    assert_eq!(answer, Err(Errno::INVAL), "a list that is too long");
     let fd = requests::udmabuf_list(device.as_fd(), &many[1..]).unwrap();
     assert_eq!(DmaBuf::new(fd).unwrap().size(), 1024 * PAGE);
     requests::udmabuf(device.as_fd(), piece(&good, page, 3 * page)).unwrap();
     testbed.assert_dma_bufs(before);
 }
 
-/// Pages for huge memory files, as long as this lives.
+/// Reserves pages for huge memory files as long as this value exists.
 struct HugePages;
 
 impl HugePages {
@@ -280,7 +282,7 @@ impl HugePages {
     fn new() -> Self {
         std::fs::write(Self::NUMBER, "8").unwrap();
         let there = std::fs::read_to_string(Self::NUMBER).unwrap();
-        assert_eq!(there.trim(), "8", "the machine has no huge pages left");
+        assert_eq!(there.trim(), "8", "the machine has not enough huge pages");
         Self
     }
 }
@@ -291,7 +293,7 @@ impl Drop for HugePages {
     }
 }
 
-/// The kinds of memory files: their flags, and how large one is to be.
+/// The kinds of memory files: name, flags and size.
 const FILES: [(&str, MemfdFlags, usize); 2] = [
     ("pages", MemfdFlags::empty(), 16 * PAGE),
     ("huge pages", MemfdFlags::HUGETLB, 2 * HugePages::SIZE),
@@ -306,7 +308,7 @@ fn memory_file_and_its_udmabuf_show_each_others_writes() {
     let _huge = HugePages::new();
     let device = open(UDMABUF);
     for (name, huge, size) in FILES {
-        // Written before it is pinned, and only afterwards.
+        // Written before the pages are pinned, and only afterwards.
         for late in [false, true] {
             let what = format!("{name}, late: {late}");
             let first = noise(size, 1);
@@ -352,15 +354,16 @@ fn memory_file_and_its_udmabuf_show_each_others_writes() {
     testbed.assert_dma_bufs(before);
 }
 
+/// The filter works on udmabufs of pieces of two files in any order, and the files show the result.
 #[test]
-fn filter_works_on_udmabufs_of_pieces_in_any_order_and_the_files_show_it() {
+fn filter_works_on_udmabufs_of_pieces_in_any_order() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
     let before = testbed.dma_bufs();
     let _huge = HugePages::new();
     let device = open(UDMABUF);
-    // One row a page: a window at a wrong offset is a wrong row.
+    // One row per page, so that a window at a wrong offset is a wrong row.
     let info = info(VideoFormat::Bgrx, PAGE / 4, 12);
     for (name, huge, size) in FILES {
         for settings in [
@@ -394,7 +397,7 @@ fn filter_works_on_udmabufs_of_pieces_in_any_order_and_the_files_show_it() {
                 let file = files.iter().position(|fd| fd.as_raw_fd() == piece.memfd);
                 let range = piece.offset as usize..(piece.offset + piece.size) as usize;
                 for (at, byte) in expected[file.unwrap()][range].iter_mut().enumerate() {
-                    // The fourth is padding.
+                    // The fourth byte of each pixel is padding.
                     *byte = if at % 4 == 3 { *byte } else { !*byte };
                 }
             }
@@ -416,8 +419,10 @@ fn filter_works_on_udmabufs_of_pieces_in_any_order_and_the_files_show_it() {
     testbed.assert_dma_bufs(before);
 }
 
+/// A device can import buffers of every exporter, and brackets work before, during and after the
+/// import.
 #[test]
-fn buffers_of_every_exporter_can_be_imported_and_are_bracketed_as_before() {
+fn brackets_work_before_during_and_after_an_import() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -430,7 +435,7 @@ fn buffers_of_every_exporter_can_be_imported_and_are_bracketed_as_before() {
         let options = Options::default();
         let mut handle = None;
         for round in 0..4 {
-            // Before there is a device, while it has the buffer, and after.
+            // Before a device imports the buffer, while it has it, and after it released it.
             match round {
                 1 => handle = Some(importer.import(buffer.as_fd()).unwrap()),
                 3 => importer.release(handle.take().unwrap()),
@@ -455,8 +460,10 @@ fn buffers_of_every_exporter_can_be_imported_and_are_bracketed_as_before() {
     testbed.assert_dma_bufs(before);
 }
 
+/// START and END of each bracket have the flags of the bracket's direction. The kernel refuses
+/// invalid flags.
 #[test]
-fn each_bracket_starts_and_ends_in_its_own_direction_and_the_kernel_refuses_others() {
+fn each_bracket_starts_and_ends_in_its_own_direction() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -465,12 +472,12 @@ fn each_bracket_starts_and_ends_in_its_own_direction_and_the_kernel_refuses_othe
     for (name, exporter) in exporters() {
         let made = exporter.allocate(&request(MIB)).unwrap();
         let mut buffer = DmaBuf::new(made.fd).unwrap();
-        // No direction, and bits that mean nothing.
+        // No direction, and undefined bits.
         for flags in [0, 4, 8 | 3, 1 << 63 | 3, u64::MAX] {
             let answer = requests::sync(buffer.as_fd(), flags);
             assert_eq!(answer, Err(Errno::INVAL), "{name}, {flags:x}");
         }
-        // udmabuf alone minds an END that no START came before.
+        // Only udmabuf refuses an END without a preceding START.
         let early = requests::sync(buffer.as_fd(), 7);
         let expected = if name == "udmabuf" {
             Err(Errno::INVAL)
@@ -501,8 +508,10 @@ fn each_bracket_starts_and_ends_in_its_own_direction_and_the_kernel_refuses_othe
     testbed.assert_dma_bufs(before);
 }
 
+/// A buffer that is exported read-only can be read, and one that is exported write-only cannot be
+/// mapped. The filter refuses both without changing them.
 #[test]
-fn buffer_exported_for_one_direction_is_read_or_refused_and_never_touched() {
+fn buffer_exported_for_one_direction_is_never_written() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What happens to a product's devices and processes: killed with buffers in flight, the camera
-//! unbound from its driver while it streams, all memory of an exporter used up and given back.
-//! One error where there must be one, nothing left in the kernel, and the next start as any.
-//! `DMABUFCPU_LONG` is how many times as often processes are killed (`make test-long`).
+//! Events in the life of a product: processes killed with buffers in flight, the camera unbound
+//! from its driver while it streams, all memory of an exporter used up and freed again. Checks that
+//! there is one error if one is expected, that nothing is left in the kernel, and that the next
+//! start works as usual. `DMABUFCPU_LONG` multiplies how often processes are killed (`make
+//! test-long`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -14,9 +15,10 @@ use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, UDMABUF};
 use player::{Player, play_if_told};
 use std::time::{Duration, Instant};
 
+/// A process that is killed with buffers in flight leaves no dma-buf and can be restarted at once.
 #[test]
-fn process_killed_with_buffers_in_flight_leaves_none_and_starts_again_at_once() {
-    const NAME: &str = "process_killed_with_buffers_in_flight_leaves_none_and_starts_again_at_once";
+fn process_killed_with_buffers_in_flight_leaves_nothing() {
+    const NAME: &str = "process_killed_with_buffers_in_flight_leaves_nothing";
     play_if_told();
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, UDMABUF, BUFINFO]) else {
         return;
@@ -47,9 +49,11 @@ fn process_killed_with_buffers_in_flight_leaves_none_and_starts_again_at_once() 
     }
 }
 
+/// A camera that is unbound from its driver while it streams causes one error, and streams again
+/// once it is bound.
 #[test]
-fn camera_unbound_while_it_streams_is_one_error_and_can_be_bound_again() {
-    const NAME: &str = "camera_unbound_while_it_streams_is_one_error_and_can_be_bound_again";
+fn camera_unbound_while_it_streams_is_one_error() {
+    const NAME: &str = "camera_unbound_while_it_streams_is_one_error";
     const DRIVER: &str = "/sys/bus/platform/drivers/vivid";
     play_if_told();
     let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
@@ -65,7 +69,7 @@ fn camera_unbound_while_it_streams_is_one_error_and_can_be_bound_again() {
     say(errors.join("; "));
     assert!(
         errors.len() == 1 && errors[0].starts_with("source: "),
-        "the camera's element tells, once: {errors:?}"
+        "not exactly one error of the camera's element: {errors:?}"
     );
     testbed.assert_dma_bufs(before);
     std::fs::write(format!("{DRIVER}/bind"), "vivid.0").unwrap();
@@ -82,14 +86,14 @@ fn camera_unbound_while_it_streams_is_one_error_and_can_be_bound_again() {
 }
 
 #[test]
-fn exporter_used_up_and_given_back_gives_again() {
+fn exhausted_exporter_allocates_again_after_a_release() {
     play_if_told();
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, BUFINFO]) else {
         return;
     };
     use gstdmabufcpu::dmabuf::exporters::{Kind, Request};
     let before = testbed.dma_bufs();
-    // So many descriptors, and none more: what both exporters run out of first.
+    // A limited number of descriptors, which both exporters exhaust first.
     for kind in [Kind::DmaHeap, Kind::Udmabuf] {
         let exporter = kind.exporter(None);
         exporter.open().unwrap();
@@ -113,7 +117,7 @@ fn exporter_used_up_and_given_back_gives_again() {
         };
         assert!(buffers.len() > 50, "{kind:?}: {}", buffers.len());
         assert!(error.to_string().contains("ulimit -n"), "{kind:?}: {error}");
-        // One given back is one to be had again.
+        // After a buffer is freed, another can be allocated.
         for _ in 0..20 {
             buffers.pop();
             buffers.pop();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A C and a Python program put their own frames, allocated by name, on a real display.
+//! C and Python programs show their own frames on a real display. They get the allocator by name.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -64,7 +64,8 @@ fn shows_its_frames(
     for line in &lines[..lines.len() - 1] {
         assert!(line.contains(" dmabuf 1 fd 1 "), "{name}: {line}");
     }
-    // One of the program's own for writing, one for the zeroed prefix, and the filter's.
+    // For each frame one bracket of the program for writing, one for zeroing the prefix, and one of
+    // the filter.
     let brackets = display::brackets(&probes);
     let copied = copied.unwrap_or(FRAMES);
     assert!(copied <= most_copies, "{name}: {copied} copied");
@@ -74,7 +75,7 @@ fn shows_its_frames(
         assert_eq!(brackets.get(&1), None, "{name}: {brackets:?}");
         assert_eq!(brackets.get(&3), Some(&FRAMES), "{name}: {brackets:?}");
     } else {
-        // An interpreter that still holds a frame has its copies bracketed, too.
+        // If the interpreter still holds a frame, its copy has brackets as well.
         assert!(written >= 2 * FRAMES, "{name}: {brackets:?}");
         let both = brackets.get(&3).copied().unwrap_or(0);
         assert!(
@@ -82,7 +83,7 @@ fn shows_its_frames(
             "{name}: {brackets:?}"
         );
     }
-    // Copies go into the display's own pool.
+    // Copies are in buffers of the display's own pool.
     assert_eq!(probes.count("import"), FRAMES - copied, "{name}");
     testbed.assert_dma_bufs(before);
 }
@@ -115,7 +116,7 @@ fn python_programs_frames_are_on_the_display() {
     for allocator in display::ALLOCATORS {
         let name = format!("python-{allocator}");
         let command = programs.python().unwrap();
-        // An interpreter lets go of a frame when it gets to it.
+        // The time at which the interpreter releases a frame is not defined.
         let most = FRAMES;
         shows_its_frames(
             &testbed,

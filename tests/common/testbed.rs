@@ -121,8 +121,8 @@ impl Testbed {
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
-    /// Waits until there are at most this many dma-bufs, because the kernel frees files with a delay.
-    /// There may be fewer: a display keeps its last frame until another frame replaces it.
+    /// Waits until there are at most this many dma-bufs, because the kernel frees files with a
+    /// delay. There may be fewer: a display keeps its last frame until another frame replaces it.
     pub(crate) fn assert_dma_bufs(&self, expected: (u64, u64)) {
         for _ in 0..40 {
             let (count, bytes) = self.dma_bufs();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! An exporter that refuses what it may: a page, when the CPU touches it, and the start and the
-//! end of CPU access. The frame is one error, the process lives, the next frame is filtered. No
-//! driver of the machine refuses when asked, so the tests have one of their own
-//! (`tests/testbed/module`).
+//! An exporter that refuses everything it may refuse: a page when the CPU accesses it, and the
+//! start and the end of CPU access. Such a frame is one error, the process survives, and the next
+//! frame is filtered. No driver of the machine refuses on request, so the tests have their own
+//! driver (`tests/testbed/module`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -25,10 +25,10 @@ use support::raw as memories;
 
 const NODE: &str = "/dev/dmabufcpu-refuser";
 const PAGE: usize = 4096;
-/// Rows, and pages: a row has one.
+/// Rows, which are also pages: each row is one page.
 const PAGES: usize = 12;
 
-/// The exporter; when this goes, it refuses nothing more.
+/// The exporter. When this value is dropped, the exporter stops refusing.
 struct Refuser {
     node: OwnedFd,
 }
@@ -50,7 +50,7 @@ impl Refuser {
         std::fs::write(file, value.to_string()).unwrap();
     }
 
-    /// A buffer full of noise, as its descriptor and as memory.
+    /// Returns a buffer full of noise, as its descriptor and as memory.
     fn buffer(&self) -> (OwnedFd, gst::Memory) {
         let fd = requests::refuser(self.node.as_fd(), PAGES as u64).unwrap();
         write(&fd);
@@ -81,7 +81,7 @@ fn frame(memory: &gst::Memory) -> gst::Buffer {
     buffer
 }
 
-/// A filter for a row a page, with more settings.
+/// Returns a filter for frames with one row per page, with additional settings.
 fn filter(settings: &[(&str, &str)]) -> Filter {
     let info = info(VideoFormat::Bgrx, PAGE / 4, PAGES);
     let filter = Filter::new(&info).invert();
@@ -90,7 +90,7 @@ fn filter(settings: &[(&str, &str)]) -> Filter {
     })
 }
 
-/// What noise is after the filter; the fourth of each four is padding.
+/// Returns the noise after the filter. The fourth byte of each pixel is padding.
 fn negative() -> Vec<u8> {
     let mut bytes = noise(PAGES * PAGE, 1);
     for pixel in bytes.chunks_exact_mut(4) {
@@ -99,7 +99,7 @@ fn negative() -> Vec<u8> {
     bytes
 }
 
-/// Filters noise, which must go well.
+/// Checks that noise in this buffer is filtered.
 #[track_caller]
 fn assert_filters(filter: &mut Filter, (fd, memory): &(OwnedFd, gst::Memory), what: &str) {
     write(fd);
@@ -114,8 +114,9 @@ fn assert_balanced(testbed: &Testbed, what: &str) {
     assert_eq!(probes.count("start-rw"), probes.count("end-rw"), "{what}");
 }
 
+/// A refused page makes the frame an error. The next frame is filtered.
 #[test]
-fn page_that_is_refused_makes_the_frame_an_error_and_the_next_is_filtered() {
+fn refused_page_makes_the_frame_an_error() {
     let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };
@@ -139,7 +140,7 @@ fn page_that_is_refused_makes_the_frame_an_error_and_the_next_is_filtered() {
                 let what = format!("{settings:?}, page {page}");
                 let buffer = refuser.buffer();
                 let mut filter = filter(&settings);
-                // The page has been there, and is taken away.
+                // The page exists at first, and is then revoked.
                 assert_filters(&mut filter, &buffer, &what);
                 refuser.set("page", page as i32);
                 testbed.reset_probes();
@@ -148,7 +149,7 @@ fn page_that_is_refused_makes_the_frame_an_error_and_the_next_is_filtered() {
                 for part in ["lost memory", "dmabufcpu_refuser", "refused a page"] {
                     assert!(error.contains(part), "{what}: {part} is not in {error}");
                 }
-                // It is not given now, either.
+                // The page is still refused.
                 let again = filter.refuse(frame(&buffer.1));
                 assert_eq!(again, error, "{what}");
                 refuser.set("page", -1);
@@ -162,7 +163,7 @@ fn page_that_is_refused_makes_the_frame_an_error_and_the_next_is_filtered() {
 }
 
 #[test]
-fn page_that_is_refused_harms_no_frame_that_does_not_need_it() {
+fn refused_page_harms_no_frame_that_does_not_need_it() {
     let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };
@@ -170,7 +171,7 @@ fn page_that_is_refused_harms_no_frame_that_does_not_need_it() {
     let before = testbed.dma_bufs();
     let buffer = refuser.buffer();
     refuser.set("page", 9);
-    // The first two rows.
+    // Only the first two rows are filtered.
     let mut filter = filter(&[("regions", "<<0,0,1024,2>>"), ("region-mode", "inside")]);
     drop(filter.pass(frame(&buffer.1)));
     refuser.set("page", -1);
@@ -182,13 +183,13 @@ fn page_that_is_refused_harms_no_frame_that_does_not_need_it() {
 }
 
 #[test]
-fn page_that_is_refused_ends_the_process_only_where_the_guard_is_switched_off() {
-    const NAME: &str = "page_that_is_refused_ends_the_process_only_where_the_guard_is_switched_off";
+fn refused_page_kills_the_process_only_without_the_guard() {
+    const NAME: &str = "refused_page_kills_the_process_only_without_the_guard";
     let Some(_testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };
     if std::env::var_os(ROLE).is_some() {
-        // The parent has its hand on the exporter.
+        // The parent controls the exporter.
         let node = rustix::fs::open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let fd = requests::refuser(node.unwrap().as_fd(), PAGES as u64).unwrap();
         filter(&[]).refuse(frame(&memories::dma_buf_memory(fd, PAGES * PAGE)));
@@ -209,8 +210,10 @@ fn page_that_is_refused_ends_the_process_only_where_the_guard_is_switched_off() 
     }
 }
 
+/// A refused START is one error with its errno, and the frame is unchanged. The next frame is
+/// filtered.
 #[test]
-fn start_that_is_refused_leaves_the_frame_alone_and_is_one_error_with_its_errno() {
+fn refused_start_is_one_error_and_leaves_the_frame_unchanged() {
     let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };
@@ -248,8 +251,9 @@ fn start_that_is_refused_leaves_the_frame_alone_and_is_one_error_with_its_errno(
     testbed.assert_dma_bufs(before);
 }
 
+/// A refused END is one error with its errno. The next frame is filtered.
 #[test]
-fn end_that_is_refused_is_one_error_with_its_errno_and_the_next_frame_is_filtered() {
+fn refused_end_is_one_error_with_its_errno() {
     let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };
@@ -272,8 +276,9 @@ fn end_that_is_refused_is_one_error_with_its_errno_and_the_next_frame_is_filtere
     testbed.assert_dma_bufs(before);
 }
 
+/// START and END that return EINTR or EAGAIN are retried until they succeed or the time limit ends.
 #[test]
-fn start_and_end_that_ask_for_patience_are_made_again_until_they_succeed_or_time_is_up() {
+fn interrupted_start_and_end_are_retried_within_the_limit() {
     let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
         return;
     };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The same as life_soak, on the machine's exporters, and no dma-buf left over.
+//! The same as life_soak on the machine's exporters. Also checks that no dma-buf is left.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Starting and stopping on real drivers: no descriptor, mapping or dma-buf is left over, by
-//! /proc and by the kernel's list of dma-bufs.
+//! Starting and stopping on real drivers leaves no descriptor, mapping or dma-buf, according to
+//! /proc and the kernel's list of dma-bufs.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,12 +12,12 @@ use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// v4l2src of GStreamer 1.22 keeps its pool, with a descriptor of the camera and the sockets of
-/// two polls, at each start: the same pipeline with `identity` in the filter's place shows how
-/// much that is. The filter must add nothing.
+/// v4l2src of GStreamer 1.22 leaks its pool at each start, with a descriptor of the camera and the
+/// sockets of two polls. The same pipeline with `identity` in place of the filter shows how much
+/// that is. The filter must add nothing.
 const ELEMENTS: [&str; 2] = ["identity", "dmabuffilter invert=true"];
 
-/// To PLAYING, a few frames, and back; so many times.
+/// Starts the pipeline, waits for a few frames, and stops it, `times` times.
 fn cycle(line: &Line, times: usize) {
     for _ in 0..times {
         let frames = line.frames();
@@ -27,7 +27,8 @@ fn cycle(line: &Line, times: usize) {
     }
 }
 
-/// Does something that leaves no dma-buf and no mapping; the descriptors that it leaves.
+/// Runs `work` and checks that it leaves no dma-buf and no mapping. Returns the descriptors that it
+/// leaves.
 #[track_caller]
 fn left_by(testbed: &Testbed, work: impl FnOnce()) -> BTreeMap<String, isize> {
     let (dma_bufs, descriptors) = (testbed.dma_bufs(), testbed::descriptors());
@@ -50,7 +51,7 @@ fn two_hundred_times_to_playing_and_back_leave_nothing() {
             "{camera} ! video/x-raw,format=NV12,width=320,height=240 ! {element} name=filter \
              ! fakesink sync=false"
         ));
-        // What is made once.
+        // Creates everything that is created only once.
         cycle(&line, 2);
         for lot in 0..lots {
             let left = left_by(&testbed, || cycle(&line, 20));
@@ -91,7 +92,7 @@ fn caps_changes_while_running_leave_nothing() {
     let dma_bufs = testbed.dma_bufs();
     let mut before = None;
     for _ in 0..3 {
-        // Frames in dma-bufs of changing formats and sizes: the capsfilter renegotiates.
+        // Frames in dma-bufs of changing formats and sizes, renegotiated by the capsfilter.
         let line = Line::new(
             "videotestsrc is-live=true ! capsfilter name=caps \
              caps=video/x-raw,format=NV12,width=320,height=240,framerate=30/1 \
@@ -112,7 +113,7 @@ fn caps_changes_while_running_leave_nothing() {
             caps_filter.set_property("caps", &caps);
             line.wait_for_format(format, width);
         }
-        assert!(line.count("brackets") > 0, "the frames lie in dma-bufs");
+        assert!(line.count("brackets") > 0, "the frames are not in dma-bufs");
         assert_eq!(line.count("frames-copied"), 0);
         line.set(gst::State::Null);
         drop((line, caps_filter));
@@ -125,8 +126,9 @@ fn caps_changes_while_running_leave_nothing() {
     }
 }
 
+/// A camera that changes its format between runs of the same pipeline leaves nothing.
 #[test]
-fn camera_that_changes_format_while_the_pipeline_lives_leaves_nothing() {
+fn camera_that_changes_its_format_leaves_nothing() {
     let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
         return;
     };
@@ -161,8 +163,9 @@ fn camera_that_changes_format_while_the_pipeline_lives_leaves_nothing() {
     }
 }
 
+/// Flushes in mid-stream leave nothing, and every bracket has its END.
 #[test]
-fn flushes_in_mid_stream_leave_nothing_and_every_bracket_is_ended() {
+fn flushes_in_mid_stream_leave_nothing() {
     let Some(testbed) = testbed::with(&[CAMERA, BUFINFO, PROBES]) else {
         return;
     };
@@ -177,7 +180,7 @@ fn flushes_in_mid_stream_leave_nothing_and_every_bracket_is_ended() {
     line.set(gst::State::Playing);
     for _ in 0..20 {
         line.wait_for_frames(line.frames() + 3);
-        // While frames are under way: the source stops, and starts again.
+        // Stops and restarts the source while frames are in flight.
         assert!(source.send_event(gst::event::FlushStart::new()));
         assert!(source.send_event(gst::event::FlushStop::new(false)));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A device that does not finish with a buffer: an error in time instead of a hang, and the
-//! frame untouched; one that finishes late is waited for.
+//! A device that does not finish with a buffer causes an error within the time limit instead of a
+//! hang, and the frame is unchanged. The filter waits for a device that finishes late.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -64,7 +64,7 @@ impl Stage {
     }
 }
 
-/// Whether all bytes but those of padding (BGRx's x) have this value.
+/// Checks that all bytes except those of padding (BGRx's x) have this value.
 #[track_caller]
 fn assert_filled(buffer: &gst::BufferRef, value: u8) {
     let map = buffer.map_readable().unwrap();
@@ -74,7 +74,8 @@ fn assert_filled(buffer: &gst::BufferRef, value: u8) {
     assert_eq!(wrong, None, "the first pixel that is not {value}");
 }
 
-/// Buffers that a vgem device can have fences on: its own, and others that it imports.
+/// Returns allocators of buffers to which a vgem device can attach fences: its own, and those that
+/// it can import.
 fn allocators() -> Vec<(&'static str, gst::Allocator)> {
     let node = testbed::card(VGEM);
     let registered = |name| gst::Allocator::find(Some(name)).unwrap();
@@ -88,8 +89,10 @@ fn allocators() -> Vec<(&'static str, gst::Allocator)> {
     ]
 }
 
+/// A fence that is not signalled causes one error within the time limit, and the frame is
+/// unchanged.
 #[test]
-fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched() {
+fn fence_that_is_not_signalled_is_one_error_in_time() {
     let Some(testbed) = testbed::with(&[VGEM, HEAP, UDMABUF, PROBES]) else {
         return;
     };
@@ -99,14 +102,15 @@ fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched()
             let (buffer, fd) = frame_of_sevens(&allocator, SIZE);
             let memory = buffer.memory(0).unwrap();
             let mut stage = Stage::new(Duration::from_millis(200));
-            // Of a device that writes, or one that still reads: the filter writes, so both matter.
+            // The fence of a device that writes or that still reads. Because the filter writes, it
+            // must wait for both.
             let fence = vgem.attach(fd.as_fd(), writes).unwrap();
             testbed.reset_probes();
             let begin = Instant::now();
             let flow = stage.harness.push(buffer);
             let time = begin.elapsed();
             let probes = testbed.probes();
-            assert_eq!(flow, Err(gst::FlowError::Error), "{name}: taken");
+            assert_eq!(flow, Err(gst::FlowError::Error), "{name}: accepted");
             assert!(
                 (Duration::from_millis(200)..Duration::from_secs(2)).contains(&time),
                 "{name}: {time:?}"
@@ -124,8 +128,8 @@ fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched()
             );
             assert!(text.contains("exporter"), "{name}: {text}");
             assert!(stage.fence_time() >= 200_000_000, "{name}");
-            assert!(stage.harness.try_pull().is_none(), "{name}: it went on");
-            // No START: it would have hung.
+            assert!(stage.harness.try_pull().is_none(), "{name}: pushed on");
+            // There was no START, which would have hung.
             probes.assert_brackets(0);
 
             vgem.signal(&fence).unwrap();
@@ -134,7 +138,7 @@ fn fence_that_is_not_signalled_is_one_error_in_time_and_the_frame_is_untouched()
             assert!(map.iter().all(|byte| *byte == 7), "{name}: touched");
             drop(map);
 
-            // The next frame is none the worse for it.
+            // The next frame is filtered as usual.
             let mut again = gst::Buffer::new();
             again.get_mut().unwrap().append_memory(memory);
             assert_eq!(
@@ -190,8 +194,9 @@ fn fence_that_is_signalled_in_time_is_waited_for() {
     }
 }
 
+/// An application that stops the pipeline does not wait for a fence longer than the limit.
 #[test]
-fn application_is_not_held_up_longer_than_the_limit_when_it_stops() {
+fn stop_waits_for_a_fence_no_longer_than_the_limit() {
     let Some(_testbed) = testbed::with(&[VGEM]) else {
         return;
     };
@@ -204,7 +209,7 @@ fn application_is_not_held_up_longer_than_the_limit_when_it_stops() {
     std::thread::scope(|scope| {
         let streaming = scope.spawn(|| {
             let flow = stage.harness.push(buffer);
-            assert!(flow.is_err(), "taken: {flow:?}");
+            assert!(flow.is_err(), "accepted: {flow:?}");
         });
         std::thread::sleep(Duration::from_millis(100));
         let begin = Instant::now();
@@ -221,7 +226,7 @@ fn application_is_not_held_up_longer_than_the_limit_when_it_stops() {
 }
 
 #[test]
-fn pool_hands_a_buffer_out_again_when_its_readers_are_done() {
+fn pool_reuses_a_buffer_when_its_readers_are_done() {
     if testbed::with(&[VGEM, HEAP]).is_none() {
         return;
     }
@@ -251,11 +256,11 @@ fn pool_hands_a_buffer_out_again_when_its_readers_are_done() {
         });
         (pool.acquire_buffer(None), begin.elapsed())
     });
-    assert!(waited >= late, "handed out after {waited:?}");
+    assert!(waited >= late, "acquired after {waited:?}");
     drop(acquired.unwrap());
     vgem.close(&fence);
 
-    // A reader that does not end is an error; the buffer is not lost over it.
+    // A reader that does not finish is an error. The buffer is not lost by that.
     let fence = read_by_a_device();
     assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
     vgem.signal(&fence).unwrap();

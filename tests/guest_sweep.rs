@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Every system call failed, one after the other, on the machine's exporters: as sweep_calls, with
-//! the kernel's own answers to all the others, and no dma-buf left over.
+//! Lets every system call fail in turn on the machine's exporters, like sweep_calls. All other
+//! calls get the kernel's own results. Checks that no dma-buf is left.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -24,7 +24,7 @@ const NEGATIVE: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-/// The machine's exporters, by the names and devices that users type.
+/// Returns the machine's exporters, with the devices that users would set.
 fn exporters() -> Vec<(Kind, Option<String>)> {
     vec![
         (Kind::DmaHeap, None),
@@ -33,7 +33,7 @@ fn exporters() -> Vec<(Kind, Option<String>)> {
     ]
 }
 
-/// Two frames in the same dma-buf through the filter.
+/// Passes two frames in the same dma-buf through the filter.
 fn filter(exporter: &Arc<dyn Exporter>, map_mode: &'static str) -> Scenario<'static> {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 48), Shape::Padded);
     let size = layout.files[0];
@@ -61,9 +61,9 @@ fn filter(exporter: &Arc<dyn Exporter>, map_mode: &'static str) -> Scenario<'sta
             let after = layout.filtered(&before, &NEGATIVE);
             match pushed {
                 Ok(_) if now == after => {}
-                Ok(_) => return Err(format!("frame {number} went on and is not filtered")),
+                Ok(_) => return Err(format!("frame {number} was pushed but not filtered")),
                 Err(error) if now == before || now == after => ended = Ended::Refused(error),
-                Err(error) => return Err(format!("frame {number} is half done: {error}")),
+                Err(error) => return Err(format!("frame {number} is partly filtered: {error}")),
             }
             before = now;
         }
@@ -79,12 +79,12 @@ fn exporters_survive_every_call_that_fails() {
     assert_same(&[vec![1]], &[vec![1]], &"");
     let thorough = std::env::var_os("DMABUFCPU_LONG").is_some();
     for (kind, device) in exporters() {
-        // The device is opened now, for what it stays open: by the plugin, too.
+        // Opens the device now, because the plugin also keeps it open.
         let exporter = kind.exporter(device.as_deref());
         exporter.open().unwrap();
         let before = testbed.dma_bufs();
         let mut scenarios = Vec::new();
-        // The filter's way is the same on all of them.
+        // The filter makes the same calls on all exporters.
         if thorough || kind == Kind::DmaHeap {
             scenarios.push(filter(&exporter, "persistent"));
         }

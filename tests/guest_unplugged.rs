@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A display unbound from its driver while it shows our frames, a card unplugged while its
-//! buffers are held, the module of an exporter gone: one error or the next exporter, what is held
-//! stays whole, nothing is left in the kernel, and all works again when the device is back.
+//! A display unbound from its driver while it shows our frames, a card unplugged while its buffers
+//! are held, an unloaded module of an exporter. Checks that there is one error or the next exporter
+//! is used, that held buffers stay intact, that nothing is left in the kernel, and that everything
+//! works again when the device is back.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -22,14 +23,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A device without its driver, as long as this lives.
+/// Keeps a device without its driver as long as this value exists.
 struct Unbound {
     driver: String,
     device: String,
 }
 
 impl Unbound {
-    /// Takes the driver from the device behind a DRM node.
+    /// Unbinds the device of a DRM node from its driver.
     fn new(node: &str) -> Self {
         let name = Path::new(node).file_name().unwrap().to_str().unwrap();
         let device = format!("/sys/class/drm/{name}/device");
@@ -69,11 +70,11 @@ fn wait_for(what: &str, there: impl Fn() -> bool) {
     }
 }
 
-/// A module that is gone, as long as this lives.
+/// Keeps a module unloaded as long as this value exists.
 struct Unloaded(&'static str);
 
 impl Unloaded {
-    /// Or why the kernel does not let it go.
+    /// Unloads the module. Returns the message of `rmmod` if the kernel refuses.
     fn new(module: &'static str) -> Result<Self, String> {
         let output = Command::new("rmmod").arg(module).output().unwrap();
         match output.status.success() {
@@ -91,10 +92,11 @@ impl Drop for Unloaded {
     }
 }
 
+/// A display that is unbound while it shows our frames causes one error, and shows frames again
+/// once it is bound.
 #[test]
-fn display_unbound_while_it_shows_our_frames_is_one_error_and_shows_again_when_it_is_back() {
-    const NAME: &str =
-        "display_unbound_while_it_shows_our_frames_is_one_error_and_shows_again_when_it_is_back";
+fn display_unbound_while_it_shows_our_frames_is_one_error() {
+    const NAME: &str = "display_unbound_while_it_shows_our_frames_is_one_error";
     play_if_told();
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, PROBES, BUFINFO]) else {
         return;
@@ -120,8 +122,8 @@ fn display_unbound_while_it_shows_our_frames_is_one_error_and_shows_again_when_i
         let errors = player.errors_until_stopped();
         say(format_args!("{:?}: {errors:?}", begin.elapsed()));
         assert_eq!(errors.len(), 1, "{line}: {errors:?}");
-        // Whoever was pushing when the display refused a frame tells it, as GStreamer has it: no
-        // element of ours made it.
+        // Per GStreamer, the element that pushed when the display refused a frame posts the error.
+        // No element of ours posts one.
         assert!(
             errors[0].contains("streaming stopped, reason error"),
             "{errors:?}"
@@ -130,7 +132,7 @@ fn display_unbound_while_it_shows_our_frames_is_one_error_and_shows_again_when_i
         testbed.assert_dma_bufs(before);
         drop(unbound);
     }
-    // The next start is as any.
+    // The next start works as usual.
     let line = Line::new(&format!(
         "{camera} num-buffers=10 ! dmabuffilter name=filter invert=true ! {DISPLAY}"
     ));
@@ -150,7 +152,7 @@ const REQUEST: Request<'static> = Request {
     name: "unplugged",
 };
 
-/// Passes a frame of 256x64 through the filter: what it must hold then.
+/// Passes a frame of 256x64 with these bytes through the filter, and checks that it was inverted.
 fn pass(filter: &mut gst_check::Harness, memory: &gst::Memory, bytes: &[u8]) {
     let mut buffer = gst::Buffer::new();
     buffer.get_mut().unwrap().append_memory(memory.clone());
@@ -163,8 +165,9 @@ fn pass(filter: &mut gst_check::Harness, memory: &gst::Memory, bytes: &[u8]) {
     }
 }
 
+/// Buffers of an unplugged card stay intact. The same exporter works again when the card is back.
 #[test]
-fn buffers_of_an_unplugged_card_stay_whole_and_its_exporter_comes_back_with_it() {
+fn buffers_of_an_unplugged_card_stay_intact() {
     let Some(testbed) = testbed::with(&[CIRRUS, HEAP, BUFINFO]) else {
         return;
     };
@@ -188,14 +191,14 @@ fn buffers_of_an_unplugged_card_stay_whole_and_its_exporter_comes_back_with_it()
     assert_eq!(source.in_use(), Some(Kind::DrmDumb));
 
     let unbound = Unbound::new(&node);
-    // What is held: with the mapping that it has, and with one made now.
+    // Held buffers, with an existing mapping and with a new one.
     for (memory, mode) in memories.iter().zip(["persistent", "frame"]) {
         let mut filter =
             gst_check::Harness::new_parse(&format!("dmabuffilter invert=true map-mode={mode}"));
         filter.set_src_caps_str("video/x-raw,format=BGRx,width=256,height=64,framerate=30/1");
         pass(&mut filter, memory, &noise);
     }
-    // What is asked for: an error that says what there is, or the next exporter.
+    // New allocations: an error that names the available cards, or the next exporter.
     let error = card.allocate(&REQUEST).unwrap_err().to_string();
     say(&error);
     assert!(
@@ -215,11 +218,11 @@ fn buffers_of_an_unplugged_card_stay_whole_and_its_exporter_comes_back_with_it()
     let error = Line::new(&line).fail();
     assert!(error.starts_with("filter: "), "{error}");
     assert!(error.contains(&format!("opening {node} failed")), "{error}");
-    // As long as they are held, the kernel gives the card's number to nobody else.
+    // As long as the buffers are held, the kernel does not reuse the card's number.
     drop(memories);
     drop(unbound);
 
-    // The same exporter, whose descriptor was of the card that was unplugged.
+    // The same exporter, whose descriptor was of the unplugged card.
     assert_eq!(testbed::card(CIRRUS), Some(node), "another node");
     card.allocate(&REQUEST).unwrap();
     drop(buffer());
@@ -228,8 +231,10 @@ fn buffers_of_an_unplugged_card_stay_whole_and_its_exporter_comes_back_with_it()
     testbed.assert_dma_bufs(before);
 }
 
+/// The module of an exporter can be unloaded when none of our buffers and exporters is left. The
+/// exporter works again when the module is back.
 #[test]
-fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when_it_is_back() {
+fn module_of_an_exporter_can_be_unloaded_and_loaded_again() {
     let Some(testbed) = testbed::with(&[VGEM, HEAP, BUFINFO]) else {
         return;
     };
@@ -256,7 +261,8 @@ fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when
     };
     let _stopped = assert_runs("drm-dumb", "drm-dumb");
 
-    // An element that has stopped holds nothing; an exporter its card; a buffer alone its module.
+    // A stopped element holds nothing. An exporter holds its card, and a buffer alone holds its
+    // module.
     let exporter = Kind::DrmDumb.exporter(Some(&node));
     let made = exporter.allocate(&REQUEST).unwrap();
     let refused = Unloaded::new(VGEM).err().unwrap();
@@ -278,7 +284,7 @@ fn module_of_an_exporter_goes_when_nothing_of_ours_is_left_and_serves_again_when
         "{error}"
     );
     assert!(error.contains("this machine's cards are: "), "{error}");
-    // Of auto's order, what is left.
+    // The remaining exporters in the order of `auto`.
     for next in [Kind::DmaHeap, Kind::Udmabuf] {
         let gone = Kind::DrmDumb.exporter(Some(&node));
         let source = Source::of(vec![gone, next.exporter(None)]);

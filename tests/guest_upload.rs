@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabufupload` to a real display, with each exporter of the machine: no copy where the source
-//! takes its pool, exactly one where it does not.
+//! `dmabufupload` to a real display, with each exporter of the machine: no copy if the source uses
+//! its pool, exactly one per frame if it does not.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,7 +12,7 @@ use common::testbed;
 use display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
 
 #[test]
-fn source_that_takes_the_pool_is_shown_without_a_copy() {
+fn source_that_uses_the_pool_is_shown_without_a_copy() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -36,7 +36,7 @@ fn source_that_takes_the_pool_is_shown_without_a_copy() {
             ("bytes-copied", 0),
         ]);
         assert_imported_once(&probes, &inodes, &name);
-        // The source's own brackets, and no others.
+        // The only brackets are those of the source.
         let brackets = display::brackets(&probes);
         assert_eq!(
             brackets.into_iter().collect::<Vec<_>>(),
@@ -76,7 +76,7 @@ fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
         ]);
         let inodes = probes.bracketed();
         assert_imported_once(&probes, &inodes, &name);
-        // Written whole, never read.
+        // Frames are written in full and never read.
         let brackets = display::brackets(&probes);
         assert_eq!(
             brackets.into_iter().collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
 }
 
 #[test]
-fn frames_of_a_camera_are_passed_on_as_they_are() {
+fn frames_of_a_camera_are_passed_on_unchanged() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -137,7 +137,7 @@ fn camera_imports_the_uploads_pool() {
 }
 
 #[test]
-fn caps_feature_is_given_to_a_sink_that_wants_it() {
+fn caps_feature_is_set_for_a_sink_that_requires_it() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };

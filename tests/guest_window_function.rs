@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Users' own functions, in Rust, C and Python, on a camera's frames that a display shows: the
-//! right picture, one bracket a frame, no copy, END however it ends. All by the display's and the
-//! kernel's own word.
+//! User functions in Rust, C and Python on a camera's frames that a display shows: the right
+//! picture, one bracket per frame, no copy, and END in every case. Everything is checked with the
+//! display's picture and the kernel's own record.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -71,12 +71,12 @@ fn closure_changes_the_picture_in_one_bracket_a_frame() {
 }
 
 #[test]
-fn function_that_reads_has_brackets_for_reading() {
+fn function_that_reads_has_read_brackets() {
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
         return;
     };
     let camera = testbed.camera("allocators=0 XR24 1024x768");
-    // The display has each frame while the filter reads it.
+    // The display uses each frame while the filter reads it.
     let line = Line::new(&format!(
         "{camera} num-buffers={FRAMES} ! {CAPS} ! tee name=tee ! {DISPLAY} async=false \
          tee. ! dmabuffilter name=filter copy-policy=error ! fakesink name=sink async=false"
@@ -96,7 +96,7 @@ fn function_that_reads_has_brackets_for_reading() {
     let brackets = display::brackets(&probes);
     assert_eq!(brackets.get(&1), Some(&FRAMES), "{brackets:?}");
     assert_eq!(brackets.len(), 1, "{brackets:?}");
-    pipeline::assert_no_copies("behind a tee");
+    pipeline::assert_no_copies("after a tee");
     line.assert_counts(&[("frames-in-place", FRAMES), ("frames-copied", 0)]);
 }
 
@@ -130,7 +130,8 @@ fn frames_can_be_read_without_the_element() {
     seen.assert_like(&expected, 0, "read");
 }
 
-/// Runs a program on the camera until it has worked on many frames, and stops it as Ctrl-C does.
+/// Runs a program on the camera until it has processed many frames, and stops it with SIGINT.
+/// Checks the picture, the counts and the kernel's record.
 fn shows(testbed: &Testbed, mut command: Command, camera: &str, expected: &Picture, name: &str) {
     let before = testbed.dma_bufs();
     testbed.reset_probes();
@@ -169,7 +170,7 @@ fn shows(testbed: &Testbed, mut command: Command, camera: &str, expected: &Pictu
     let buffers = probes.bracketed().len() as u64;
     probes.assert_mapped_once_each(buffers);
     assert_eq!(probes.count("import"), buffers, "{name}: imports");
-    // It spoke of what it did, but of no copies.
+    // The performance log has lines, but none about copies.
     assert!(errors.contains(" GST_PERFORMANCE "), "{name}: {errors}");
     assert_eq!(pipeline::copies_in(&errors), [""; 0], "{name}");
     testbed.assert_dma_bufs(before);
@@ -200,8 +201,9 @@ fn numpy_example_shows_a_negative() {
     shows(&testbed, command, &camera, &expected, "numpy");
 }
 
+/// END is sent and the pipeline stops if the function panics, returns an error or takes too long.
 #[test]
-fn end_is_sent_and_the_pipeline_stops_however_the_function_fails() {
+fn end_is_sent_however_the_function_fails() {
     let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
         return;
     };
@@ -240,7 +242,7 @@ fn end_is_sent_and_the_pipeline_stops_however_the_function_fails() {
         assert!(error.contains(words), "{words}: {error}");
         if seconds == "1" {
             let while_it_blocks = Duration::from_secs(1)..Duration::from_secs(4);
-            assert!(while_it_blocks.contains(&told), "told after {told:?}");
+            assert!(while_it_blocks.contains(&told), "error after {told:?}");
         }
         let stop = Instant::now();
         line.set(gst::State::Null);
@@ -250,7 +252,7 @@ fn end_is_sent_and_the_pipeline_stops_however_the_function_fails() {
             stop.elapsed()
         );
         testbed.probes().assert_brackets(1);
-        common::say(format_args!("{words}: told after {told:?}"));
+        common::say(format_args!("{words}: error after {told:?}"));
     }
 }
 

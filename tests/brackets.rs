@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One START and one END for each distinct dma-buf and frame, whatever happens in between.
+//! One START and one END for each distinct dma-buf and frame in every case.
 //!
-//! Memfds stand in for dma-bufs here: the seam answers `DMA_BUF_IOCTL_SYNC` in the kernel's
-//! place and counts. What the kernel itself counts is shown in the testbed.
+//! The tests use memfds in place of dma-bufs. The fault-injection shim answers `DMA_BUF_IOCTL_SYNC`
+//! instead of the kernel, and counts the calls. The testbed checks the kernel's own counts.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/kernel.rs"]
@@ -78,8 +78,9 @@ fn scope_window_has_one_start_and_one_end_for_each_window() {
     }
 }
 
+/// If the START of the second buffer fails, the first gets its END, and neither is changed.
 #[test]
-fn failed_start_of_the_second_buffer_ends_the_first_and_touches_neither() {
+fn failed_start_of_the_second_buffer_ends_the_first() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::TwoFiles);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "second", 1);
     let mut filter = Filter::new(&layout.info).invert();
@@ -108,7 +109,7 @@ fn failed_end_is_an_error_and_the_other_ends_are_sent() {
         for part in ["DMA_BUF_IOCTL_SYNC(END|READ|WRITE)", "memfd"] {
             assert!(error.contains(part), "{part} is missing in: {error}");
         }
-        assert_eq!(kernel.calls(), (2, 1), "one END failed, one was answered");
+        assert_eq!(kernel.calls(), (2, 1), "one END failed, one succeeded");
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The bracket is for writing only where whole pages are painted over, and for reading and writing
-//! wherever anything is read. As in `brackets.rs`, the seam plays the kernel's part; its own word is
-//! heard in the testbed (`guest_regions`).
+//! A bracket is write-only if whole pages are overwritten, and for reading and writing if anything
+//! is read. As in `brackets.rs`, the fault-injection shim answers instead of the kernel; the
+//! testbed checks with the kernel's own record (`guest_regions`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -17,7 +17,7 @@ use support::frame::{Frame, Kind, Layout, Shape, info};
 const WRITE: &str = "START|WRITE";
 const BOTH: &str = "START|READ|WRITE";
 
-/// The words for a bracket, from the error when its START fails.
+/// Returns the flags of a bracket's START, from the error when START fails.
 fn direction(filter: &mut Filter, buffer: gst::Buffer) -> String {
     let _fault = inject(Call::SyncStart, 0, 1, 5, true);
     let error = filter.refuse(buffer);
@@ -35,8 +35,9 @@ fn overlay() -> VideoOverlayComposition {
     VideoOverlayComposition::new(Some(&rectangle)).unwrap()
 }
 
+/// A bracket is write-only exactly if whole pages are overwritten and nothing else is done.
 #[test]
-fn direction_is_write_where_whole_pages_are_painted_over_and_nothing_else_is_done() {
+fn overwriting_whole_pages_needs_a_write_only_bracket() {
     // A row is a page.
     let layout = Layout::new(&info(VideoFormat::Bgrx, 1024, 64), Shape::Caps);
     for (settings, with_overlay, expected) in [
@@ -47,11 +48,11 @@ fn direction_is_write_where_whole_pages_are_painted_over_and_nothing_else_is_don
             false,
             WRITE,
         ),
-        // Less than a page: at its end, at its beginning, in one of two regions.
+        // Less than a page: missing its end, missing its beginning, in one of two regions.
         (&[("regions", "<<0,16,1023,16>>")], false, BOTH),
         (&[("regions", "<<1,16,1023,16>>")], false, BOTH),
         (&[("regions", "<<0,16,1024,1>,<0,40,9,3>>")], false, BOTH),
-        // The frame shines through.
+        // The fill is translucent.
         (
             &[
                 ("regions", "<<0,16,1024,16>>"),
@@ -60,7 +61,7 @@ fn direction_is_write_where_whole_pages_are_painted_over_and_nothing_else_is_don
             false,
             BOTH,
         ),
-        // Colours, somewhere else too, or drawing on top.
+        // Adjustments, also elsewhere, or overlays.
         (
             &[("regions", "<<0,16,1024,16>>"), ("invert", "true")],
             false,
@@ -103,7 +104,7 @@ fn direction_is_write_where_whole_pages_are_painted_over_and_nothing_else_is_don
 
 #[test]
 fn rows_that_begin_within_a_page_are_not_whole_pages() {
-    // Two planes, of which the second one's rows are half a page.
+    // In I420, rows of the second and third plane are half a page.
     for (format, rect, expected) in [
         (VideoFormat::Nv12, "<<0,16,4096,16>>", WRITE),
         (VideoFormat::Nv12, "<<0,17,4096,16>>", WRITE),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Memory files that another process makes shorter while the CPU works on them: the frame is an
-//! error, the process lives; and what SIGBUS means to the application stays as it was.
+//! Memory files that another process truncates while the CPU works on them: the frame is an error,
+//! the process survives, and the application's handling of SIGBUS stays the same.
 //!
-//! Each test has a process of its own: handlers are the process's.
+//! Each test runs in a separate process, because signal handlers belong to the process.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/sigbus.rs"]
@@ -29,7 +29,11 @@ const NEGATIVE: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-/// Runs the test of this name in a process of its own: there it is `body`, here how that ended.
+/// Runs the test of this name in a separate process, and returns its status. In that process, runs
+/// `body` and returns `None`.
+///
+/// # Panics
+/// If the process fails in any other way than by SIGBUS.
 fn child(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> Option<ExitStatus> {
     if std::env::var(ROLE).as_deref() == Ok(name) {
         body();
@@ -68,13 +72,13 @@ fn layout() -> Layout {
     Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Padded)
 }
 
-/// A window of memory whose file is cut to one page while it is lent.
+/// Writes to a window of memory whose file is truncated to one page while the window is in use.
 fn lose_memory() -> Result<(), Error> {
     let film = Film::new("lost", &[1; 3 * 4096]);
     let mut buffer = DmaBuf::new(film.fd())?;
     let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &Default::default())?;
     let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &Options::default())?;
-    // Lent before, and given back.
+    // Another window, which ends before the truncation.
     bracket.windows(&mut mapping)?.window(0..1)[0] = 5;
     let mut windows = bracket.windows(&mut mapping)?;
     let mut window = windows.window(0..3);
@@ -87,9 +91,9 @@ fn lose_memory() -> Result<(), Error> {
 }
 
 #[test]
-fn window_of_memory_that_is_gone_is_zeros_and_the_bracket_tells() {
+fn lost_memory_reads_as_zeros_and_the_bracket_reports_it() {
     lives(
-        "window_of_memory_that_is_gone_is_zeros_and_the_bracket_tells",
+        "lost_memory_reads_as_zeros_and_the_bracket_reports_it",
         || {
             let error = lose_memory().unwrap_err();
             assert!(matches!(error, Error::Lost { .. }), "{error}");
@@ -120,7 +124,7 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
                         .set("map-mode", map_mode)
                         .set("sync-scope", scope)
                         .set("n-threads", threads);
-                    // A memory that comes round: its size is known already.
+                    // The memory is used again, so its size is known already.
                     let buffer = filter.pass(frame.buffer());
                     film.file().set_len(5000).unwrap();
                     let again = buffer.copy();
@@ -128,7 +132,7 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
                     let error = filter.refuse(again.copy());
                     assert!(error.contains("lost memory"), "{what:?}: {error}");
                     assert_eq!(film.read().len(), 5000, "{what:?}");
-                    // Whole again, it is filtered as any other.
+                    // With its full size again, it is filtered like any other.
                     film.file().set_len(full).unwrap();
                     film.write(&frame.before[0]);
                     let out = filter.pass(again);
@@ -141,9 +145,7 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
     );
 }
 
-/// With a mapping for each window the bracket sees the last one only: chroma, which lies first in
-/// the file and is worked on last, and has lost nothing.
-/// Memory of a plain file, as GstFdAllocator makes it, and the file.
+/// Returns a plain file and a buffer with its memory, as GstFdAllocator creates it.
 fn plain_file(
     layout: &Layout,
     bytes: &[u8],
@@ -173,10 +175,10 @@ fn read(file: &std::fs::File) -> Vec<u8> {
 }
 
 #[test]
-fn plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered() {
+fn truncated_plain_file_is_an_error_and_the_next_is_filtered() {
     use gst_allocators::FdMemoryFlags;
     lives(
-        "plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered",
+        "truncated_plain_file_is_an_error_and_the_next_is_filtered",
         || {
             let layout = layout();
             let before = vec![support::noise(layout.files[0], 3)];
@@ -196,7 +198,7 @@ fn plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered() {
                     std::os::unix::fs::FileExt::write_all_at(&file, &before[0], 0).unwrap();
                     let out = filter.pass(again);
                     assert_same(&[read(&file)], &expected, &(flags, mode));
-                    // GStreamer's own mapping shows what the file holds, still.
+                    // GStreamer's own mapping still shows the contents of the file.
                     let map = out.peek_memory(0).map_readable().unwrap();
                     assert!(map[..] == expected[0][..], "{flags:?} {mode}");
                 }
@@ -206,9 +208,9 @@ fn plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered() {
 }
 
 #[test]
-fn private_mapping_of_a_plain_file_stays_its_allocators() {
+fn private_mapping_of_a_plain_file_stays_with_its_allocator() {
     lives(
-        "private_mapping_of_a_plain_file_stays_its_allocators",
+        "private_mapping_of_a_plain_file_stays_with_its_allocator",
         || {
             use gst_allocators::FdMemoryFlags;
             let layout = layout();
@@ -219,15 +221,18 @@ fn private_mapping_of_a_plain_file_stays_its_allocators() {
             let mut filter = Filter::new(&layout.info).invert();
             let out = filter.pass(buffer);
             let map = out.peek_memory(0).map_readable().unwrap();
-            assert!(map[..] == expected[0][..], "what the allocator has mapped");
-            assert!(read(&file) == before[0], "the file is another's");
+            assert!(map[..] == expected[0][..], "the allocator's mapping");
+            assert!(read(&file) == before[0], "the file, which is not changed");
         },
     );
 }
 
+/// A window that lost memory is reported although intact windows follow. With a mapping for each
+/// window, the bracket sees only the last one: that of chroma, which is first in the file, is
+/// processed last and has lost nothing.
 #[test]
-fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
-    const NAME: &str = "window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it";
+fn lost_window_is_reported_after_intact_windows_followed() {
+    const NAME: &str = "lost_window_is_reported_after_intact_windows_followed";
     lives(NAME, || {
         let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Reversed);
         for scope in ["frame", "window"] {
@@ -247,10 +252,10 @@ fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
     });
 }
 
+/// A process that truncates and restores the memory continuously never kills this one.
 #[test]
-fn memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_one() {
-    const NAME: &str =
-        "memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_one";
+fn process_survives_continuous_truncation_of_its_memory() {
+    const NAME: &str = "process_survives_continuous_truncation_of_its_memory";
     if let Ok(path) = std::env::var("DMABUFCPU_TEST_CUT") {
         let file = std::fs::File::options().write(true).open(path).unwrap();
         let full = file.metadata().unwrap().len();
@@ -299,56 +304,52 @@ fn memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_on
 }
 
 #[test]
-fn handler_that_was_there_before_gets_what_is_not_ours() {
-    lives(
-        "handler_that_was_there_before_gets_what_is_not_ours",
-        || {
-            sigbus::install(false);
-            assert!(lose_memory().is_err());
-            assert!(sigbus_handler_is_ours());
-            assert_eq!(sigbus::CALLS.load(SeqCst), 0, "it was bothered with ours");
-            let address = sigbus::fault_of_its_own();
-            assert_eq!(sigbus::CALLS.load(SeqCst), 1);
-            assert_eq!(sigbus::ADDRESS.load(SeqCst), address);
-            assert!(sigbus::MASKED.load(SeqCst), "its mask was not set");
-            assert!(lose_memory().is_err());
-            assert_eq!(sigbus::CALLS.load(SeqCst), 1);
-        },
-    );
+fn previous_handler_gets_faults_outside_our_mappings() {
+    lives("previous_handler_gets_faults_outside_our_mappings", || {
+        sigbus::install(false);
+        assert!(lose_memory().is_err());
+        assert!(sigbus_handler_is_ours());
+        assert_eq!(sigbus::CALLS.load(SeqCst), 0, "it got a fault of ours");
+        let address = sigbus::fault_of_its_own();
+        assert_eq!(sigbus::CALLS.load(SeqCst), 1);
+        assert_eq!(sigbus::ADDRESS.load(SeqCst), address);
+        assert!(sigbus::MASKED.load(SeqCst), "its mask was not set");
+        assert!(lose_memory().is_err());
+        assert_eq!(sigbus::CALLS.load(SeqCst), 1);
+    });
 }
 
 #[test]
-fn handler_that_comes_later_and_chains_keeps_ours_at_work() {
-    lives(
-        "handler_that_comes_later_and_chains_keeps_ours_at_work",
-        || {
-            assert!(lose_memory().is_err());
-            let film = Film::new("lost", &[1; 2 * 4096]);
-            let mut buffer = DmaBuf::new(film.fd()).unwrap();
-            let counters = Default::default();
-            let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
-            sigbus::install(true);
-            assert!(!sigbus_handler_is_ours());
-            let mut bracket =
-                Bracket::<ReadWrite>::begin(&mut buffer, &Options::default()).unwrap();
-            film.file().set_len(0).unwrap();
-            bracket.windows(&mut mapping).unwrap().window(0..2)[5000] = 1;
-            assert!(matches!(bracket.end(), Err(Error::Lost { .. })));
-            assert_eq!(sigbus::CALLS.load(SeqCst), 1, "asked first");
-            sigbus::fault_of_its_own();
-            assert_eq!(sigbus::CALLS.load(SeqCst), 2);
-        },
-    );
+fn later_handler_that_chains_keeps_ours_working() {
+    lives("later_handler_that_chains_keeps_ours_working", || {
+        assert!(lose_memory().is_err());
+        let film = Film::new("lost", &[1; 2 * 4096]);
+        let mut buffer = DmaBuf::new(film.fd()).unwrap();
+        let counters = Default::default();
+        let mut mapping = Mapping::whole(&buffer, Protection::ReadWrite, &counters).unwrap();
+        sigbus::install(true);
+        assert!(!sigbus_handler_is_ours());
+        let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &Options::default()).unwrap();
+        film.file().set_len(0).unwrap();
+        bracket.windows(&mut mapping).unwrap().window(0..2)[5000] = 1;
+        assert!(matches!(bracket.end(), Err(Error::Lost { .. })));
+        assert_eq!(sigbus::CALLS.load(SeqCst), 1, "called first");
+        sigbus::fault_of_its_own();
+        assert_eq!(sigbus::CALLS.load(SeqCst), 2);
+    });
 }
 
 #[test]
-fn handler_that_comes_later_and_does_not_chain_is_asked_after_ours_again() {
+fn later_handler_that_does_not_chain_is_called_after_ours() {
     lives(
-        "handler_that_comes_later_and_does_not_chain_is_asked_after_ours_again",
+        "later_handler_that_does_not_chain_is_called_after_ours",
         || {
             assert!(lose_memory().is_err());
             sigbus::install(false);
-            assert!(lose_memory().is_err(), "the mapping has put ours first");
+            assert!(
+                lose_memory().is_err(),
+                "the new mapping did not put ours first"
+            );
             assert_eq!(sigbus::CALLS.load(SeqCst), 0);
             sigbus::fault_of_its_own();
             assert_eq!(sigbus::CALLS.load(SeqCst), 1);
@@ -357,38 +358,31 @@ fn handler_that_comes_later_and_does_not_chain_is_asked_after_ours_again() {
 }
 
 #[test]
-fn handler_that_is_before_and_after_ours_does_not_go_round_for_ever() {
-    dies(
-        "handler_that_is_before_and_after_ours_does_not_go_round_for_ever",
-        &[],
-        || {
-            sigbus::install(true);
-            assert!(lose_memory().is_err());
-            sigbus::install(true);
-            sigbus::fault_of_its_own();
-            sigbus::fault_of_nobody();
-            unreachable!("nobody's fault was taken");
-        },
-    );
+fn handler_before_and_after_ours_does_not_loop() {
+    dies("handler_before_and_after_ours_does_not_loop", &[], || {
+        sigbus::install(true);
+        assert!(lose_memory().is_err());
+        sigbus::install(true);
+        sigbus::fault_of_its_own();
+        sigbus::fault_of_nobody();
+        unreachable!("a fault outside all mappings was handled");
+    });
 }
 
 #[test]
-fn fault_that_is_nobodys_ends_the_process_as_ever() {
-    dies(
-        "fault_that_is_nobodys_ends_the_process_as_ever",
-        &[],
-        || {
-            assert!(lose_memory().is_err());
-            sigbus::fault_of_nobody();
-            unreachable!("nobody's fault was taken");
-        },
-    );
+fn fault_that_no_handler_takes_kills_the_process() {
+    dies("fault_that_no_handler_takes_kills_the_process", &[], || {
+        assert!(lose_memory().is_err());
+        sigbus::fault_of_nobody();
+        unreachable!("a fault outside all mappings was handled");
+    });
 }
 
+/// A fault in one of our mappings kills the process if no window of the mapping is in use.
 #[test]
-fn fault_in_a_mapping_of_ours_whose_windows_are_not_lent_is_nobodys() {
+fn fault_in_our_mapping_without_windows_kills_the_process() {
     dies(
-        "fault_in_a_mapping_of_ours_whose_windows_are_not_lent_is_nobodys",
+        "fault_in_our_mapping_without_windows_kills_the_process",
         &[],
         || {
             let film = Film::new("idle", &[1; 4096]);
@@ -411,8 +405,8 @@ fn fault_in_a_mapping_of_ours_whose_windows_are_not_lent_is_nobodys() {
 }
 
 #[test]
-fn signal_that_was_sent_means_what_it_meant() {
-    dies("signal_that_was_sent_means_what_it_meant", &[], || {
+fn signals_that_are_sent_have_their_usual_effect() {
+    dies("signals_that_are_sent_have_their_usual_effect", &[], || {
         sigbus::set(libc::SIG_IGN);
         assert!(lose_memory().is_err());
         sigbus::send();
@@ -421,22 +415,26 @@ fn signal_that_was_sent_means_what_it_meant() {
         sigbus::set(libc::SIG_DFL);
         assert!(lose_memory().is_err());
         sigbus::send();
-        unreachable!("it is the end by default");
+        unreachable!("the default action is to kill the process");
     });
 }
 
 #[test]
-fn switched_off_it_is_as_without_this_library() {
+fn guard_switched_off_by_the_variable_has_no_effect() {
     let off = [(SIGBUS_VARIABLE, "off")];
-    dies("switched_off_it_is_as_without_this_library", &off, || {
-        let _ = lose_memory();
-        unreachable!("the variable was not heeded");
-    });
+    dies(
+        "guard_switched_off_by_the_variable_has_no_effect",
+        &off,
+        || {
+            let _ = lose_memory();
+            unreachable!("the variable had no effect");
+        },
+    );
 }
 
 #[test]
-fn switched_off_later_the_handler_is_taken_out() {
-    dies("switched_off_later_the_handler_is_taken_out", &[], || {
+fn guard_switched_off_later_removes_the_handler() {
+    dies("guard_switched_off_later_removes_the_handler", &[], || {
         assert!(lose_memory().is_err());
         assert!(sigbus_handler_is_ours());
         guard_against_lost_memory(false);
@@ -447,9 +445,9 @@ fn switched_off_later_the_handler_is_taken_out() {
 }
 
 #[test]
-fn nothing_is_installed_for_memory_that_cannot_be_taken_away() {
+fn no_handler_is_installed_for_memory_that_cannot_be_lost() {
     lives(
-        "nothing_is_installed_for_memory_that_cannot_be_taken_away",
+        "no_handler_is_installed_for_memory_that_cannot_be_lost",
         || {
             let layout = layout();
             let mut upload = Filter::of("dmabufupload").set("allocator", "memfd");
@@ -467,10 +465,10 @@ fn nothing_is_installed_for_memory_that_cannot_be_taken_away() {
     );
 }
 
-/// Guarded and sealed memory in turns: a bracket costs the same but for two writes.
+/// Compares brackets on guarded and on sealed memory: their cost differs only by two writes.
 #[test]
-fn guard_costs_a_frame_nothing_that_can_be_measured() {
-    lives("guard_costs_a_frame_nothing_that_can_be_measured", || {
+fn guard_has_no_measurable_cost_per_frame() {
+    lives("guard_has_no_measurable_cost_per_frame", || {
         use rustix::fs::{SealFlags, fcntl_add_seals};
         const TIMES: u32 = 20_000;
         let best = |sealed: bool| {

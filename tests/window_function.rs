@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A user's own window function is lent every row of every plane once, and nothing else; it reads
-//! shared frames without a copy; what it does wrong is one error on the bus.
+//! A user's window function gets every row of every plane once, and nothing else. It reads shared
+//! frames without a copy. Its mistakes cause one error on the bus.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -23,7 +23,7 @@ fn own(filter: &Filter) -> DmaBufFilter {
     filter.element.clone().downcast().unwrap()
 }
 
-/// What the files hold when every byte of the picture was xored, and nothing else.
+/// Returns the contents of the files after every byte of the picture, and no other, was xored.
 fn xored(layout: &Layout, before: &[Vec<u8>], value: u8) -> Vec<Vec<u8>> {
     let mut after = before.to_vec();
     for (plane, place) in layout.planes.iter().enumerate() {
@@ -55,7 +55,7 @@ impl WindowFunction for Xor {
 }
 
 #[test]
-fn every_row_of_every_plane_is_lent_once_and_nothing_else() {
+fn function_gets_every_row_of_every_plane_exactly_once() {
     let ways = [
         ("1", "persistent", "frame", "0"),
         ("3", "persistent", "frame", "0"),
@@ -101,7 +101,7 @@ fn every_row_of_every_plane_is_lent_once_and_nothing_else() {
 /// A plane, and rows of it.
 type PlaneRows = (usize, Range<usize>);
 
-/// Notes which windows there were.
+/// Records its windows.
 #[derive(Clone)]
 struct Recorder {
     lending: Lending,
@@ -132,7 +132,7 @@ impl WindowFunction for Recorder {
 }
 
 #[test]
-fn windows_are_of_the_size_and_in_the_order_that_was_asked_for() {
+fn windows_have_the_requested_size_and_order() {
     let layout = Layout::new(&info(VideoFormat::I420, 640, 101), Shape::Padded);
     for (lending, threads) in [
         (Lending::InOrder, "1"),
@@ -175,14 +175,14 @@ fn windows_are_of_the_size_and_in_the_order_that_was_asked_for() {
             }
             assert!(
                 windows.iter().all(|(plane, _)| *plane != 1),
-                "{what}: not wanted"
+                "{what}: a window of a plane that is not wanted"
             );
         }
     }
 }
 
 #[test]
-fn threads_have_windows_at_the_same_time_and_no_page_twice() {
+fn threads_have_windows_concurrently_and_share_no_page() {
     let layout = Layout::new(&info(VideoFormat::Bgrx, 1000, 480), Shape::Caps);
     let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "threads", 1);
     let mut filter = Filter::new(&layout.info)
@@ -207,7 +207,7 @@ fn threads_have_windows_at_the_same_time_and_no_page_twice() {
         now.fetch_sub(1, SeqCst);
         pages.lock().unwrap().retain(|other| *other != mine);
         if taken {
-            Err("a page of this window is in the hands of another thread")
+            Err("another thread has a page of this window")
         } else {
             Ok(())
         }
@@ -237,7 +237,7 @@ fn function_that_only_reads_sees_shared_frames_without_a_copy() {
         );
         assert_same(&frame.now(&out), &frame.before, &kind);
         filter.assert_counts(&[("frames-in-place", 1), ("frames-copied", 0), ("windows", 2)]);
-        // Together with adjustments, which write, it is a frame like any other.
+        // With adjustments, which write, the frame must be writable.
         filter.element.set_property("invert", true);
         let error = filter.refuse(others);
         assert!(error.contains("copy-policy=error"), "{error}");
@@ -258,7 +258,7 @@ fn function_that_writes_has_shared_frames_copied() {
             .iter()
             .all(|byte| *byte == 9)
     );
-    assert_same(&frame.now(&others), &frame.before, &"what others hold");
+    assert_same(&frame.now(&others), &frame.before, &"the original");
     filter.assert_counts(&[("frames-copied", 1)]);
 }
 
@@ -280,7 +280,7 @@ fn function_comes_after_the_adjustments() {
 }
 
 #[test]
-fn overlays_are_drawn_over_what_the_function_made() {
+fn overlays_are_drawn_over_the_functions_result() {
     use gst_video::{VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta};
     let layout = Layout::new(&info(VideoFormat::Bgrx, 64, 32), Shape::Caps);
     let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "overlay", 1);
@@ -315,7 +315,7 @@ fn overlays_are_drawn_over_what_the_function_made() {
     }
 }
 
-/// Writes all, and asks for a bracket to match.
+/// Writes every byte, with write-only access.
 struct Overwrite;
 
 impl WindowFunction for Overwrite {
@@ -340,7 +340,7 @@ fn function_that_only_writes_writes_every_byte() {
     }
 }
 
-/// Notes what it is told of frames.
+/// Records the calls for each frame.
 #[derive(Clone, Default)]
 struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -378,7 +378,7 @@ impl WindowFunction for Diary {
 }
 
 #[test]
-fn function_is_told_of_each_frame_before_and_after_its_windows() {
+fn function_is_called_before_and_after_the_windows_of_a_frame() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 33), Shape::Padded);
     let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "diary", 1);
     let mut filter = Filter::new(&layout.info);
@@ -404,9 +404,9 @@ fn function_is_told_of_each_frame_before_and_after_its_windows() {
     assert_eq!(*diary.0.lock().unwrap(), expected);
 }
 
-/// Looks at other rows beside each window, and says what is not as it should be.
+/// Checks all other rows of the frame, as second windows, for each window.
 struct Neighbours {
-    /// A plane whose rows are in second windows only.
+    /// A plane whose rows are only in second windows.
     unwanted: usize,
     picture: Vec<Vec<Vec<u8>>>,
 }
@@ -432,7 +432,7 @@ impl WindowFunction for Neighbours {
                 Ok(())
             } else {
                 Err(format!(
-                    "beside rows {rows:?} of plane {plane}: row {row} of plane {of}"
+                    "with rows {rows:?} of plane {plane}: row {row} of plane {of}"
                 ))
             }
         };
@@ -442,10 +442,10 @@ impl WindowFunction for Neighbours {
                     Ok((first, second)) => {
                         let before = of.number < plane || (of.number == plane && row < rows.start);
                         if second.range() != (row..row + 1) || first.range() != rows {
-                            return Err("other rows than were asked for".into());
+                            return Err("the rows are not the requested ones".into());
                         }
                         if of.number == plane && rows.contains(&row) {
-                            return Err("a row was lent twice".into());
+                            return Err("a row is in two windows".into());
                         }
                         let before = before && of.number != self.unwanted;
                         same(second.row(0), of.number, row, before)?;
@@ -468,7 +468,7 @@ impl WindowFunction for Neighbours {
             .any(|rows| window.second(0, rows).is_ok())
             || window.second(planes.len(), 0..1).is_ok()
         {
-            return Err("rows were lent that there are not".into());
+            return Err("a window of rows that do not exist".into());
         }
         window.rows_mut().flatten().for_each(|byte| *byte ^= 0xff);
         Ok(())
@@ -476,7 +476,7 @@ impl WindowFunction for Neighbours {
 }
 
 #[test]
-fn second_window_is_any_other_rows_of_the_frame() {
+fn second_window_can_be_any_other_rows_of_the_frame() {
     for shape in [Shape::Caps, Shape::Padded, Shape::Reversed, Shape::TwoFiles] {
         for kind in KINDS {
             let layout = Layout::new(&info(VideoFormat::I420, 400, 30), shape);
@@ -513,7 +513,7 @@ fn second_window_is_any_other_rows_of_the_frame() {
 }
 
 #[test]
-fn planes_that_lie_within_one_another_are_no_two_windows() {
+fn interleaved_planes_cannot_be_two_windows() {
     let layout = Layout::new(&info(VideoFormat::I420, 400, 30), Shape::SideBySide);
     let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "interleaved", 1);
     let mut filter = Filter::new(&layout.info);
@@ -539,7 +539,7 @@ fn planes_that_lie_within_one_another_are_no_two_windows() {
 }
 
 #[test]
-fn second_window_is_for_functions_that_said_so() {
+fn second_window_needs_a_function_that_declares_it() {
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "unasked", 1);
     let mut filter = Filter::new(&layout.info);
@@ -564,7 +564,7 @@ fn frames_pass_untouched_without_a_function() {
             });
         } else {
             element.clear_function();
-            assert_eq!(Arc::strong_count(&alive), 1, "the function is still there");
+            assert_eq!(Arc::strong_count(&alive), 1, "the function still exists");
         }
         assert_eq!(
             gst_base::prelude::BaseTransformExt::is_passthrough(&element),
@@ -576,7 +576,7 @@ fn frames_pass_untouched_without_a_function() {
     assert_same(&frame.now(&buffer), &frame.before, &"twice xored");
 }
 
-/// Fails somewhere.
+/// Fails in the given method.
 struct Fails {
     place: &'static str,
     how: fn() -> Result<(), FunctionError>,
@@ -610,7 +610,7 @@ impl WindowFunction for Fails {
 }
 
 #[test]
-fn panics_and_errors_are_one_error_on_the_bus_that_says_where() {
+fn panics_and_errors_are_one_error_on_the_bus_with_the_place() {
     let layout = Layout::new(&info(VideoFormat::I420, 320, 240), Shape::TwoFiles);
     for (place, words) in [
         ("begin", "before the first window of frame 1"),
@@ -640,7 +640,7 @@ fn panics_and_errors_are_one_error_on_the_bus_that_says_where() {
                 ] {
                     assert!(error.contains(part), "{part} is missing in: {error}");
                 }
-                // The element is none the worse for it.
+                // The element still works.
                 own(&filter).set_closure(|window| window.rows_mut().for_each(|row| row.fill(3)));
                 assert_eq!(filter.harness.push(again), Ok(gst::FlowSuccess::Ok));
             }
@@ -649,7 +649,7 @@ fn panics_and_errors_are_one_error_on_the_bus_that_says_where() {
 }
 
 #[test]
-fn function_that_blocks_is_told_of_while_it_blocks() {
+fn function_that_blocks_is_reported_while_it_blocks() {
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     for threads in ["1", "3"] {
         let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "blocks", 1);
@@ -667,8 +667,8 @@ fn function_that_blocks_is_told_of_while_it_blocks() {
             let streaming = scope.spawn(|| filter.harness.push(buffer));
             let minute = gst::ClockTime::from_seconds(50);
             let message = bus.timed_pop_filtered(minute, &[gst::MessageType::Error]);
-            let told = (message.expect("nothing was told"), begin.elapsed());
-            assert!(!streaming.is_finished(), "it was not blocked");
+            let told = (message.expect("no error"), begin.elapsed());
+            assert!(!streaming.is_finished(), "the function did not block");
             go_on.send(()).unwrap();
             (streaming.join().unwrap(), told)
         });
@@ -685,12 +685,12 @@ fn function_that_blocks_is_told_of_while_it_blocks() {
             text.contains("longer than fence-timeout allows (100ms)"),
             "{text}"
         );
-        assert_eq!(filter.errors(), [""; 0], "told twice");
+        assert_eq!(filter.errors(), [""; 0], "reported twice");
     }
 }
 
 #[test]
-fn function_may_take_for_ever_where_the_limit_is_for_ever() {
+fn function_may_take_any_time_without_a_limit() {
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "for-ever", 1);
     let mut filter = Filter::new(&layout.info).set("fence-timeout", &u64::MAX.to_string());
@@ -706,11 +706,11 @@ fn watching_ends_with_the_stream() {
     own(&filter).set_closure(|_| {});
     drop(filter.pass(buffer));
     let element = own(&filter).downgrade();
-    // Its messages hold it.
+    // Messages on the bus hold references to the element.
     filter.bus.set_flushing(true);
     drop(filter);
     assert!(
         element.upgrade().is_none(),
-        "somebody still holds the element"
+        "a reference to the element is left"
     );
 }

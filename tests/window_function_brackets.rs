@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A window function has one START and one END a dma-buf and frame, in its own direction, however
-//! it ends. As in `brackets.rs`, the kernel's part is played by the seam.
+//! A window function has one START and one END per dma-buf and frame, in its own direction, in
+//! every case. As in `brackets.rs`, the fault-injection shim answers instead of the kernel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/kernel.rs"]
@@ -20,7 +20,7 @@ use std::time::Duration;
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, info};
 
-/// Does nothing, for an access.
+/// A function with this access that does nothing.
 struct Idle<A>(Lending, PhantomData<fn(A)>);
 
 impl<A: WindowAccess> WindowFunction for Idle<A> {
@@ -43,7 +43,7 @@ fn own(filter: &Filter) -> DmaBufFilter {
     filter.element.clone().downcast().unwrap()
 }
 
-/// The words for a bracket, from the error when its START fails.
+/// Returns the flags of a bracket's START, from the error when START fails.
 fn direction(filter: &mut Filter, buffer: gst::Buffer) -> String {
     let _fault = inject(Call::SyncStart, 0, 1, 5, true);
     let error = filter.refuse(buffer);
@@ -80,7 +80,7 @@ fn one_bracket_for_each_dma_buf_and_frame() {
                     "{shape:?} {lending:?} {threads}"
                 );
             }
-            // With adjustments and another function by signal, still one.
+            // There is still one bracket with adjustments and a handler of a signal.
             filter.element.set_property("invert", true);
             filter
                 .element
@@ -113,7 +113,7 @@ fn window_scope_is_a_bracket_for_each_window_but_not_for_pairs() {
 
 #[test]
 fn direction_is_that_of_the_function_and_of_everything_else() {
-    // Whole pages, and a bit more than that.
+    // Whole pages, and a partial last page.
     for (width, height, whole) in [(64, 64, true), (64, 65, false)] {
         let layout = Layout::new(&info(VideoFormat::Gray8, width, height), Shape::Caps);
         let new = || Frame::new(&layout, Kind::DmaBuf, "direction", 1).1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The signals `window` and `read-window` hand windows to other languages.
+//! The signals `window` and `read-window` provide windows to other languages.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -13,7 +13,7 @@ use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use support::raw;
 
-/// What a handler is called with.
+/// The arguments of a handler.
 #[derive(Clone, Copy, Debug)]
 struct Handed {
     address: u64,
@@ -45,7 +45,7 @@ fn connect(
 }
 
 #[test]
-fn handlers_change_every_row_where_it_lies() {
+fn handlers_change_every_row_in_place() {
     for shape in SHAPES {
         for kind in KINDS {
             let layout = Layout::new(&info(VideoFormat::I420, 334, 141), shape);
@@ -72,7 +72,7 @@ fn handlers_change_every_row_where_it_lies() {
                 true
             });
             let out = filter.pass(buffer);
-            // By the filter's own negative, of full range: 255 - v.
+            // The filter's own negative in full range, 255 - v.
             let expected = layout.changed(&frame.before, |planes| {
                 for (number, plane) in planes.iter_mut().enumerate() {
                     let (row, rows) = support::frame::dimensions(&layout.info, number);
@@ -106,14 +106,15 @@ fn read_window_needs_no_copy_of_shared_frames() {
     assert_eq!(*seen.lock().unwrap(), frame.before[0]);
 }
 
+/// A handler that returns FALSE ends the stream, and no other handler is called.
 #[test]
-fn handler_that_answers_false_ends_the_stream_and_no_other_is_asked() {
+fn handler_that_returns_false_ends_the_stream() {
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     for signal in ["window", "read-window"] {
         let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "false", 1);
         let mut filter = Filter::new(&layout.info);
         connect(&filter.element, signal, |_| false);
-        connect(&filter.element, signal, |_| panic!("asked after a FALSE"));
+        connect(&filter.element, signal, |_| panic!("called after a FALSE"));
         let error = filter.refuse(buffer);
         assert!(
             error.contains(&format!("the signal {signal} answered FALSE")),
@@ -124,7 +125,7 @@ fn handler_that_answers_false_ends_the_stream_and_no_other_is_asked() {
 }
 
 #[test]
-fn element_is_pass_through_when_nobody_listens() {
+fn element_is_pass_through_without_a_handler() {
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "nobody", 1);
     let mut filter = Filter::new(&layout.info);
@@ -164,10 +165,10 @@ fn wrong_descriptions_of_c_functions_are_refused_with_a_warning() {
         assert_eq!(told.len(), 1, "{told:?}");
         told[0].clone()
     };
-    // Size, flags, function, data, destroy.
+    // Fields: size, flags, function, data, destroy.
     assert!(set(&mut [8, 3, 0, 0, 0]).contains("smaller than a GstDmaBufCpuFunction"));
     assert!(set(&mut [40, 3, 0, 0, 0]).contains("no function"));
-    // Not called.
+    // The function pointer 1 is not called.
     assert!(set(&mut [40, 0, 1, 0, 0]).contains("flags"));
     assert!(set(&mut [40, 9, 1, 0, 0]).contains("flags"));
     let none: glib::Pointer = std::ptr::null_mut();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The registered allocators keep what `gst_allocator_alloc` promises, and what they give is
-//! called what it is.
+//! The registered allocators fulfil the contract of `gst_allocator_alloc`, and their memory has the
+//! correct type.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -16,8 +16,8 @@ use std::thread::{ThreadId, current};
 use support::device::{self, Standin, found, is_dma_buf, is_fd};
 use support::{noise, proc, raw};
 
-/// Every allocator that gives memory here: the machine's own and two stand-ins, one of which
-/// calls itself a heap and gives dirty memory.
+/// Returns every allocator that works on this machine: the registered ones and two stand-ins with
+/// dirty memory, one of which reports to be a heap.
 fn allocators() -> Vec<(String, Kind, gst::Allocator)> {
     support::init();
     let mut all: Vec<_> = Kind::AUTO
@@ -62,12 +62,12 @@ fn each_is_found_by_its_name() {
         let makes_dma_bufs = allocator.is::<gst_allocators::DmaBufAllocator>();
         assert_eq!(makes_dma_bufs, kind != Kind::Memfd, "{name}");
         assert!(allocator.is::<gst_allocators::FdAllocator>(), "{name}");
-        assert_eq!(allocator, found(name), "the same each time");
+        assert_eq!(allocator, found(name), "another object");
     }
 }
 
 #[test]
-fn absent_device_gives_no_memory_and_one_line_that_says_why() {
+fn absent_device_is_a_failure_with_one_line_that_says_why() {
     device::keep_log();
     for kind in [Kind::DmaHeap, Kind::Udmabuf, Kind::DrmDumb] {
         let Err(error) = kind.exporter(None).open() else {
@@ -133,7 +133,7 @@ fn node_of_something_else_is_an_error_and_no_crash() {
 }
 
 #[test]
-fn memory_is_called_what_it_is() {
+fn memory_has_the_correct_type() {
     for (name, kind, allocator) in allocators() {
         let memory = allocator.alloc(5000, None).unwrap();
         assert_eq!(is_dma_buf(&memory), kind != Kind::Memfd, "{name}");
@@ -165,7 +165,7 @@ fn memory_file_is_named_and_sealed_against_changes_of_size() {
 }
 
 #[test]
-fn offset_size_and_whole_pages_are_as_asked_for() {
+fn offset_and_size_are_as_requested_in_whole_pages() {
     let page = page_size();
     for (name, _, allocator) in allocators() {
         for (size, prefix, padding) in [
@@ -209,7 +209,7 @@ fn alignment_up_to_a_page_is_kept_and_more_is_refused() {
             usize::MAX >> 1,
             usize::MAX,
         ] {
-            // GStreamer itself takes nothing but 2^n - 1.
+            // GStreamer itself accepts only 2^n - 1.
             if !align.wrapping_add(1).is_power_of_two() && align != usize::MAX {
                 continue;
             }
@@ -223,7 +223,7 @@ fn alignment_up_to_a_page_is_kept_and_more_is_refused() {
 }
 
 #[test]
-fn prefix_and_padding_are_zeroed_where_that_is_asked_for_and_nowhere_else() {
+fn prefix_and_padding_are_zeroed_only_if_requested() {
     let page = page_size();
     let standin = |kind| {
         let standin = Standin {
@@ -249,7 +249,7 @@ fn prefix_and_padding_are_zeroed_where_that_is_asked_for_and_nowhere_else() {
                 let params = params(flags, 0, prefix, padding);
                 let memory = allocator.alloc(size, Some(&params)).unwrap();
                 assert!(memory.flags().contains(flags), "{what:?}");
-                // No map shows what lies before a memory's offset.
+                // A map does not show the bytes before a memory's offset.
                 let file = format!("/proc/self/fd/{}", device::fd_of(&memory));
                 let map = std::fs::read(file).unwrap();
                 let total = memory.maxsize();
@@ -281,7 +281,7 @@ fn read_only_memory_is_not_mapped_for_writing() {
 }
 
 #[test]
-fn sizes_that_cannot_be_are_refused_without_overflow() {
+fn impossible_sizes_are_refused_without_overflow() {
     support::init();
     let page = page_size();
     let far = usize::MAX;
@@ -301,7 +301,8 @@ fn sizes_that_cannot_be_are_refused_without_overflow() {
             assert!(refused, "{name} {size} {prefix} {padding}");
         }
     }
-    // What a file may be large, but no address space: refused when it is mapped, at the latest.
+    // A possible size for a file, but not for an address space, is refused at the latest when it is
+    // mapped.
     for (name, _, allocator) in allocators() {
         if name.starts_with("dmabufcpu-")
             && let Ok(memory) = allocator.alloc(1 << 50, None)
@@ -327,7 +328,7 @@ fn maps_nest_and_show_the_same_bytes() {
         drop(outer);
         assert!(inner.as_slice() == bytes, "{name}");
         drop(inner);
-        // Reading and writing do not go together.
+        // Memory cannot be mapped for reading and writing at the same time.
         let shared = memory.clone();
         let held = shared.map_readable().unwrap();
         let lock = memory.clone().into_mapped_memory_writable();
@@ -340,7 +341,7 @@ fn maps_nest_and_show_the_same_bytes() {
 }
 
 #[test]
-fn offset_of_a_map_is_the_memorys() {
+fn map_starts_at_the_offset_of_the_memory() {
     for (name, _, allocator) in allocators() {
         let params = params(MemoryFlags::empty(), 0, 100, 100);
         let mut memory = allocator.alloc(10_000, Some(&params)).unwrap();
@@ -377,7 +378,7 @@ fn shares_see_the_bytes_and_outlive_their_parent() {
 }
 
 #[test]
-fn copies_are_of_the_same_kind_and_of_other_memory() {
+fn copies_have_the_same_type_and_other_memory() {
     for (name, kind, allocator) in allocators() {
         let params = params(MemoryFlags::empty(), 0, 64, 0);
         let mut memory = allocator.alloc(9000, Some(&params)).unwrap();
@@ -400,7 +401,7 @@ fn copies_are_of_the_same_kind_and_of_other_memory() {
     }
 }
 
-/// What GLib said to this thread while `work` ran, warnings and worse.
+/// Returns GLib's messages in this thread while `work` runs: warnings, criticals and errors.
 fn complaints(work: impl FnOnce()) -> Vec<String> {
     static SAID: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
     static ONCE: Once = Once::new();
@@ -422,7 +423,7 @@ fn complaints(work: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn copies_are_of_the_bytes_that_were_asked_for() {
+fn copies_have_the_requested_bytes() {
     for (name, kind, allocator) in allocators() {
         let params = params(MemoryFlags::READONLY, 0, 64, 30);
         let mut memory = allocator.alloc(9000, None).unwrap();
@@ -432,7 +433,7 @@ fn copies_are_of_the_bytes_that_were_asked_for() {
         let share = memory.share(50..7050);
         let of_pages = allocator.alloc(100, Some(&params)).unwrap();
         assert!(raw::copy(&of_pages, 0, -1).is_some_and(|mut copy| {
-            // What may not be written can be copied, and the copy be written.
+            // Read-only memory can be copied, and the copy is writable.
             copy.size() == 100 && copy.get_mut().unwrap().map_writable().is_ok()
         }));
         for (memory, bytes) in [(&memory, &bytes[100..8100]), (&share, &bytes[150..7150])] {
@@ -467,7 +468,7 @@ fn copies_are_of_the_bytes_that_were_asked_for() {
 }
 
 #[test]
-fn copy_of_bytes_that_a_memory_has_not_is_refused_with_a_line() {
+fn copy_of_bytes_outside_the_memory_is_refused_with_a_line() {
     device::keep_log();
     for (name, _, allocator) in allocators() {
         let params = params(MemoryFlags::empty(), 0, 64, 64);
@@ -496,8 +497,9 @@ fn copy_of_bytes_that_a_memory_has_not_is_refused_with_a_line() {
     }
 }
 
+/// A copy without memory left for it fails with one line in the log, and nothing is lost.
 #[test]
-fn copy_that_no_memory_is_left_for_is_none_and_one_line_and_nothing_is_lost() {
+fn copy_without_memory_left_is_none_and_one_line() {
     const NAME: &str = "no-room-for-a-copy";
     device::keep_log();
     for kind in [Kind::DmaHeap, Kind::Memfd] {
@@ -515,7 +517,7 @@ fn copy_that_no_memory_is_left_for_is_none_and_one_line_and_nothing_is_lost() {
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert_eq!(lines[0].level, gst::DebugLevel::Error);
             assert!(lines[0].text.contains("use fewer buffers"), "{lines:?}");
-            // What GStreamer copies of itself: all of it, and what is to be written.
+            // GStreamer's own copies: a deep copy, and copy on write.
             assert!(buffer.copy_deep().is_err());
             assert!(buffer.get_mut().unwrap().map_writable().is_err());
         });
@@ -529,7 +531,7 @@ fn copy_that_no_memory_is_left_for_is_none_and_one_line_and_nothing_is_lost() {
 }
 
 #[test]
-fn copy_on_write_of_a_shared_buffer_is_of_the_same_kind() {
+fn copy_on_write_of_a_shared_buffer_has_the_same_type() {
     for (name, kind, allocator) in allocators() {
         let mut memory = allocator.alloc(9000, None).unwrap();
         let bytes = noise(9000, 5);
@@ -553,8 +555,10 @@ fn copy_on_write_of_a_shared_buffer_is_of_the_same_kind() {
     }
 }
 
+/// An allocator that is created by its GType, without an exporter, refuses to allocate with one
+/// line in the log.
 #[test]
-fn memory_of_an_allocator_made_by_its_type_is_refused_with_a_line() {
+fn allocator_created_by_its_type_refuses_to_allocate() {
     device::keep_log();
     support::init();
     let allocator: gst::Allocator =
@@ -567,7 +571,7 @@ fn memory_of_an_allocator_made_by_its_type_is_refused_with_a_line() {
 }
 
 #[test]
-fn exporter_that_panics_gives_no_memory_and_no_crash() {
+fn exporter_that_panics_is_a_failure_and_no_crash() {
     #[derive(Debug)]
     struct Panics(Kind);
     impl Exporter for Panics {
@@ -591,7 +595,7 @@ fn exporter_that_panics_gives_no_memory_and_no_crash() {
     for kind in [Kind::DmaHeap, Kind::Memfd] {
         let allocator = allocator_of(Arc::new(Panics(kind)));
         assert!(allocator.alloc(4096, None).is_err());
-        assert!(allocator.alloc(4096, None).is_err(), "and not only once");
+        assert!(allocator.alloc(4096, None).is_err(), "a second time");
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The plugin as users meet it: `gst-inspect-1.0` and `gst-launch-1.0`.
+//! The plugin in `gst-inspect-1.0` and `gst-launch-1.0`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/launch.rs"]
@@ -14,7 +14,7 @@ fn inspect(launch: &Launch, what: &str) -> String {
 }
 
 #[test]
-fn inspect_of_the_plugin_tells_what_it_is() {
+fn inspect_of_the_plugin_shows_its_metadata() {
     let Some(launch) = Launch::new("inspect-plugin", &[]) else {
         return;
     };
@@ -29,7 +29,7 @@ fn inspect_of_the_plugin_tells_what_it_is() {
     }
 }
 
-/// How many lists of a field have a value.
+/// Returns the number of lists of a field that contain a value.
 fn listed(caps: &str, field: &str, value: &str) -> usize {
     let field = format!("{field}:");
     let lists = caps
@@ -43,7 +43,7 @@ fn listed(caps: &str, field: &str, value: &str) -> usize {
 }
 
 #[test]
-fn inspect_of_the_filter_tells_every_property_and_all_kinds_of_caps() {
+fn inspect_of_the_filter_shows_all_properties_and_caps() {
     let Some(launch) = Launch::new("inspect-filter", &[]) else {
         return;
     };
@@ -94,7 +94,7 @@ fn inspect_of_the_filter_tells_every_property_and_all_kinds_of_caps() {
             "{type_and_default} is missing in: {entry}"
         );
     }
-    // The sink takes each with and without overlays in metas.
+    // The sink pad accepts each format with and without overlays in metas.
     for (template, kinds) in [("SINK template: 'sink'", 4), ("SRC template: 'src'", 2)] {
         let (_, rest) = page.split_once(template).unwrap();
         let caps = rest.split("template:").next().unwrap();
@@ -115,7 +115,7 @@ fn inspect_of_the_filter_tells_every_property_and_all_kinds_of_caps() {
 const NEEDED: [&str; 2] = ["coreelements", "videotestsrc"];
 
 #[test]
-fn lines_run_to_the_end_without_a_complaint() {
+fn pipelines_run_to_the_end_without_warnings() {
     let Some(launch) = Launch::new("launch", &NEEDED) else {
         return;
     };
@@ -198,7 +198,10 @@ fn leaks_tracer_finds_nothing_alive_at_the_end() {
              t. ! queue ! dmabuffilter {filter} ! fakesink"
         );
         let report = run(&line);
-        assert!(report.contains("leaks"), "the tracer is there: {report}");
+        assert!(
+            report.contains("leaks"),
+            "no output of the tracer: {report}"
+        );
         let alive = |line: &&str| line.contains("object-alive,") && !line.contains("format string");
         let alive: Vec<&str> = report.lines().filter(alive).collect();
         assert_eq!(alive, [""; 0]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What GStreamer's own checks ask of its memory, pools and transforms (`tests/check/gst/
-//! gstmemory.c`, `gstbufferpool.c`, `libs/transform1.c`), asked of ours, with every critical
-//! warning fatal.
+//! The checks of GStreamer's own tests of memory, pools and transforms (`tests/check/gst/
+//! gstmemory.c`, `gstbufferpool.c`, `libs/transform1.c`), applied to this plugin. Every critical
+//! warning is fatal.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -28,7 +28,7 @@ fn allocators() -> [gst::Allocator; 2] {
     [found("dmabufcpu-memfd"), allocator_of(Arc::new(standin))]
 }
 
-/// Memory whose bytes count up.
+/// Returns memory with bytes that count up from 0.
 fn counted(allocator: &gst::Allocator, size: usize) -> gst::Memory {
     let mut memory = allocator.alloc(size, None).unwrap();
     let mut map = memory.get_mut().unwrap().map_writable().unwrap();
@@ -54,14 +54,14 @@ fn shares_of_shares_show_their_bytes_and_span_where_they_touch() {
         assert_eq!((first.size(), first.offset()), (40, 10));
         assert_eq!(bytes(&inner), [15, 16, 17, 18, 19]);
         assert_eq!(bytes(&second)[..3], [50, 51, 52]);
-        // Whoever says that two span another's bytes must be right about where they begin.
+        // If two memories are a span of their parent, the offset must be correct.
         if let Some(offset) = first.is_span(&second) {
             assert_eq!(offset, 10);
         }
         assert_eq!(first.is_span(&apart), None, "there is a gap");
         assert_eq!(second.is_span(&first), None, "the other way round");
         let other = counted(&allocator, 100);
-        assert_eq!(whole.is_span(&other), None, "of two allocations");
+        assert_eq!(whole.is_span(&other), None, "two allocations");
         drop(whole);
         drop(first);
         assert_eq!(
@@ -72,8 +72,9 @@ fn shares_of_shares_show_their_bytes_and_span_where_they_touch() {
     }
 }
 
+/// Resized memory shows the bytes of its range and keeps the bytes outside of it.
 #[test]
-fn resized_memory_shows_the_bytes_of_its_range_and_keeps_the_others() {
+fn resized_memory_shows_the_bytes_of_its_range() {
     for allocator in allocators() {
         let mut memory = counted(&allocator, 100);
         let most = memory.maxsize();
@@ -88,13 +89,13 @@ fn resized_memory_shows_the_bytes_of_its_range_and_keeps_the_others() {
         map[0] = 200;
         drop(map);
         memory.get_mut().unwrap().resize(0..10);
-        assert_eq!(memory.offset(), 20, "ranges count from what there is");
+        assert_eq!(memory.offset(), 20, "ranges are relative to the offset");
         assert_eq!(bytes(&memory)[..3], [200, 21, 22]);
     }
 }
 
 #[test]
-fn readers_share_a_memory_and_a_writer_has_it_alone() {
+fn readers_share_a_memory_and_a_writer_has_exclusive_access() {
     for allocator in allocators() {
         let memory = counted(&allocator, 5000);
         let one = memory.clone().into_mapped_memory_readable().unwrap();
@@ -108,7 +109,7 @@ fn readers_share_a_memory_and_a_writer_has_it_alone() {
 }
 
 #[test]
-fn buffer_of_several_memories_is_mapped_merged_and_cut_as_any() {
+fn buffer_of_several_memories_can_be_mapped_merged_and_cut() {
     for allocator in allocators() {
         let mut buffer = gst::Buffer::new();
         for _ in 0..3 {
@@ -129,10 +130,10 @@ fn buffer_of_several_memories_is_mapped_merged_and_cut_as_any() {
                 90..210,
             )
             .unwrap();
-        // Copies are of the same allocator, and of other memory.
+        // Copies have the same allocator and other memory.
         assert!(inodes(&deep).is_disjoint(&inodes(&buffer)));
         assert_eq!(deep.map_readable().unwrap().as_slice(), &expected[90..210]);
-        // This one merges them.
+        // This mapping merges the memories.
         assert_eq!(buffer.map_readable().unwrap().as_slice(), expected);
     }
 }
@@ -149,7 +150,7 @@ fn pool() -> Pool {
 }
 
 #[test]
-fn pool_gives_buffers_while_it_is_active_and_only_then() {
+fn pool_provides_buffers_only_while_it_is_active() {
     let pool = pool();
     let flushing = Err(gst::FlowError::Flushing);
     let take = || pool.acquire_buffer(None).map(|_| ());
@@ -168,8 +169,9 @@ fn pool_gives_buffers_while_it_is_active_and_only_then() {
     }
 }
 
+/// An active pool refuses another configuration and keeps the one that it has.
 #[test]
-fn pool_is_not_configured_anew_while_it_is_active_and_keeps_what_it_had() {
+fn active_pool_keeps_its_configuration() {
     let pool = pool();
     pool.set_active(true).unwrap();
     let mut config = pool.config();
@@ -187,8 +189,10 @@ fn pool_is_not_configured_anew_while_it_is_active_and_keeps_what_it_had() {
     pool.set_active(false).unwrap();
 }
 
+/// Buffers are reused after they are released in any order. A buffer with a changed size is
+/// restored or not reused.
 #[test]
-fn buffer_comes_round_in_any_order_and_not_when_it_was_spoiled() {
+fn buffers_are_reused_in_any_order_but_not_with_another_size() {
     let pool = pool();
     pool.set_active(true).unwrap();
     let take = || pool.acquire_buffer(None).unwrap();
@@ -202,7 +206,7 @@ fn buffer_comes_round_in_any_order_and_not_when_it_was_spoiled() {
     there.sort_unstable();
     seen.sort_unstable();
     assert_eq!(there, seen);
-    // Cut shorter, its size comes back with it, or it does not come back.
+    // A shortened buffer gets its size back or is not reused.
     again[0].make_mut().set_size(10);
     drop(again);
     for _ in 0..3 {
@@ -213,10 +217,10 @@ fn buffer_comes_round_in_any_order_and_not_when_it_was_spoiled() {
     pool.set_active(false).unwrap();
 }
 
-/// States in every order, with frames wherever they flow, and settings that turn pass-through on
-/// and off between them.
+/// Elements change from every state to every other, with frames in all states in which they flow,
+/// and with settings that turn pass-through on and off in between.
 #[test]
-fn elements_go_from_every_state_to_every_other_with_frames_between() {
+fn elements_change_from_every_state_to_every_other() {
     use gst::State::{Null, Paused, Playing, Ready};
     init();
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Padded);
@@ -272,17 +276,17 @@ fn elements_go_from_every_state_to_every_other_with_frames_between() {
         let gone = element.downgrade();
         bus.set_flushing(true);
         drop((pipeline, source, element, sink, bus));
-        assert!(gone.upgrade().is_none(), "{factory} is kept by somebody");
+        assert!(gone.upgrade().is_none(), "{factory} is not freed");
     }
 }
 
 #[test]
-fn transform_hands_on_the_same_buffer_with_its_times_and_flags() {
+fn transform_outputs_the_same_buffer_with_its_times_and_flags() {
     init();
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Caps);
     let mut filter = Filter::new(&layout.info);
     for number in 0..6u64 {
-        // Pass-through and back, from frame to frame.
+        // Pass-through and in-place in turn, from frame to frame.
         filter.element.set_property("invert", number % 2 == 1);
         let (_frame, mut buffer) = Frame::new(&layout, FrameKind::DmaBuf, "same", 1);
         let flags = gst::BufferFlags::DISCONT | gst::BufferFlags::GAP | gst::BufferFlags::MARKER;
@@ -309,7 +313,7 @@ fn transform_hands_on_the_same_buffer_with_its_times_and_flags() {
 }
 
 #[test]
-fn events_and_queries_that_are_not_the_transforms_go_through_it() {
+fn other_events_and_queries_pass_through_the_transform() {
     init();
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Caps);
     for factory in ["dmabuffilter", "dmabufupload"] {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Caps of format DMA_DRM, with a GStreamer that knows none: frames are filtered as under plain
-//! caps, what is not linear is refused in words, and `dmabufupload` turns one kind into another.
+//! Caps of format DMA_DRM, with a GStreamer that does not support them: frames are filtered as with
+//! plain caps, layouts that are not linear are refused with a reason, and `dmabufupload` converts
+//! between the kinds of caps.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -14,8 +15,8 @@ use support::device::{Standin, source};
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, info};
 
-/// What the kernel's `drm_fourcc.h` and GStreamer's formats have in common, written down from
-/// their documentation; `None` for what DRM has no name for.
+/// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
+/// documentation of both. `None` if DRM has no name for the format.
 const NAMES: [(VideoFormat, Option<&str>); 30] = [
     (VideoFormat::Nv12, Some("NV12")),
     (VideoFormat::Nv21, Some("NV21")),
@@ -99,10 +100,10 @@ fn every_format_has_the_name_that_drm_gives_it() {
     }
 }
 
-/// The kernel writes components from the highest bits of a little-endian word down; GStreamer
-/// counts bytes in memory.
+/// The kernel's header lists components from the highest bits of a little-endian word down.
+/// GStreamer counts bytes in memory.
 #[test]
-fn components_lie_where_the_kernels_header_says() {
+fn components_have_the_positions_in_the_kernels_header() {
     let files = [
         "/usr/include/libdrm/drm_fourcc.h",
         "/usr/include/drm/drm_fourcc.h",
@@ -119,13 +120,13 @@ fn components_lie_where_the_kernels_header_says() {
     for (format, name) in NAMES {
         let Some(name) = name else { continue };
         if format == VideoFormat::Vyuy {
-            // GStreamer's own description of it is that of UYVY.
+            // GStreamer's own description of this format is that of UYVY.
             continue;
         }
         let letters: Vec<String> = name.chars().map(|letter| format!("'{letter}'")).collect();
         let code = format!("fourcc_code({})", letters.join(", "));
         let line = header.lines().find(|line| line.contains(&code));
-        // S010 is in newer kernels only.
+        // Only newer kernels have S010.
         let Some(line) = line else {
             assert_eq!(name, "S010", "not in the header");
             continue;
@@ -157,12 +158,12 @@ fn components_lie_where_the_kernels_header_says() {
         }
         compared += 1;
     }
-    // RGB of three and four bytes, YUYV and its kin, AYUV.
+    // RGB of three and four bytes, YUYV and its variants, AYUV.
     assert_eq!(compared, 2 + 8 + 3 + 1);
 }
 
 #[test]
-fn frames_are_filtered_in_place_and_caps_go_out_as_they_came() {
+fn frames_are_filtered_in_place_and_caps_are_unchanged() {
     for (number, (format, name)) in (1..).zip(NAMES) {
         let Some(name) = name else { continue };
         for shape in SHAPES {
@@ -184,7 +185,7 @@ fn frames_are_filtered_in_place_and_caps_go_out_as_they_came() {
 }
 
 #[test]
-fn meta_may_say_dma_drm_too_but_no_other_format() {
+fn meta_may_have_format_dma_drm_but_no_other_format() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 62, 31), Shape::Padded);
     // GST_VIDEO_FORMAT_DMA_DRM of GStreamer 1.24, and a format that NV12 is not.
     for (format, is_taken) in [
@@ -210,7 +211,7 @@ fn meta_may_say_dma_drm_too_but_no_other_format() {
 }
 
 #[test]
-fn colorimetry_is_read_under_dma_drm_as_elsewhere() {
+fn colorimetry_is_read_from_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
     assert_eq!(Frames::from_caps(&caps).unwrap().range, Range::Limited);
     // Full range, BT.709.
@@ -223,7 +224,7 @@ fn colorimetry_is_read_under_dma_drm_as_elsewhere() {
 }
 
 #[test]
-fn other_layouts_are_refused_in_words_once() {
+fn other_layouts_are_refused_with_one_warning() {
     for (format, parts) in [
         (
             TILED,
@@ -256,17 +257,17 @@ fn other_layouts_are_refused_in_words_once() {
         ("NV123", ["NV123", "fourcc", "four characters", ""]),
     ] {
         let mut filter = Filter::with_caps(drm_caps(format, 64, 32)).invert();
-        // A sticky event is not refused, but what comes after it.
+        // The sticky event is not refused, but the buffers after it are.
         let push = |filter: &mut Filter| filter.harness.push(gst::Buffer::new());
         for _ in 0..3 {
             assert_eq!(push(&mut filter), Err(gst::FlowError::NotNegotiated));
         }
         let said = warnings(&filter);
-        assert_eq!(said.len(), 1, "said once: {said:?}");
+        assert_eq!(said.len(), 1, "not one warning: {said:?}");
         for part in parts {
             assert!(said[0].contains(part), "{part} is missing in: {}", said[0]);
         }
-        // Started again, it is another run.
+        // After a restart, the element warns again.
         filter.element.set_state(gst::State::Ready).unwrap();
         filter.harness.play();
         assert!(push(&mut filter).is_err());
@@ -275,7 +276,7 @@ fn other_layouts_are_refused_in_words_once() {
 }
 
 #[test]
-fn what_downstream_asks_for_is_no_reason_to_warn() {
+fn queries_from_downstream_cause_no_warning() {
     let mut filter = Filter::without_caps();
     filter.harness.play();
     let pad = filter.element.static_pad("src").unwrap();
@@ -283,8 +284,9 @@ fn what_downstream_asks_for_is_no_reason_to_warn() {
     assert_eq!(warnings(&filter), [""; 0]);
 }
 
+/// If upstream offers tiled and linear frames, the linear ones are chosen without a warning.
 #[test]
-fn who_offers_tiles_beside_linear_frames_gets_the_linear_ones_and_no_warning() {
+fn linear_frames_are_chosen_if_tiled_ones_are_offered_too() {
     let mut filter = Filter::without_caps();
     filter.harness.play();
     let sink = filter.element.static_pad("sink").unwrap();
@@ -302,7 +304,7 @@ fn who_offers_tiles_beside_linear_frames_gets_the_linear_ones_and_no_warning() {
 }
 
 #[test]
-fn downstream_that_takes_tiles_only_is_told_of() {
+fn downstream_that_accepts_only_tiles_causes_a_warning() {
     for factory in ["dmabuffilter", "dmabufupload"] {
         let mut filter = Filter::of(factory);
         filter.harness.set_sink_caps(drm_caps(TILED, 64, 32));
@@ -316,7 +318,7 @@ fn downstream_that_takes_tiles_only_is_told_of() {
 }
 
 #[test]
-fn caps_that_do_not_fit_for_other_reasons_are_none_of_ours_to_explain() {
+fn caps_that_do_not_fit_for_other_reasons_cause_no_warning() {
     let mut filter = Filter::without_caps();
     filter.harness.set_sink_caps(drm_caps("NV12", 64, 32));
     filter.harness.play();
@@ -333,7 +335,7 @@ fn caps_that_do_not_fit_for_other_reasons_are_none_of_ours_to_explain() {
 }
 
 #[test]
-fn element_that_is_not_started_says_nothing_on_the_bus() {
+fn element_that_is_not_started_posts_no_warning() {
     let filter = Filter::without_caps();
     let sink = filter.element.static_pad("sink").unwrap();
     filter.element.set_state(gst::State::Null).unwrap();
@@ -342,7 +344,7 @@ fn element_that_is_not_started_says_nothing_on_the_bus() {
 }
 
 #[test]
-fn overlays_go_with_dma_drm_caps() {
+fn overlays_work_with_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
     let overlays = gst_video::CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION;
     caps.make_mut().features_mut(0).unwrap().add(overlays);
@@ -363,7 +365,7 @@ fn overlays_go_with_dma_drm_caps() {
 }
 
 #[test]
-fn pool_lays_frames_of_dma_drm_caps_out_as_of_plain_ones() {
+fn pool_uses_the_same_layout_for_dma_drm_and_plain_caps() {
     for (format, name) in NAMES {
         let Some(name) = name else { continue };
         let info = info(format, 62, 31);
@@ -393,7 +395,7 @@ fn pool_lays_frames_of_dma_drm_caps_out_as_of_plain_ones() {
 }
 
 #[test]
-fn upload_turns_one_kind_into_another_where_the_frame_lies() {
+fn upload_converts_between_kinds_of_caps_in_place() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Padded);
     let (drm, dma_buf) = (drm_caps("NV12", 64, 32), dma_buf_caps(&layout.info));
     let plain = layout.info.to_caps().unwrap();
@@ -420,8 +422,10 @@ fn upload_turns_one_kind_into_another_where_the_frame_lies() {
     }
 }
 
+/// Conversion of caps keeps the order of formats in lists. Formats without a counterpart are
+/// removed.
 #[test]
-fn formats_keep_their_place_in_lists_and_what_has_no_counterpart_drops_out() {
+fn conversion_of_caps_keeps_the_order_of_formats() {
     support::init();
     let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
     let drm = "video/x-raw(memory:DMABuf), format=DMA_DRM";
@@ -473,9 +477,10 @@ fn formats_keep_their_place_in_lists_and_what_has_no_counterpart_drops_out() {
     }
 }
 
+/// If downstream accepts anything, the first caps are not DMA_DRM, which old applications cannot
+/// read.
 #[test]
-fn who_takes_anything_still_gets_a_format_that_old_applications_read() {
-    // Nothing downstream has a wish: the first of what there is.
+fn first_caps_are_not_dma_drm_if_downstream_accepts_anything() {
     let filter = Filter::without_caps();
     let sink = filter.element.static_pad("sink").unwrap();
     let first = sink.query_caps(None);

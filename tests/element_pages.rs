@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! docs/elements.md says what the plugin says of itself. After a change, scripts/element-docs
-//! writes it anew.
+//! Checks that docs/elements.md matches the plugin. After a change, scripts/element-docs
+//! regenerates the page.
 #![allow(clippy::unwrap_used, clippy::panic, unsafe_code)]
 
 mod support;
@@ -12,14 +12,14 @@ use std::fmt::Write;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/elements.md");
 
-/// Where `scripts/element-docs` asks for the page to be written.
+/// Environment variable with which `scripts/element-docs` requests that the page is written.
 const UPDATE: &str = "DMABUFCPU_UPDATE_ELEMENT_PAGES";
 
 #[test]
 fn pages_are_what_the_plugin_says() {
     support::init();
     if gst::version().1 != 22 {
-        println!("SKIPPED: the pages are of GStreamer 1.22; later ones know more formats");
+        println!("SKIPPED: the pages are of GStreamer 1.22; later versions have more formats");
         return;
     }
     let wanted = page();
@@ -34,7 +34,7 @@ fn pages_are_what_the_plugin_says() {
         .find(|(is, wanted)| is != wanted);
     assert!(
         is == wanted,
-        "docs/elements.md is not of this plugin: scripts/element-docs makes it.\n{differs:?}"
+        "docs/elements.md does not match the plugin: run scripts/element-docs.\n{differs:?}"
     );
 }
 
@@ -64,7 +64,7 @@ fn page() -> String {
 fn kind(feature: glib::Type) -> &'static str {
     match feature.name() {
         "GstTracerFactory" => "tracer: `GST_TRACERS`",
-        name => panic!("say here what a {name} is"),
+        name => panic!("no text for a {name}"),
     }
 }
 
@@ -125,11 +125,11 @@ fn pads(page: &mut String, factory: &gst::ElementFactory) {
     }
 }
 
-/// The values that a field may have.
+/// Returns the values that a field may have.
 fn possible(value: &glib::SendValue) -> String {
     if let Ok(list) = value.get::<gst::List>() {
         let names = list.iter().map(|value| value.get::<String>().unwrap());
-        // Fourccs are padded.
+        // Fourccs are padded with spaces.
         let names = names.map(|name| name.trim_end().to_owned());
         return names.collect::<Vec<_>>().join(", ");
     }
@@ -243,7 +243,7 @@ fn kind_and_default(element: &gst::Element, property: &glib::ParamSpec) -> (Stri
         );
     }
     panic!(
-        "{}: say here what a {} is",
+        "{}: no text for a {}",
         property.name(),
         property.value_type()
     );
@@ -259,7 +259,7 @@ fn up_to(minimum: u64, maximum: u64, most: u64) -> String {
 
 fn signals(page: &mut String, type_: glib::Type) {
     let mut count = 0;
-    // SAFETY: an array of `count` ids, which g_free takes.
+    // SAFETY: returns an array of `count` ids, which is freed with g_free below.
     let ids = unsafe { glib::gobject_ffi::g_signal_list_ids(type_.into_glib(), &mut count) };
     let mut lines = Vec::new();
     for at in 0..count as usize {
@@ -267,7 +267,7 @@ fn signals(page: &mut String, type_: glib::Type) {
         let id = unsafe { ids.add(at) };
         // SAFETY: as above.
         let id = unsafe { *id };
-        // SAFETY: the id of a signal, which GObject gave.
+        // SAFETY: the id of a signal, returned by GObject.
         let id: glib::subclass::SignalId = unsafe { from_glib(id) };
         let query = id.query();
         let words = query
@@ -287,7 +287,7 @@ fn signals(page: &mut String, type_: glib::Type) {
             if action { ", an action" } else { "" }
         ));
     }
-    // SAFETY: from g_signal_list_ids, once.
+    // SAFETY: allocated by g_signal_list_ids, and freed once.
     unsafe { glib::ffi::g_free(ids.cast()) };
     if !lines.is_empty() {
         lines.sort();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! System calls that fail: one clear error that names call, buffer and errno, the frame
-//! untouched, nothing left behind; what may be retried is retried, and counted.
+//! System calls that fail: one error that names call, buffer and errno, an unchanged frame, and no
+//! leaks. Calls that may be retried are retried and counted.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -30,21 +30,21 @@ const NEGATIVE: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-/// A call that fails for the first frame: what the error says, and that the frame is untouched,
-/// nothing stays open or mapped, and the next frame is filtered.
+/// Lets a call fail for the first frame. Checks that the error contains `parts`, that the frame is
+/// unchanged, that nothing stays open or mapped, and that the next frame is filtered.
 fn fails(call: Call, errno: i32, name: &str, map_mode: &str, parts: &[&str]) {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Padded);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, name, 1);
     let mut filter = Filter::new(&layout.info).invert().set("map-mode", map_mode);
     let fault = inject(call, 0, 1, errno, true);
     let error = filter.refuse(buffer);
-    assert_eq!(fault.left(), 0, "{call:?} was not tried");
+    assert_eq!(fault.left(), 0, "{call:?} was not made");
     for part in parts {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
     assert_same(&[frame.films[0].read()], &frame.before, &call);
     assert_eq!(proc::mappings(name).len(), 0);
-    assert_eq!(proc::descriptors(name), 1, "the test's own");
+    assert_eq!(proc::descriptors(name), 1, "other than the test's own");
     filter.assert_counts(&[("frames", 1), ("frames-in-place", 0)]);
     assert_eq!(filter.count("maps"), filter.count("unmaps"));
 
@@ -100,7 +100,7 @@ fn descriptor_that_cannot_be_duplicated_or_examined_is_an_error() {
 }
 
 #[test]
-fn second_mapping_that_fails_takes_the_first_with_it() {
+fn failure_of_the_second_mapping_removes_the_first() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::TwoFiles);
     for map_mode in ["persistent", "frame"] {
         let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "second-map", 1);
@@ -116,24 +116,25 @@ fn second_mapping_that_fails_takes_the_first_with_it() {
     }
 }
 
+/// A copy of memory that cannot be accessed fails and leaves nothing.
 #[test]
-fn copy_of_memory_that_cannot_be_accessed_is_none_and_leaves_nothing() {
+fn copy_of_memory_that_cannot_be_accessed_fails() {
     const NAME: &str = "copy-without-start";
     support::init();
     let allocator = allocator_of(Arc::new(Standin::new(exporters::Kind::DmaHeap, NAME)));
     let memory = allocator.alloc(9000, None).unwrap();
     for (call, skip) in [
-        // Those of the memory, then those of its copy.
+        // Calls for the memory, then for its copy.
         (Call::SyncStart, 0),
         (Call::SyncStart, 1),
         (Call::MemfdCreate, 0),
     ] {
         let fault = inject(call, skip, 1, ENOMEM, true);
         assert!(raw::copy(&memory, 0, -1).is_none(), "{call:?} {skip}");
-        assert_eq!(fault.left(), 0, "{call:?} {skip} was not tried");
+        assert_eq!(fault.left(), 0, "{call:?} {skip} was not made");
         assert_eq!(proc::descriptors(NAME), 1, "{call:?} {skip}");
         drop(fault);
-        // Unlocked again, for readers and writers.
+        // The memory is unlocked again, for readers and writers.
         assert!(raw::copy(&memory, 0, -1).is_some(), "{call:?} {skip}");
     }
     // Each START has its END.
@@ -164,7 +165,7 @@ fn interrupted_and_busy_calls_are_retried_and_counted() {
 }
 
 #[test]
-fn start_that_stays_busy_is_an_error_when_the_time_is_up() {
+fn start_that_stays_busy_is_an_error_after_the_limit() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Caps);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "busy", 1);
     let mut filter = Filter::new(&layout.info)
@@ -180,20 +181,20 @@ fn start_that_stays_busy_is_an_error_when_the_time_is_up() {
 }
 
 #[test]
-fn fence_that_is_never_signalled_is_an_error_when_the_time_is_up() {
+fn fence_that_is_never_signalled_is_an_error_after_the_limit() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Caps);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "fence", 1);
     let mut filter = Filter::new(&layout.info)
         .invert()
         .set("fence-timeout", "20000000");
-    // A memfd is always ready; what the seam holds up is the answer.
+    // A memfd is always ready, so the fault-injection shim interrupts every poll.
     let poll = inject(Call::Poll, 0, u64::MAX, EINTR, true);
     let start = inject(Call::SyncStart, 0, 1, EIO, true);
     let error = filter.refuse(buffer);
     for part in ["fences", "memfd", "20ms", "stuck"] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
-    assert_eq!(start.left(), 1, "START would wait without a bound");
+    assert_eq!(start.left(), 1, "START, which would wait without a limit");
     assert_eq!(frame.films[0].read(), frame.before[0]);
     assert!(filter.count("fence-time") >= 20_000_000);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The filter's helpers: as many as were asked for, the same ones all the time, and gone with
-//! the stream. One test, as it counts the threads of its process.
+//! The filter's worker threads: their number is as configured, the same threads process all frames,
+//! and they end with the stream. There is only one test, because it counts the threads of its
+//! process.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,7 +11,7 @@ use gst_video::VideoFormat;
 use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, info};
 
-/// Threads of this process that belong to the filter.
+/// Returns the number of worker threads of the filter in this process.
 fn helpers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names =
@@ -20,7 +21,7 @@ fn helpers() -> usize {
         .count()
 }
 
-/// A thread names itself, a moment after it was made.
+/// Waits for a number of worker threads. A thread sets its name a moment after it was created.
 #[track_caller]
 fn wait_for(expected: usize, what: &str) {
     for _ in 0..200 {
@@ -33,7 +34,7 @@ fn wait_for(expected: usize, what: &str) {
 }
 
 #[test]
-fn threads_are_there_while_they_are_asked_for() {
+fn number_of_worker_threads_follows_n_threads() {
     let layout = Layout::new(&info(VideoFormat::Bgrx, 640, 480), Shape::Caps);
     let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "helpers", 1);
     let mut filter = Filter::new(&layout.info).invert();
@@ -44,7 +45,7 @@ fn threads_are_there_while_they_are_asked_for() {
         buffer = filter.pass(buffer);
         wait_for(expected, asked);
     }
-    // The same threads serve each frame.
+    // The same threads process each frame.
     let names = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let mut names: Vec<_> = tasks.map(|task| task.unwrap().file_name()).collect();
@@ -58,5 +59,5 @@ fn threads_are_there_while_they_are_asked_for() {
     assert_eq!(names(), before);
     drop(buffer);
     filter.element.set_state(gst::State::Null).unwrap();
-    wait_for(0, "they end with the stream");
+    wait_for(0, "threads after the end of the stream");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Signals that interrupt whatever waits: calls are made again to the end, no END is lost, time
-//! limits hold, and every frame comes out.
+//! Signals that interrupt every blocking call: calls are retried until they complete, no END is
+//! lost, time limits hold, and every frame comes out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/storm.rs"]
@@ -23,9 +23,10 @@ const EINTR: i32 = 4;
 const EAGAIN: i32 = 11;
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// Every call that may be interrupted or busy is, many times in a row, wherever it is made.
+/// Every call that can return EINTR or EAGAIN returns it many times in a row, at each place where
+/// it is made.
 #[test]
-fn calls_that_are_interrupted_again_and_again_are_made_to_the_end() {
+fn interrupted_calls_are_retried_until_they_complete() {
     support::init();
     let _alone = alone();
     let scenarios = [
@@ -48,7 +49,8 @@ fn calls_that_are_interrupted_again_and_again_are_made_to_the_end() {
         for call in Call::ALL {
             let count = events.iter().filter(|event| event.call == call).count() as u64;
             for errno in [EINTR, EAGAIN] {
-                // Those that are made again: a limit of memory (mmap, clone) is none for a while.
+                // Only calls that are retried: EAGAIN from mmap and clone is a limit of memory,
+                // which does not go away soon.
                 let can = call.errnos().iter().any(|can| can.raw_os_error() == errno);
                 if !can || [Call::Map, Call::Spawn].contains(&call) {
                     continue;
@@ -56,12 +58,12 @@ fn calls_that_are_interrupted_again_and_again_are_made_to_the_end() {
                 if call == Call::ReadFile {
                     continue;
                 }
-                // A limit of 0 is one for fences: interrupted, its one question is not asked again.
+                // With a limit of 0 for fences, the only poll is not retried if it is interrupted.
                 if call == Call::Poll && scenario.name.contains("fence-timeout") {
                     continue;
                 }
                 for number in 0..count {
-                    // END outlasts even what START does not.
+                    // END is retried more often than START.
                     let times = if call == Call::SyncEnd { 500 } else { 37 };
                     let fault = inject(call, number, times, errno, true);
                     let record = watch(true);
@@ -75,15 +77,13 @@ fn calls_that_are_interrupted_again_and_again_are_made_to_the_end() {
             }
         }
     }
-    sweep::say(format_args!(
-        "{interruptions} interruptions, all made again"
-    ));
+    sweep::say(format_args!("{interruptions} interruptions, all retried"));
 }
 
 #[test]
-fn wait_for_a_fence_outlasts_the_storm_and_keeps_its_limit() {
+fn wait_for_a_fence_keeps_its_limit_in_a_signal_storm() {
     let _alone = alone();
-    // The read end of a pipe is readable when something was written: a fence that is signalled.
+    // The read end of a pipe is readable once something was written, like a signalled fence.
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let mut buffer = DmaBuf::new(reader).unwrap();
     let storm = Storm::new(PAUSE);
@@ -113,12 +113,12 @@ fn wait_for_a_fence_outlasts_the_storm_and_keeps_its_limit() {
     });
     assert!(begin.elapsed() >= delay);
     let signals = storm.signals();
-    assert!(signals > 100, "{signals} signals are no storm");
+    assert!(signals > 100, "only {signals} signals");
     sweep::say(format_args!("{signals} signals"));
 }
 
 #[test]
-fn frames_and_allocations_in_a_storm_come_out_as_ever() {
+fn frames_and_allocations_work_in_a_signal_storm() {
     support::init();
     let _alone = alone();
     let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Padded);
@@ -132,7 +132,7 @@ fn frames_and_allocations_in_a_storm_come_out_as_ever() {
     let storm = Storm::new(PAUSE);
     let begin = Instant::now();
     let mut frames = 0;
-    // Both of them, on slow machines, too.
+    // Waits for both numbers, also on slow machines.
     while (storm.signals() < 5000 || frames < 20) && begin.elapsed() < Duration::from_secs(60) {
         let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "storm", frames);
         let out = filter.pass(buffer);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! GStreamer's own tracer of leaks over whole pipelines: when GStreamer ends, no object and no
-//! buffer that it made is still alive, whatever way the frames went.
+//! Whole pipelines under GStreamer's own leaks tracer: when GStreamer shuts down, no object and no
+//! buffer is still alive, in any kind of pipeline.
 #![allow(clippy::unwrap_used, clippy::panic)]
-#![allow(clippy::duplicate_mod)] // tools and programs both have a folder with the library
+#![allow(clippy::duplicate_mod)] // launch and programs both use the directory with the library
 
 #[path = "support/launch.rs"]
 mod launch;
-#[allow(clippy::duplicate_mod)] // both have the library
+#[allow(clippy::duplicate_mod)] // as above
 #[path = "support/programs.rs"]
 mod programs;
 
@@ -19,7 +19,8 @@ const CAPS: &str = "video/x-raw,format=NV12,width=128,height=96";
 
 const TRACER: &str = "leaks(check-refs=true)";
 
-/// What the tracer has to say of a run, and how the run ended.
+/// Runs a command. Returns the objects that the tracer reports as alive, whether the run succeeded,
+/// and the standard error.
 fn leaks(command: &mut Command) -> (Vec<String>, bool, String) {
     let output = command
         .env("GST_DEBUG", "GST_TRACER:7")
@@ -29,9 +30,9 @@ fn leaks(command: &mut Command) -> (Vec<String>, bool, String) {
     let text = stderr(&output);
     assert!(
         text.contains("object-alive.class"),
-        "the tracer is silent: {text}"
+        "no output of the tracer: {text}"
     );
-    // Not the lines that say what the words mean, which come first.
+    // Excludes the lines that describe the format, which come first.
     let alive = |line: &&str| {
         let told = ["object-alive, ", "object-refings, "];
         told.iter().any(|word| line.contains(word)) && !line.contains("format string")
@@ -40,7 +41,7 @@ fn leaks(command: &mut Command) -> (Vec<String>, bool, String) {
     (alive, output.status.success(), text)
 }
 
-/// Lines that end well, after so many frames.
+/// Pipelines that succeed, with a fixed number of frames.
 fn lines() -> Vec<String> {
     let source = format!("videotestsrc num-buffers=12 ! {CAPS}");
     let filter = "dmabuffilter invert=true";
@@ -72,7 +73,7 @@ fn lines() -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_alive_after_pipelines_that_end_well() {
+fn nothing_is_alive_after_pipelines_that_succeed() {
     let Some(launch) = Launch::new("leaks", &PLUGINS) else {
         return;
     };
@@ -95,7 +96,7 @@ fn nothing_is_alive_after_pipelines_that_end_with_an_error() {
     };
     let source = format!("videotestsrc num-buffers=12 ! {CAPS}");
     for line in [
-        // Caps that cannot be agreed on, an exporter that is not there, a frame that others hold.
+        // Caps that cannot be negotiated, a missing exporter, a frame that another element holds.
         format!("{source} ! dmabuffilter ! video/x-raw,format=I420 ! fakesink"),
         format!("{source} ! dmabufupload allocator=dma-heap device=/nowhere ! fakesink"),
         format!(
@@ -107,7 +108,7 @@ fn nothing_is_alive_after_pipelines_that_end_with_an_error() {
         let mut command = launch.program(play.get_program());
         command.args(line.split_whitespace());
         let (alive, well, text) = leaks(command.env("GST_TRACERS", TRACER));
-        assert!(!well, "{line} went well: {text}");
+        assert!(!well, "{line} succeeded: {text}");
         assert!(alive.is_empty(), "{line}:\n{}", alive.join("\n"));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Caps go out as they came in, what cannot be filtered is refused, and upstream asks
-//! downstream for memory through the filter.
+//! Output caps equal input caps, formats that cannot be filtered are refused, and the filter
+//! forwards ALLOCATION queries from upstream to downstream.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,7 +19,7 @@ fn dma_buf(mut caps: gst::Caps) -> gst::Caps {
 }
 
 #[test]
-fn caps_go_out_as_they_came_in() {
+fn output_caps_equal_input_caps() {
     for &(format, _) in FORMATS {
         let layout = Layout::new(&info(format, 62, 31), Shape::Caps);
         let plain = layout.info.to_caps().unwrap();
@@ -37,7 +37,7 @@ fn caps_go_out_as_they_came_in() {
 }
 
 #[test]
-fn features_do_not_change_on_the_way() {
+fn caps_features_do_not_change() {
     let caps = gst::Caps::builder("video/x-raw").build();
     for allowed in [caps.clone(), dma_buf(caps)] {
         let mut filter = Filter::without_caps();
@@ -47,7 +47,7 @@ fn features_do_not_change_on_the_way() {
         assert!(!taken.is_empty());
         let allowed_features = allowed.features(0).unwrap();
         for (_, features) in taken.iter_with_features() {
-            // Overlays are drawn here: they may come in, whatever downstream takes.
+            // The filter draws overlays, so it accepts them regardless of downstream.
             let mut memory = features.to_owned();
             memory.remove(gst_video::CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION);
             assert!(memory.is_equal(allowed_features), "{taken}");
@@ -57,7 +57,7 @@ fn features_do_not_change_on_the_way() {
 }
 
 #[test]
-fn every_format_is_taken_and_others_are_refused() {
+fn every_supported_format_is_accepted_and_no_other() {
     let filter = Filter::without_caps();
     let sink = filter.element.static_pad("sink").unwrap();
     for &(format, _) in FORMATS {
@@ -100,7 +100,8 @@ fn frame_without_caps_is_not_negotiated() {
     assert_eq!(flow, Err(gst::FlowError::NotNegotiated));
 }
 
-/// Asks through the filter; returns the answer, and the caps that downstream was asked with.
+/// Sends an ALLOCATION query through the filter. Returns the answered query and the caps of the
+/// query that downstream received.
 fn ask(
     filter: &Filter,
     caps: &gst::Caps,
@@ -128,7 +129,7 @@ fn ask(
 }
 
 #[test]
-fn downstreams_pool_and_metas_are_what_upstream_is_told() {
+fn upstream_gets_the_pool_and_metas_of_downstream() {
     for invert in [false, true] {
         let info = info(VideoFormat::Nv12, 64, 32);
         let caps = info.to_caps().unwrap();
@@ -142,7 +143,7 @@ fn downstreams_pool_and_metas_are_what_upstream_is_told() {
         });
         assert_eq!(asked, Some(caps));
         let pools: Vec<_> = answer.allocation_pools().collect();
-        assert_eq!(pools.len(), 1, "nothing of the filter's own beside it");
+        assert_eq!(pools.len(), 1, "the filter adds no pool of its own");
         let (given, size, minimum, maximum) = &pools[0];
         assert_eq!(given.as_ref(), Some(pool.upcast_ref::<gst::BufferPool>()));
         assert_eq!((*size, *maximum), (5000, 9));
@@ -150,7 +151,7 @@ fn downstreams_pool_and_metas_are_what_upstream_is_told() {
         let metas: Vec<_> = answer.allocation_metas().map(|(api, _)| api).collect();
         let video = answer.find_allocation_meta::<gst_video::VideoMeta>();
         assert!(video.is_some());
-        // Overlays are drawn by the filter itself.
+        // The filter itself draws overlays.
         let overlays = answer.find_allocation_meta::<gst_video::VideoOverlayCompositionMeta>();
         assert!(overlays.is_some());
         assert_eq!(metas.len(), 2);
@@ -158,8 +159,8 @@ fn downstreams_pool_and_metas_are_what_upstream_is_told() {
 }
 
 #[test]
-fn entry_without_a_pool_is_there_where_nobody_has_one() {
-    // v4l2src copies frames to system memory when buffers run low and no entry is there.
+fn query_has_an_entry_without_a_pool_if_there_is_no_pool() {
+    // Without an entry, v4l2src copies frames to system memory when buffers run low.
     for invert in [false, true] {
         let info = info(VideoFormat::Nv12, 64, 32);
         let caps = info.to_caps().unwrap();
@@ -177,7 +178,7 @@ fn entry_without_a_pool_is_there_where_nobody_has_one() {
 }
 
 #[test]
-fn pool_of_its_own_is_offered_where_downstream_has_none() {
+fn filter_offers_its_own_pool_if_downstream_has_none() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let caps = info.to_caps().unwrap();
     let filter = Filter::new(&info).set("allocator", "memfd").invert();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Colours, an effect and overlays go over a frame in one walk: its windows are lent once for all
-//! of them, and the picture is the one that they make one after the other.
+//! Adjustments, an effect and overlays are fused into one pass over a frame: each window is mapped
+//! once for all of them, and the picture is the same as with consecutive passes.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,7 +14,7 @@ use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use support::noise;
 
-/// Two pictures with holes, one over the other, at these places.
+/// Returns overlays of noise with transparent pixels at these positions, in drawing order.
 fn overlays(places: &[(i32, i32, u32, u32)]) -> VideoOverlayComposition {
     support::init();
     let rectangles: Vec<_> = places
@@ -46,9 +46,9 @@ type Settings<'s> = &'s [(&'s str, &'s str)];
 
 const ADJUSTS: [Settings<'_>; 4] = [
     &[("invert", "true")],
-    // Both halves of chroma at once.
+    // Processes both chroma components together.
     &[("hue", "0.3"), ("contrast", "1.2")],
-    // Luma alone, where there is one.
+    // Processes only luma, in formats with luma.
     &[("gamma", "1.8")],
     &[],
 ];
@@ -61,7 +61,7 @@ const EFFECTS: [Settings<'_>; 8] = [
     &[("region-effect", "pixelate"), ("block-size", "40")],
     &[("region-effect", "blur"), ("block-size", "6")],
     &[("region-effect", "blur"), ("block-size", "50")],
-    // Nothing.
+    // No effect.
     &[("region-effect", "adjust")],
 ];
 
@@ -73,7 +73,7 @@ fn set(mut filter: Filter, settings: &[Settings<'_>]) -> Filter {
 }
 
 #[test]
-fn layers_are_what_they_are_one_after_the_other() {
+fn fused_layers_equal_consecutive_passes() {
     let mut count = 0_usize;
     for &(format, _) in FORMATS {
         for (width, height) in [(65, 47), (1100, 40), (64, 300)] {
@@ -126,7 +126,7 @@ fn layers_are_what_they_are_one_after_the_other() {
                 attach(&mut buffer, &drawn);
                 let settings = [adjust, effect, regions, mode, more];
                 let mut filter = set(Filter::new(&info), &settings);
-                // What is kept from frame to frame must not be of the last one.
+                // State kept from frame to frame must not depend on the previous frame.
                 for _ in 0..count % 2 {
                     let (_frame, mut buffer) = Frame::new(&layout, kind, "before", 77);
                     attach(&mut buffer, &drawn);
@@ -139,19 +139,19 @@ fn layers_are_what_they_are_one_after_the_other() {
     }
 }
 
-/// What the adjustments alone take.
+/// Returns the filter's counts of windows and pages.
 fn windows(filter: &Filter) -> (u64, u64) {
     (filter.count("windows"), filter.count("pages"))
 }
 
 #[test]
-fn each_window_is_lent_once_for_all_that_falls_on_it() {
+fn each_window_is_used_once_for_all_layers() {
     let regions: Settings<'_> = &[
         ("regions", "<<100,10,400,300>,<3000,500,700,200>>"),
         ("region-mode", "inside"),
     ];
     let drawn = overlays(&[(50, 3, 200, 90), (3500, 650, 300, 100)]);
-    // Rows of whole pages: no two windows have one in common.
+    // Rows of whole pages, so that no two windows share a page.
     for format in [
         VideoFormat::Nv12,
         VideoFormat::Nv16,
@@ -180,7 +180,7 @@ fn each_window_is_lent_once_for_all_that_falls_on_it() {
 }
 
 #[test]
-fn regions_adjusted_below_an_overlay_lend_their_windows_once() {
+fn regions_adjusted_below_an_overlay_use_windows_once() {
     let info = info(VideoFormat::Nv12, 4096, 64);
     let layout = Layout::new(&info, Shape::Caps);
     let settings: Settings<'_> = &[
@@ -192,12 +192,13 @@ fn regions_adjusted_below_an_overlay_lend_their_windows_once() {
     attach(&mut buffer, &overlays(&[(120, 12, 50, 30)]));
     let mut filter = set(Filter::new(&info), &[settings]);
     let _out = filter.pass(buffer);
-    // Rows 8 to 43 of luma, 4 to 21 of chroma, less those between that nothing falls on.
+    // Rows 8 to 43 of luma and 4 to 21 of chroma, without untouched rows in between.
     filter.assert_counts(&[("windows", 2), ("pages", 36 + 18)]);
 }
 
+/// With a mapping or a bracket for each window, there is one for all layers.
 #[test]
-fn a_mapping_and_a_bracket_for_each_window_are_made_once_for_all() {
+fn layers_share_the_mapping_and_the_bracket_of_a_window() {
     let info = info(VideoFormat::Nv12, 4096, 256);
     let layout = Layout::new(&info, Shape::Caps);
     let drawn = overlays(&[(50, 3, 200, 190)]);
@@ -210,14 +211,14 @@ fn a_mapping_and_a_bracket_for_each_window_are_made_once_for_all() {
             let _out = filter.pass(buffer);
             filter.assert_counts(&[(name, expected), ("windows", expected)]);
         };
-        // Four of 64 rows of luma, two of chroma.
+        // Four windows of 64 rows of luma, two of chroma.
         count(&[("map-mode", "window")], "maps", 6);
         count(&[("sync-scope", "window")], "brackets-not-needed", 6);
     }
 }
 
 #[test]
-fn an_effect_alone_lends_a_window_once() {
+fn an_effect_alone_uses_each_window_once() {
     let info = info(VideoFormat::Nv12, 4096, 768);
     let layout = Layout::new(&info, Shape::Caps);
     for effect in EFFECTS.iter().take(7) {
@@ -233,8 +234,8 @@ fn an_effect_alone_lends_a_window_once() {
     }
 }
 
-/// What threads could get wrong: regions far from one another, at every edge, over everything,
-/// over nothing, around something.
+/// Regions that are difficult to divide between threads: far apart, at every edge, covering
+/// everything, covering nothing, and everything outside a region.
 const REGIONS: [Settings<'_>; 5] = [
     &[
         ("regions", "<<3,5,31,17>,<200,180,90,30>,<40,90,9,1>>"),
@@ -253,7 +254,7 @@ const REGIONS: [Settings<'_>; 5] = [
 ];
 
 #[test]
-fn threads_make_of_all_layers_what_one_thread_makes() {
+fn threads_have_the_same_result_as_one_thread() {
     let formats = [
         VideoFormat::Nv12,
         VideoFormat::I420,
@@ -302,9 +303,9 @@ fn threads_make_of_all_layers_what_one_thread_makes() {
 }
 
 #[test]
-fn threads_lend_each_page_once_for_all_that_falls_on_it() {
+fn threads_use_each_page_once_for_all_layers() {
     let drawn = overlays(&[(50, 3, 200, 90), (3500, 650, 300, 100)]);
-    // Rows of whole pages, and a window for each of them.
+    // Rows of whole pages, with one window per row.
     for (format, in_row) in [
         (VideoFormat::Nv12, "1"),
         (VideoFormat::Y444, "1"),
@@ -342,7 +343,7 @@ fn threads_lend_each_page_once_for_all_that_falls_on_it() {
                     let (lent, pages) = pass("3");
                     assert_eq!(pages, all, "{what:?}");
                     if ["pixelate", "blur"].contains(&effect[0].1) {
-                        // Their windows are longer, and overlap.
+                        // The windows of these effects are longer, and overlap.
                         assert_eq!(lent, pass("1").0, "{what:?}");
                     } else {
                         assert_eq!(lent, all / in_row.parse::<u64>().unwrap(), "{what:?}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Properties: ranges of the peers, control, and what a change does to the next frame.
+//! Properties: the ranges of the peers, control, and the effect of a change on the next frame.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -28,6 +28,7 @@ fn double(element: &gst::Element, name: &str) -> (f64, f64, f64) {
     (spec.minimum(), spec.maximum(), spec.default_value())
 }
 
+/// Ranges and defaults equal those of `videobalance` and `gamma`.
 #[test]
 fn ranges_and_defaults_are_those_of_the_peers() {
     let filter = element("dmabuffilter").unwrap();
@@ -46,7 +47,7 @@ fn ranges_and_defaults_are_those_of_the_peers() {
 }
 
 #[test]
-fn numbers_of_the_picture_are_controllable_and_all_can_change_while_playing() {
+fn adjustments_are_controllable_and_mutable_while_playing() {
     let filter = element("dmabuffilter").unwrap();
     for name in [
         "brightness",
@@ -229,7 +230,7 @@ fn control_source_drives_brightness() {
     let second = gst::ClockTime::SECOND;
     assert!(source.set(gst::ClockTime::ZERO, 0.0));
     assert!(source.set(10 * second, 1.0));
-    // From neutral (and so pass-through) to all white.
+    // From neutral, which is pass-through, to all white.
     for number in 0..=10 {
         let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "control", number);
         buffer.make_mut().set_pts(u64::from(number) * second);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! State changes, flushes, caps changes and EOS leave no descriptor, mapping, memory or thread
-//! behind.
+//! State changes, flushes, caps changes and EOS leave no descriptor, mapping, memory or thread.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,14 +14,14 @@ use support::filter::Filter;
 use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 use support::proc;
 
-/// What the whole process has is counted here, so one test runs at a time.
+/// Lets one test run at a time, because the tests count resources of the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A source of the test's frames, filters, and a sink that hands on what it gets. (An appsink
-/// would keep the last sample until it is itself freed.)
+/// A pipeline of a source of the test's frames, filters, and a sink that sends its frames to the
+/// test. (An appsink would keep the last sample until it is freed.)
 struct Line {
     pipeline: gst::Pipeline,
     source: AppSrc,
@@ -59,7 +58,7 @@ impl Line {
         self.pipeline.set_state(state).unwrap();
     }
 
-    /// The next frame that reached the sink.
+    /// Waits for the next frame at the sink, and returns it.
     fn next(&self) -> (gst::Buffer, gst::Caps) {
         self.frames.recv_timeout(LIMIT).unwrap()
     }
@@ -73,7 +72,7 @@ impl Line {
     }
 }
 
-/// How long a test waits for what must come before it gives up.
+/// The time limit for each wait.
 const LIMIT: Duration = Duration::from_secs(20);
 
 impl Drop for Line {
@@ -82,7 +81,7 @@ impl Drop for Line {
     }
 }
 
-/// Pushes new frames; the files are the memories' alone.
+/// Pushes new frames, whose files only their memories hold open.
 fn push(line: &Line, layout: &Layout, name: &str, count: u32) {
     for seed in 0..count {
         let (frame, buffer) = Frame::new(layout, Kind::DmaBuf, name, seed);
@@ -100,8 +99,8 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// What leaks once in each of many rounds is seen; a descriptor that GStreamer's own threads make
-/// when they first need it is no leak.
+/// Checks that there are fewer than 10 descriptors more than before. This detects a leak in each of
+/// many rounds, and accepts descriptors that GStreamer's own threads open at their first use.
 #[track_caller]
 fn assert_no_more(before: usize) {
     let now = open_descriptors();
@@ -120,14 +119,14 @@ fn two_hundred_times_to_playing_and_back_leave_nothing() {
         line.set(gst::State::Playing);
         push(&line, &layout, "cycles", 3);
         if round % 2 == 0 {
-            // To the end of the stream.
+            // Runs to the end of the stream.
             line.source.end_of_stream().unwrap();
             line.wait_for_end();
             for _ in 0..3 {
                 drop(line.next());
             }
         } else {
-            // In the middle of it.
+            // Stops in the middle of the stream.
             drop(line.next());
         }
         line.set(gst::State::Null);
@@ -152,13 +151,13 @@ fn elements_and_memories_are_freed() {
     let (frame, _) = line.next();
     line.set(gst::State::Null);
     drop(line);
-    // A thread of GStreamer's that was to bring the pipeline to PLAYING may hold it for a moment.
+    // GStreamer's thread that changes the pipeline to PLAYING may hold a reference a moment longer.
     let begin = Instant::now();
     while filter.upgrade().is_some() {
-        assert!(begin.elapsed() < LIMIT, "the element is still there");
+        assert!(begin.elapsed() < LIMIT, "the element is not freed");
         std::thread::sleep(Duration::from_millis(1));
     }
-    // What the application holds stays mapped until it lets go.
+    // The memory that the application holds stays mapped until it is released.
     assert_eq!(proc::mappings("freed").len(), 1);
     // A memory closes its descriptor when it is freed.
     drop(frame);
@@ -214,7 +213,7 @@ fn flushes_between_frames_leave_nothing() {
         invert: true,
         ..Adjust::identity()
     };
-    // Luma beyond its range is cut off once and for all by the first.
+    // The first negative clips luma outside its range, for all that follow.
     let twice = layout.filtered(&layout.filtered(&frame.before, &negative), &negative);
     assert_same(&frame.now(&buffer), &twice, &"fifty negatives");
     filter.assert_counts(&[("frames-in-place", 50), ("maps", 1)]);
@@ -258,7 +257,7 @@ fn flushing_seeks_in_mid_stream_leave_nothing() {
 }
 
 #[test]
-fn stats_begin_anew_with_each_start() {
+fn stats_start_at_zero_with_each_start() {
     let _alone = alone();
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     let line = Line::new(&layout.info, "dmabuffilter name=filter invert=true");

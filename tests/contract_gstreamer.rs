@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The checks of GStreamer's own tests of memory, pools and transforms (`tests/check/gst/
-//! gstmemory.c`, `gstbufferpool.c`, `libs/transform1.c`), applied to this plugin. Every critical
-//! warning is fatal.
+//! The checks of GStreamer's own tests of memory, pools and transforms (`gstmemory.c` and
+//! `gstbufferpool.c` in `tests/check/gst`, `libs/transform1.c`), applied to this plugin. Every
+//! critical warning is fatal.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;

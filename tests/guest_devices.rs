@@ -54,7 +54,7 @@ fn probes_see_brackets_and_maps_and_nothing_else_before_them() {
     assert_eq!(probes.count("free"), 1);
     let tool = testbed.counts_by_the_tool();
     assert!(
-        probes.is_what_the_tool_says(&tool),
+        probes.equals_counts_of_the_tool(&tool),
         "{probes:?}, not\n{tool}"
     );
 }

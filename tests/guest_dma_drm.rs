@@ -21,14 +21,14 @@ const DRM: &str = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=XR24,wid
 const PLAIN: &str = "video/x-raw,format=BGRx,width=1024,height=768";
 
 /// Whether this GStreamer's own elements support DMA_DRM.
-fn spoken() -> bool {
+fn supports_dma_drm() -> bool {
     let (major, minor, ..) = gst::version();
     (major, minor) >= (1, 26)
 }
 
 /// Returns a pipeline from a camera through `filter` to the display with DMA_DRM caps.
 fn line(camera: &str, frames: u64, filter: &str) -> String {
-    if spoken() {
+    if supports_dma_drm() {
         format!("{camera} num-buffers={frames} ! {DRM} ! {filter} ! {DRM} ! {DISPLAY}")
     } else {
         format!(
@@ -111,8 +111,8 @@ fn filter_changes_nothing_of_what_camera_and_display_agree_on() {
             (field("format"), field("drm-format"))
         };
         say(format_args!("{sink}: {with}"));
-        assert_eq!(is_dma_drm(&with), spoken(), "{with}");
-        assert_eq!(is_dma_drm(&without), spoken(), "{without}");
+        assert_eq!(is_dma_drm(&with), supports_dma_drm(), "{with}");
+        assert_eq!(is_dma_drm(&without), supports_dma_drm(), "{without}");
         if sink == DISPLAY {
             assert_eq!(formats(&with), formats(&without));
         }
@@ -126,7 +126,7 @@ fn upload_brings_frames_under_dma_drm_caps() {
     };
     let picture = display::pattern();
     let before = testbed.dma_bufs();
-    let back = if spoken() {
+    let back = if supports_dma_drm() {
         String::new()
     } else {
         format!("! dmabufupload ! {PLAIN}")
@@ -164,7 +164,7 @@ fn camera_imports_what_is_offered_under_dma_drm_caps() {
     let camera = camera.replace("io-mode=dmabuf", "io-mode=dmabuf-import");
     let scene = display::scene();
     let mut ways: Vec<&str> = display::ALLOCATORS.to_vec();
-    if spoken() {
+    if supports_dma_drm() {
         // The display's own pool.
         ways.push("auto");
     }

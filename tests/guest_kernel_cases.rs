@@ -119,12 +119,12 @@ fn heap_accepts_requests_of_any_version_and_refuses_wrong_ones() {
         fd: 0,
         fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
         heap_flags: 0,
-        told: 24,
+        size: 24,
     };
     // The structure before it had heap flags, today's structure, and a longer one.
-    for told in [16, 24, 48] {
-        let fd = requests::heap(heap.as_fd(), HeapRequest { told, ..usual }).unwrap();
-        assert_eq!(DmaBuf::new(fd).unwrap().size(), MIB, "{told} bytes");
+    for size in [16, 24, 48] {
+        let fd = requests::heap(heap.as_fd(), HeapRequest { size, ..usual }).unwrap();
+        assert_eq!(DmaBuf::new(fd).unwrap().size(), MIB, "{size} bytes");
     }
     for (what, wrong) in [
         ("no length", HeapRequest { length: 0, ..usual }),
@@ -524,7 +524,7 @@ fn buffer_exported_for_one_direction_is_never_written() {
             fd: 0,
             fd_flags: (flags | OFlags::CLOEXEC).bits(),
             heap_flags: 0,
-            told: 24,
+            size: 24,
         };
         let fd = requests::heap(heap.as_fd(), request).unwrap();
         let buffer = DmaBuf::new(fd.try_clone().unwrap()).unwrap();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Events in the life of a product: processes killed with buffers in flight, the camera unbound
-//! from its driver while it streams, all memory of an exporter used up and freed again. Checks that
-//! there is one error if one is expected, that nothing is left in the kernel, and that the next
-//! start works as usual. `DMABUFCPU_LONG` multiplies how often processes are killed (`make
-//! test-long`).
+//! from its driver while it streams, all memory of an exporter used up and freed again. Checks
+//! that there is one error if one is expected, that nothing is left in the kernel, and that the
+//! next start works as usual. `DMABUFCPU_LONG` multiplies how often processes are killed
+//! (`make test-long`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -12,14 +12,14 @@ mod player;
 
 use common::say;
 use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, UDMABUF};
-use player::{Player, play_if_told};
+use player::{Player, play_if_requested};
 use std::time::{Duration, Instant};
 
 /// A process that is killed with buffers in flight leaves no dma-buf and can be restarted at once.
 #[test]
 fn process_killed_with_buffers_in_flight_leaves_nothing() {
     const NAME: &str = "process_killed_with_buffers_in_flight_leaves_nothing";
-    play_if_told();
+    play_if_requested();
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, UDMABUF, BUFINFO]) else {
         return;
     };
@@ -55,7 +55,7 @@ fn process_killed_with_buffers_in_flight_leaves_nothing() {
 fn camera_unbound_while_it_streams_is_one_error() {
     const NAME: &str = "camera_unbound_while_it_streams_is_one_error";
     const DRIVER: &str = "/sys/bus/platform/drivers/vivid";
-    play_if_told();
+    play_if_requested();
     let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
         return;
     };
@@ -87,7 +87,7 @@ fn camera_unbound_while_it_streams_is_one_error() {
 
 #[test]
 fn exhausted_exporter_allocates_again_after_a_release() {
-    play_if_told();
+    play_if_requested();
     let Some(testbed) = testbed::with(&[HEAP, UDMABUF, BUFINFO]) else {
         return;
     };

@@ -18,7 +18,7 @@ use display::DISPLAY;
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::exporters::{Kind, Request, Rows};
 use gstdmabufcpu::memory::{Source, allocator_of};
-use player::{Player, play_if_told};
+use player::{Player, play_if_requested};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Drop for Unloaded {
 #[test]
 fn display_unbound_while_it_shows_our_frames_is_one_error() {
     const NAME: &str = "display_unbound_while_it_shows_our_frames_is_one_error";
-    play_if_told();
+    play_if_requested();
     let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, PROBES, BUFINFO]) else {
         return;
     };

@@ -238,11 +238,14 @@ fn end_is_sent_however_the_function_fails() {
         });
         testbed.reset_probes();
         let error = line.fail();
-        let told = began.lock().unwrap().map(|begin| begin.elapsed()).unwrap();
+        let elapsed = began.lock().unwrap().map(|begin| begin.elapsed()).unwrap();
         assert!(error.contains(words), "{words}: {error}");
         if seconds == "1" {
             let while_it_blocks = Duration::from_secs(1)..Duration::from_secs(4);
-            assert!(while_it_blocks.contains(&told), "error after {told:?}");
+            assert!(
+                while_it_blocks.contains(&elapsed),
+                "error after {elapsed:?}"
+            );
         }
         let stop = Instant::now();
         line.set(gst::State::Null);
@@ -252,7 +255,7 @@ fn end_is_sent_however_the_function_fails() {
             stop.elapsed()
         );
         testbed.probes().assert_brackets(1);
-        common::say(format_args!("{words}: error after {told:?}"));
+        common::say(format_args!("{words}: error after {elapsed:?}"));
     }
 }
 

@@ -29,14 +29,14 @@ pub(crate) fn watch_for_copies() {
             return;
         }
         let text = message.get().unwrap_or_default();
-        if speaks_of_a_copy(function, &text) {
+        if reports_copy(function, &text) {
             lock(&COPIES).push(format!("{function}: {text}"));
         }
     });
 }
 
 /// Whether a line of the performance log from this function reports a copy of pixels.
-fn speaks_of_a_copy(function: &str, text: &str) -> bool {
+fn reports_copy(function: &str, text: &str) -> bool {
     let low = text.to_lowercase();
     // Pixels: "frame copy", "slow copy", "copy plane", "memcpy 42 memory", "copy GstBuffer
     // miniobject". Copies of caps and similar objects cost nothing.
@@ -54,7 +54,7 @@ pub(crate) fn copies_in(log: &str) -> Vec<&str> {
         said.is_some_and(|(_, said)| {
             let mut parts = said.splitn(4, ':').skip(2);
             let (function, text) = (parts.next(), parts.next());
-            speaks_of_a_copy(function.unwrap_or_default(), text.unwrap_or_default())
+            reports_copy(function.unwrap_or_default(), text.unwrap_or_default())
         })
     });
     lines.collect()

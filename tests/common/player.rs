@@ -8,7 +8,7 @@ use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
 
 /// Plays the pipeline if this process was started by [`Player::start`], and does not return then.
-pub(crate) fn play_if_told() {
+pub(crate) fn play_if_requested() {
     if let Ok(line) = std::env::var(ROLE) {
         play(&line);
     }
@@ -61,7 +61,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Runs the test `test` again in a child. The test must begin with [`play_if_told`].
+    /// Runs the test `test` again in a child. The test must begin with [`play_if_requested`].
     pub(crate) fn start(test: &str, line: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])

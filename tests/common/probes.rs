@@ -124,7 +124,7 @@ impl Probes {
     }
 
     /// Whether the counts equal the output of `testbed-probes counts`.
-    pub(crate) fn is_what_the_tool_says(&self, tool: &str) -> bool {
+    pub(crate) fn equals_counts_of_the_tool(&self, tool: &str) -> bool {
         let tool: BTreeMap<String, u64> = tool
             .lines()
             .filter_map(|line| {

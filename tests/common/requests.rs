@@ -33,15 +33,15 @@ unsafe impl Ioctl for Words<'_> {
     }
 }
 
-/// Calls an ioctl. The kernel reads and writes `told` bytes of the words, and for lists the number
+/// Calls an ioctl. The kernel reads and writes `size` bytes of the words, and for lists the number
 /// of entries that they contain.
 fn ask(
     fd: BorrowedFd<'_>,
-    (direction, group, number, told): (Direction, u8, u8, usize),
+    (direction, group, number, size): (Direction, u8, u8, usize),
     words: &mut [u64],
 ) -> Result<i32, Errno> {
-    assert!(told <= size_of_val(words));
-    let opcode = opcode::from_components(direction, group, number, told);
+    assert!(size <= size_of_val(words));
+    let opcode = opcode::from_components(direction, group, number, size);
     // SAFETY: the argument has at least as many bytes as the opcode says.
     unsafe { rustix::ioctl::ioctl(fd, Words { opcode, words }) }
 }
@@ -64,7 +64,7 @@ pub(crate) struct HeapRequest {
     pub(crate) fd_flags: u32,
     pub(crate) heap_flags: u64,
     /// Bytes of the structure: 24 today.
-    pub(crate) told: usize,
+    pub(crate) size: usize,
 }
 
 /// `DMA_HEAP_IOCTL_ALLOC`.
@@ -74,7 +74,7 @@ pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd
     words[0] = request.length;
     words[1] = pair(request.fd, request.fd_flags);
     words[2] = request.heap_flags;
-    let code = (Direction::ReadWrite, b'H', 0, request.told);
+    let code = (Direction::ReadWrite, b'H', 0, request.size);
     ask(node, code, &mut words)?;
     Ok(own(words[1] as u32 as RawFd))
 }

@@ -11,7 +11,8 @@ use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::pixel::regions::reference;
 use gstdmabufcpu::video::FORMATS;
 use support::effect::{
-    COLOR, EFFECTS, Effect, INVERT, RECTS, Rect, TURN, array, components, expected, mask, opaque, set,
+    COLOR, EFFECTS, Effect, INVERT, RECTS, Rect, TURN, array, components, expected, mask, opaque,
+    pages_under, set,
 };
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
@@ -133,27 +134,6 @@ fn pages_are_those_under_the_regions_and_no_others() {
         let _out = filter.pass(buffer);
         filter.assert_counts(&[("pages", 16)]);
     }
-}
-
-/// Pages of the frame's files that hold a sample of these pixels, by what GStreamer knows of the
-/// format.
-fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
-    let (info, format) = (&layout.info, layout.info.format_info());
-    let width = info.width() as usize;
-    let mut pages = std::collections::BTreeSet::new();
-    for component in 0..info.n_components().min(3) as usize {
-        let place = &layout.planes[format.plane()[component] as usize];
-        let memory = &layout.memories[place.memory];
-        let start = memory.offset + place.offset + format.poffset()[component] as usize;
-        let shift = |of: &[u32]| of[component];
-        let (across, down) = (shift(format.w_sub()), shift(format.h_sub()));
-        let step = format.pixel_stride()[component] as usize;
-        for (number, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
-            let (x, y) = ((number % width) >> across, (number / width) >> down);
-            pages.insert((memory.file, (start + y * place.stride + x * step) / 4096));
-        }
-    }
-    pages.len() as u64
 }
 
 #[test]

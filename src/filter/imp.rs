@@ -413,9 +413,7 @@ impl DmaBufFilter {
         functions: &OfFrame,
     ) -> Result<(), gst::FlowError> {
         let canvas = self.canvas(frame, &stream.frames)?;
-        let task = stream
-            .planned
-            .task(settings, frame, &stream.frames, canvas);
+        let task = stream.planned.task(settings, frame, &stream.frames, canvas);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
         let sprites = stream.overlays.sprites(frame);

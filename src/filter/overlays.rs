@@ -95,11 +95,7 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
 }
 
 /// A rectangle's pixels, scaled to what it is to be; `None` when they cannot be read.
-fn sprite(
-    rectangle: &VideoOverlayRectangleRef,
-    frames: &Frames,
-    canvas: Canvas,
-) -> Option<Sprite> {
+fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames, canvas: Canvas) -> Option<Sprite> {
     let flags = rectangle.flags();
     // Our own kernel lays the global alpha on.
     let pixels = rectangle.pixels_raw(flags | VideoOverlayFormatFlags::GLOBAL_ALPHA);

@@ -162,7 +162,12 @@ pub(crate) const TURN: Adjust = Adjust {
 
 /// What a picture is within its frame.
 fn all(layout: &Layout) -> Rect {
-    (0, 0, layout.info.width() as i32, layout.info.height() as i32)
+    (
+        0,
+        0,
+        layout.info.width() as i32,
+        layout.info.height() as i32,
+    )
 }
 
 /// A mask of the picture's pixels as one of the frame's.
@@ -310,3 +315,24 @@ pub(crate) const EFFECTS: [Effect; 8] = [
     Effect::Outline(1),
     Effect::Outline(4),
 ];
+
+/// Pages of the frame's files that hold a sample of these pixels, by what GStreamer knows of the
+/// format.
+pub(crate) fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
+    let (info, format) = (&layout.info, layout.info.format_info());
+    let width = info.width() as usize;
+    let mut pages = std::collections::BTreeSet::new();
+    for component in 0..info.n_components().min(3) as usize {
+        let place = &layout.planes[format.plane()[component] as usize];
+        let memory = &layout.memories[place.memory];
+        let start = memory.offset + place.offset + format.poffset()[component] as usize;
+        let shift = |of: &[u32]| of[component];
+        let (across, down) = (shift(format.w_sub()), shift(format.h_sub()));
+        let step = format.pixel_stride()[component] as usize;
+        for (number, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
+            let (x, y) = ((number % width) >> across, (number / width) >> down);
+            pages.insert((memory.file, (start + y * place.stride + x * step) / 4096));
+        }
+    }
+    pages.len() as u64
+}

@@ -6,7 +6,10 @@
 mod support;
 
 use gst::prelude::*;
-use gst_video::{VideoCropMeta, VideoFormat, VideoInfo, VideoRegionOfInterestMeta};
+use gst_video::{
+    VideoCropMeta, VideoFormat, VideoInfo, VideoOverlayComposition, VideoOverlayCompositionMeta,
+    VideoOverlayRectangle, VideoRegionOfInterestMeta,
+};
 use gstdmabufcpu::dmabuf::ReadWrite;
 use gstdmabufcpu::filter::{
     DmaBufFilter, FrameInfo, FrameWindow, FunctionError, Lending, WindowFunction,
@@ -15,7 +18,7 @@ use gstdmabufcpu::memory::How;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, FORMATS};
 use support::effect::{
-    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, expected_in, in_frame, pages_under, set,
+    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, bits_of, expected_in, in_frame, pages_under, set,
 };
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
@@ -543,4 +546,214 @@ fn opened_frames_are_pictures_in_any_format() {
             assert!(bytes.all(|((now, after), lent)| now == after || (*lent && *now == 7)));
         }
     }
+}
+
+/// A frame of the test's own with these components of each pixel.
+fn own_frame(info: &VideoInfo, components: &[Vec<u8>]) -> gst::Buffer {
+    let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+    let mut map = buffer.make_mut().map_writable().unwrap();
+    let format = info.format_info();
+    for (component, values) in components.iter().enumerate() {
+        let plane = format.plane()[component] as usize;
+        for (number, value) in values.iter().enumerate() {
+            let (x, y) = (
+                number % info.width() as usize,
+                number / info.width() as usize,
+            );
+            let at = info.offset()[plane]
+                + (y >> format.h_sub()[component]) * info.stride()[plane] as usize
+                + (x >> format.w_sub()[component]) * format.pixel_stride()[component] as usize
+                + format.poffset()[component] as usize;
+            map[at] = *value;
+        }
+    }
+    drop(map);
+    buffer
+}
+
+/// An image of noise, part of it transparent.
+fn overlay(x: i32, y: i32, (width, height): (u32, u32), seed: u32) -> VideoOverlayRectangle {
+    let mut bytes = support::noise((width * height * 4) as usize, seed);
+    for (number, pixel) in bytes.chunks_mut(4).enumerate() {
+        pixel[3] = [0, 255, pixel[3], pixel[3]][number / 5 % 4];
+    }
+    let mut pixels = gst::Buffer::from_slice(bytes);
+    let none = gst_video::VideoFrameFlags::empty();
+    gst_video::VideoMeta::add(pixels.make_mut(), none, VideoFormat::Bgra, width, height).unwrap();
+    let flags = gst_video::VideoOverlayFormatFlags::empty();
+    VideoOverlayRectangle::new_raw(&pixels, x, y, width, height, flags)
+}
+
+/// GStreamer blends on a frame whose pixels have chroma of their own; of those, a sample of a
+/// subsampled format is the first in the picture that it stands for.
+#[test]
+fn overlays_are_drawn_from_the_corner_as_gstreamer_draws_them() {
+    let mut count = 0;
+    for format in [
+        VideoFormat::I420,
+        VideoFormat::Yv12,
+        VideoFormat::Nv12,
+        VideoFormat::Nv21,
+        VideoFormat::Nv16,
+        VideoFormat::Y42b,
+        VideoFormat::Yuy2,
+        VideoFormat::Yvyu,
+        VideoFormat::Uyvy,
+        VideoFormat::Y444,
+        VideoFormat::Bgr,
+    ] {
+        for picture in PICTURES {
+            for place in [(0, 0), (3, 2), (-5, -4), (10, 13)] {
+                count += 1;
+                let layout = layout(format, SHAPES[count as usize % SHAPES.len()]);
+                let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "overlays", count);
+                crop(&mut buffer, picture);
+                let before = visible(&buffer, &layout.info);
+                let rectangles = [
+                    overlay(place.0, place.1, (20, 14), count),
+                    overlay(place.0 + 7, place.1 + 5, (60, 50), count + 1),
+                ];
+                let composition = VideoOverlayComposition::new(rectangles.iter()).unwrap();
+                let rgb = format == VideoFormat::Bgr;
+                let full = if rgb { format } else { VideoFormat::Y444 };
+                let full = info(full, picture.2 as usize, picture.3 as usize);
+                let theirs = own_frame(&full, &before);
+                let mut theirs =
+                    gst_video::VideoFrame::from_buffer_writable(theirs, &full).unwrap();
+                composition
+                    .blend(&mut theirs.as_mut_video_frame_ref())
+                    .unwrap();
+                let theirs = visible(&theirs.into_buffer(), &full);
+
+                VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+                let mut filter = Filter::new(&caps_of(&layout, picture));
+                let out = filter.pass(buffer);
+                let ours = visible(&out, &layout.info);
+                let known = layout.info.format_info();
+                for (component, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+                    let first = |at: i32, corner: i32, shift: u32| {
+                        (((corner + at) >> shift << shift) - corner).max(0)
+                    };
+                    for (number, value) in ours.iter().enumerate() {
+                        let (x, y) = (number as i32 % picture.2, number as i32 / picture.2);
+                        let x = first(x, picture.0, known.w_sub()[component]);
+                        let y = first(y, picture.1, known.h_sub()[component]);
+                        let expected = theirs[(y * picture.2 + x) as usize];
+                        let what = (format, picture, place, component, number);
+                        assert_eq!(*value, expected, "{what:?}");
+                    }
+                }
+                // Nothing outside of the picture.
+                let all = vec![true; (picture.2 * picture.3) as usize];
+                let mask = in_frame(&layout, picture, &all);
+                let bits = bits_of(&layout, &frame.before, &mask);
+                let now = frame.now(&out);
+                let files = now.iter().zip(&frame.before).zip(&bits);
+                for ((now, before), bits) in files {
+                    let bytes = now.iter().zip(before).zip(bits);
+                    let mut others = bytes.filter(|(_, bits)| **bits == 0);
+                    assert!(others.all(|((now, before), _)| now == before), "{format:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The rectangle that a copy must have: none where the copy is the picture.
+fn of_copy(layout: &Layout, picture: Rect, caps: &VideoInfo) -> Option<(u32, u32, u32, u32)> {
+    let format = layout.info.format_info();
+    let margin = |at: i32, shifts: &[u32]| at as u32 % (1 << shifts.iter().max().unwrap());
+    let margin = (
+        margin(picture.0, format.w_sub()),
+        margin(picture.1, format.h_sub()),
+    );
+    let size = (picture.2 as u32, picture.3 as u32);
+    let is_whole = margin == (0, 0) && size == (caps.width(), caps.height());
+    (!is_whole).then_some((margin.0, margin.1, size.0, size.1))
+}
+
+#[test]
+fn copies_hold_the_picture_and_it_is_all_that_is_visible() {
+    let mut count = 0;
+    for format in [
+        VideoFormat::I420,
+        VideoFormat::Nv12,
+        VideoFormat::Y42b,
+        VideoFormat::Yuy2,
+        VideoFormat::Uyvy,
+        VideoFormat::P01010le,
+        VideoFormat::Bgrx,
+        VideoFormat::Gray8,
+    ] {
+        for picture in PICTURES {
+            count += 1;
+            let layout = layout(format, SHAPES[count as usize % SHAPES.len()]);
+            let caps = caps_of(&layout, picture);
+            let make = || {
+                let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "copies", count);
+                crop(&mut buffer, picture);
+                VideoRegionOfInterestMeta::add(buffer.make_mut(), "face", (3, 5, 9, 6));
+                let composition =
+                    VideoOverlayComposition::new([overlay(4, 7, (9, 8), count)].iter()).unwrap();
+                VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+                (frame, buffer)
+            };
+            let filter = || {
+                let filter = Filter::new(&caps).set("allocator", "memfd");
+                set(&filter, Effect::Pixelate(4), "inside", &[(1, 2, 13, 7)]);
+                filter.element.set_property("roi-meta", true);
+                filter.invert()
+            };
+            // What the filter makes of the frame where it lies.
+            let (_frame, buffer) = make();
+            let expected = visible(&filter().pass(buffer), &caps);
+            let (frame, buffer) = make();
+            let held = buffer.clone();
+            let mut filter = filter();
+            let out = filter.pass(buffer);
+            let what = (format, picture);
+            assert!(visible(&out, &caps) == expected, "{what:?}");
+            assert_same(&frame.now(&held), &frame.before, &what);
+            filter.assert_counts(&[("frames-copied", 1)]);
+            let rect = |buffer: &gst::Buffer| buffer.meta::<VideoCropMeta>().map(|m| m.rect());
+            assert_eq!(rect(&out), of_copy(&layout, picture, &caps), "{what:?}");
+            let roi = out.meta::<VideoRegionOfInterestMeta>().unwrap();
+            assert_eq!(roi.rect(), (3, 5, 9, 6));
+
+            // The uploader's copy, whose overlays are still to be drawn.
+            let (frame, _) = make();
+            let (_frame, mut buffer) = Frame::new(&frame.layout, Kind::System, "copies", count);
+            crop(&mut buffer, picture);
+            let mut upload = Filter::of("dmabufupload").set("allocator", "memfd");
+            upload.harness.set_src_caps(caps.to_caps().unwrap());
+            let before = visible(&buffer, &caps);
+            let out = upload.pass(buffer);
+            assert!(visible(&out, &caps) == before, "{what:?}");
+            upload.assert_counts(&[("frames-copied", 1)]);
+            assert_eq!(rect(&out), of_copy(&layout, picture, &caps), "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn copies_of_moving_pictures_stay_right() {
+    let layout = layout(VideoFormat::I420, Shape::Padded);
+    let caps = info(VideoFormat::I420, 20, 12);
+    let mut filter = Filter::new(&caps).invert();
+    for step in 0..40 {
+        let picture = (step % 23, step * 7 % 19, 20, 12);
+        let make = || {
+            let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "moving", step as u32);
+            crop(&mut buffer, picture);
+            (frame, buffer)
+        };
+        let (_frame, buffer) = make();
+        let expected = visible(&Filter::new(&caps).invert().pass(buffer), &caps);
+        let (_frame, buffer) = make();
+        let held = buffer.clone();
+        let out = filter.pass(buffer);
+        assert!(visible(&out, &caps) == expected, "{picture:?}");
+        drop(held);
+    }
+    filter.assert_counts(&[("frames-copied", 40)]);
 }

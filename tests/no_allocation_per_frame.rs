@@ -8,7 +8,7 @@ mod support;
 
 use counting::allocations;
 use gst::prelude::{Cast, ObjectExt};
-use gst_video::VideoFormat;
+use gst_video::{VideoCropMeta, VideoFormat};
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
 use gstdmabufcpu::filter::{DmaBufFilter, FrameWindow, FunctionError, Lending, WindowFunction};
 use gstdmabufcpu::pixel::Adjust;
@@ -100,6 +100,44 @@ fn frames_through_a_function_need_no_allocation() {
             element.unwrap().set_function(Touch(lending));
             let count = in_steady_state(&mut filter, buffer);
             assert_eq!(count, 0, "{shape:?} {lending:?} {threads}");
+        }
+    }
+}
+
+/// The same rectangle, at an odd corner, in all frames; or one of the same size that moves.
+#[test]
+fn cropped_frames_need_no_allocation() {
+    struct Touch;
+    impl WindowFunction for Touch {
+        type Access = ReadWrite;
+        fn window(&self, window: &mut FrameWindow<'_, ReadWrite>) -> Result<(), FunctionError> {
+            window.rows_mut().flatten().for_each(|byte| *byte ^= 1);
+            Ok(())
+        }
+    }
+    for shape in SHAPES {
+        for (step, threads) in [(0, "1"), (0, "3"), (2, "1")] {
+            let layout = Layout::new(&info(VideoFormat::I420, 1001, 60), shape);
+            let (_frame, mut buffer) = Frame::new(&layout, KINDS[2], "cropped", 1);
+            VideoCropMeta::add(buffer.make_mut(), (7, 3, 900, 40));
+            let caps = match layout.meta {
+                true => info(VideoFormat::I420, 900, 40),
+                false => layout.info.clone(),
+            };
+            let mut filter = Filter::new(&caps).invert().set("n-threads", threads);
+            let element = filter.element.clone().downcast::<DmaBufFilter>();
+            element.unwrap().set_function(Touch);
+            let mut before = 0;
+            for number in 0..8 {
+                buffer = filter.pass(buffer);
+                let mut crop = buffer.make_mut().meta_mut::<VideoCropMeta>().unwrap();
+                let x = 7 + number * step;
+                crop.set_rect((x, 3, 900, 40));
+                if number == 2 {
+                    before = allocations();
+                }
+            }
+            assert_eq!(allocations(), before, "{shape:?} {step} {threads}");
         }
     }
 }

@@ -135,7 +135,13 @@ fn pool_that_downstream_has_is_kept_in_auto_with_its_metas_and_counts() {
         );
         // The uploader has no use for a pool that is not of dma-bufs.
         answer(&upload, vec![(Some(pool.clone()), 4, 7)]);
-        let (kept, _, least, _) = first(&offered(&upload.element, true));
+        let query = offered(&upload.element, true);
+        assert!(
+            query
+                .find_allocation_meta::<gst_video::VideoCropMeta>()
+                .is_some()
+        );
+        let (kept, _, least, _) = first(&query);
         assert_eq!(kept.as_ref() == Some(&pool), gives_dma_bufs(&pool));
         assert_eq!(least, 4);
     }

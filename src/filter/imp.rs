@@ -12,7 +12,9 @@ use crate::dmabuf::Options;
 use crate::element::{self, Common, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, How};
-use crate::video::{self, AnyFunction, Copies, Frames, FunctionFailure, More, Terms, Work, Worker};
+use crate::video::{
+    self, AnyFunction, Canvas, Copies, Frames, FunctionFailure, More, Picture, Terms, Work, Worker,
+};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -352,7 +354,10 @@ impl DmaBufFilter {
         let Some(stream) = &mut *stream else {
             return Err(gst::FlowError::NotNegotiated);
         };
-        let task = stream.planned.task(&settings, &frame, &stream.frames);
+        let canvas = self.canvas(&frame, &stream.frames)?;
+        let task = stream
+            .planned
+            .task(&settings, &frame, &stream.frames, canvas);
         let only_reads = functions::only_read(functions);
         if task.is_nothing() && !overlays::has_overlays(&frame) && only_reads {
             // Whoever else holds it: nothing is written.
@@ -362,7 +367,7 @@ impl DmaBufFilter {
             stats.common.went(None);
             return Ok(frame);
         }
-        stream.overlays.update(&frame, &stream.frames);
+        stream.overlays.update(&frame, &stream.frames, canvas);
         let mut copied = None;
         if !frame.is_writable() || !memory::is_free(&frame) {
             match settings.copy_policy {
@@ -391,6 +396,13 @@ impl DmaBufFilter {
         Ok(frame)
     }
 
+    /// The pixels of a frame's picture.
+    fn canvas(&self, frame: &gst::BufferRef, frames: &Frames) -> Result<Canvas, gst::FlowError> {
+        let picture = Picture::of(frame, &frames.info);
+        let picture = picture.map_err(|error| self.post(&error.into(), frames, frame))?;
+        Ok(picture.canvas())
+    }
+
     /// Carries the settings out on a frame that may be written.
     fn filter(
         &self,
@@ -400,7 +412,8 @@ impl DmaBufFilter {
         stats: &Stats,
         functions: &OfFrame,
     ) -> Result<(), gst::FlowError> {
-        let task = stream.planned.task(settings, frame, &stream.frames);
+        let canvas = self.canvas(frame, &stream.frames)?;
+        let task = stream.planned.task(settings, frame, &stream.frames, canvas);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
         let sprites = stream.overlays.sprites(frame);

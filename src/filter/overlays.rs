@@ -2,7 +2,7 @@
 //! Overlays that other elements attached to frames, made ready to be drawn.
 
 use crate::pixel::regions::{Colors, Image, Sprite};
-use crate::video::Frames;
+use crate::video::{Canvas, Frames};
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayCompositionMeta, VideoOverlayFormatFlags,
     VideoOverlayRectangleRef,
@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 /// many frames.
 #[derive(Debug, Default)]
 pub(super) struct Overlays {
+    canvas: Canvas,
     ready: Vec<Ready>,
 }
 
@@ -46,7 +47,10 @@ pub(super) fn has_overlays(frame: &gst::BufferRef) -> bool {
 
 impl Overlays {
     /// Makes ready what is attached to `frame`.
-    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &Frames) {
+    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &Frames, canvas: Canvas) {
+        if std::mem::replace(&mut self.canvas, canvas) != canvas {
+            self.ready.clear();
+        }
         for ready in &mut self.ready {
             ready.is_used = false;
         }
@@ -58,7 +62,7 @@ impl Overlays {
                     None => self.ready.push(Ready {
                         key,
                         is_used: true,
-                        sprite: sprite(&rectangle, frames),
+                        sprite: sprite(&rectangle, frames, canvas),
                     }),
                 }
             }
@@ -91,7 +95,7 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
 }
 
 /// A rectangle's pixels, scaled to what it is to be; `None` when they cannot be read.
-fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames) -> Option<Sprite> {
+fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames, canvas: Canvas) -> Option<Sprite> {
     let flags = rectangle.flags();
     // Our own kernel lays the global alpha on.
     let pixels = rectangle.pixels_raw(flags | VideoOverlayFormatFlags::GLOBAL_ALPHA);
@@ -119,11 +123,11 @@ fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames) -> Option<Sprit
         premultiplied: flags.contains(VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA),
         alpha: rectangle.global_alpha(),
     };
-    let size = (frames.info.width() as usize, frames.info.height() as usize);
     Some(Sprite::new(
         frames.format,
         frames.premultiplied,
-        size,
+        canvas.size,
+        canvas.margin,
         (x, y),
         &image,
     ))
@@ -132,6 +136,7 @@ fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames) -> Option<Sprit
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::video::Picture;
     use gst_video::{VideoOverlayComposition, VideoOverlayRectangle};
 
     fn rectangle(x: i32) -> VideoOverlayRectangle {
@@ -164,7 +169,7 @@ mod tests {
                 VideoOverlayCompositionMeta::add(frame.make_mut(), &composition);
             }
             let before: Vec<Key> = overlays.ready.iter().map(|ready| ready.key).collect();
-            overlays.update(&frame, &frames);
+            overlays.update(&frame, &frames, Picture::whole(&frames.info).canvas());
             let keys = overlays.ready.iter().map(|ready| ready.key);
             let new = keys.filter(|key| !before.contains(key)).count();
             assert_eq!((overlays.ready.len(), new), (on_it.len(), made));

@@ -4,13 +4,14 @@
 use super::regions;
 use super::settings::Settings;
 use crate::pixel::regions::Rect;
-use crate::video::{Frames, Order, Task};
+use crate::video::{Canvas, Frames, Order, Task};
 use std::sync::Arc;
 
 /// The task for the last frame, and what it was made from.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     settings: Option<Arc<Settings>>,
+    canvas: Canvas,
     of_interest: Vec<Rect>,
     /// The regions of interest of the frame at hand.
     seen: Vec<Rect>,
@@ -18,12 +19,13 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// The task for a frame.
+    /// The task for a frame whose picture is on this canvas.
     pub(super) fn task(
         &mut self,
         settings: &Arc<Settings>,
         frame: &gst::BufferRef,
         frames: &Frames,
+        canvas: Canvas,
     ) -> &mut Task {
         self.seen.clear();
         if settings.roi_meta {
@@ -33,20 +35,22 @@ impl Planned {
             .settings
             .as_ref()
             .is_some_and(|before| Arc::ptr_eq(before, settings));
-        let stays = is_same && self.seen == self.of_interest;
+        // Where the picture is in the frame is of no importance: a crop that moves keeps the task.
+        let fits = std::mem::replace(&mut self.canvas, canvas) == canvas;
+        let stays = is_same && fits && self.seen == self.of_interest;
         let order = || {
             let mut order = settings.order();
             order.regions.extend_from_slice(&self.seen);
             order
         };
-        // Properties are set anew for each frame by who controls them, to the same, often.
+        // Controllers set properties for every frame, usually to the same value.
         let order = (!stays).then(order);
         let made = match (self.made.take(), order) {
             (Some(made), None) => made,
-            (Some(made), Some(order)) if made.0 == order => made,
+            (Some(made), Some(order)) if fits && made.0 == order => made,
             (_, order) => {
                 let order = order.unwrap_or_else(|| settings.order());
-                let task = Task::new(frames, &order);
+                let task = Task::for_canvas(frames, canvas, &order);
                 (order, task)
             }
         };

@@ -140,6 +140,19 @@ impl Area {
         Self::of_ranges(lines.map(|rect| rect.clipped(size)).collect())
     }
 
+    /// The same pixels, by so many columns to the right and rows down.
+    #[must_use]
+    pub fn translated(mut self, by: (usize, usize)) -> Self {
+        let shift = |range: &mut Range<usize>, by: usize| {
+            *range = range.start + by..range.end + by;
+        };
+        for band in &mut self.bands {
+            shift(&mut band.rows, by.1);
+            band.spans.iter_mut().for_each(|span| shift(span, by.0));
+        }
+        self
+    }
+
     /// The samples that stand for at least one of these pixels, where each stands for `share`
     /// pixels in a row and so many rows.
     #[must_use]

@@ -123,6 +123,14 @@ impl PlaneLayout {
         }
     }
 
+    /// What a unit without its first pixel holds, as a mask like that of
+    /// [`partial_unit`](Self::partial_unit); `None` where all of a unit's bytes are of all of its
+    /// pixels.
+    #[must_use]
+    pub const fn late_unit(&self) -> Option<&'static [u8]> {
+        self.late
+    }
+
     /// The parts of units that cover an area of the frame, for work that goes over units: each
     /// byte of a sample that stands for a pixel of the area is in one of them, once, and no other
     /// byte is.

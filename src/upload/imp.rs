@@ -221,6 +221,8 @@ impl BaseTransformImpl for DmaBufUpload {
         let forced = self.common.is_forced();
         if answered {
             memory::copy_meta::<gst_video::VideoMeta>(&downstream, query);
+            // Frames that are in dma-bufs keep the meta, and copies have one where they need it.
+            memory::copy_meta::<gst_video::VideoCropMeta>(&downstream, query);
         }
         for (pool, size, least, most) in downstream.allocation_pools() {
             let pool = pool.filter(|pool| !forced && memory::gives_dma_bufs(pool));

@@ -3,7 +3,7 @@
 
 use super::call::{Calls, Stage};
 use super::error::Error;
-use super::geometry;
+use super::geometry::{self, GeometryError, Picture};
 use super::lend::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
 use super::open::for_rows;
 use super::pages::Pages;
@@ -17,6 +17,7 @@ use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, How, OpenMemories};
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
+use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
 /// What was done on a frame.
@@ -85,8 +86,11 @@ impl Worker {
         window_pages: usize,
     ) -> Result<Work, Error> {
         let More { sprites, calls } = more;
-        let shapes = geometry::shapes(&frames.info, frames.format.planes())?;
-        let planes = geometry::planes(buffer, &frames.info, &shapes)?;
+        let picture = Picture::of(buffer, &frames.info)?;
+        if picture.canvas() != task.canvas() {
+            return Err(GeometryError::Picture.into());
+        }
+        let planes = planes(buffer, frames, &picture)?;
         let touches =
             |plane| task.touches(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
         let (cut, grows) = (cut(window_pages), window_pages == 0);
@@ -117,10 +121,12 @@ impl Worker {
             });
         };
         let is_alone = !(0..planes.len()).any(touches);
+        let trimmed = picture.trimmed(&frames.info, &planes);
         self.call(
             buffer,
             frames,
-            &planes,
+            &picture,
+            &trimmed,
             calls,
             how,
             |worker, buffer, frame, calls, how| {
@@ -129,14 +135,14 @@ impl Worker {
                         || task.touches(plane)
                         || sprites.iter().any(|sprite| sprite.touches(plane))
                 });
-                if is_alone && calls.overwrite(buffer, &planes, cut.page) {
+                if is_alone && calls.overwrite(buffer, &trimmed, cut.page) {
                     return memory::with_memories::<WriteOnly, _, _>(
                         buffer,
                         &wanted,
                         how,
                         |open| {
                             let begin = Instant::now();
-                            let placed = place_all(open, &planes, &wanted);
+                            let placed = place_all(open, &trimmed, &wanted);
                             let limit = how.options.fence_timeout;
                             let windows =
                                 calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
@@ -149,7 +155,8 @@ impl Worker {
                     let placed = place_all(open, &planes, &wanted);
                     let mut windows = worker.shared_pass(open, &placed, task, &[], (cut, grows))?;
                     let limit = how.options.fence_timeout;
-                    windows += calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
+                    let lent = place_all(open, &trimmed, &wanted);
+                    windows += calls.run(open, &mut worker.stage(frame, &lent, cut), limit)?;
                     let after = Pass {
                         planes: &placed,
                         task: None,
@@ -177,13 +184,15 @@ impl Worker {
         how: &How,
         window_pages: usize,
     ) -> Result<Work, Error> {
-        let shapes = geometry::shapes(&frames.info, frames.format.planes())?;
-        let planes = geometry::planes(buffer, &frames.info, &shapes)?;
+        let picture = Picture::of(buffer, &frames.info)?;
+        let planes = planes(buffer, frames, &picture)?;
+        let planes = picture.trimmed(&frames.info, &planes);
         let cut = cut(window_pages);
         self.pages.clear();
         self.call(
             buffer,
             frames,
+            &picture,
             &planes,
             calls,
             how,
@@ -205,6 +214,7 @@ impl Worker {
         &mut self,
         buffer: &gst::BufferRef,
         frames: &Frames,
+        picture: &Picture,
         planes: &[Plane],
         calls: &mut Calls<'f>,
         how: &How,
@@ -216,9 +226,10 @@ impl Worker {
             &How,
         ) -> Result<Work, Error>,
     ) -> Result<Work, Error> {
-        let infos = plane_infos(&frames.info, planes);
+        let infos = plane_infos(&frames.info, &picture.canvas(), planes);
+        let info = Picture::info(&frames.info, picture.canvas().size)?;
         let frame = FrameInfo {
-            info: &frames.info,
+            info: &info,
             planes: &infos,
             pts: buffer.pts(),
             duration: buffer.duration(),
@@ -389,6 +400,16 @@ impl Worker {
         }
         Ok(lender.windows)
     }
+}
+
+/// The planes that hold the samples of a picture, for the pixel code.
+fn planes(
+    buffer: &gst::BufferRef,
+    frames: &Frames,
+    picture: &Picture,
+) -> Result<SmallVec<[Plane; 4]>, GeometryError> {
+    let shapes = geometry::shapes(&frames.info, picture, frames.format.planes())?;
+    geometry::planes(buffer, &frames.info, &shapes)
 }
 
 /// What a step does, as jobs.

@@ -2,11 +2,12 @@
 //! Where copies of frames go: buffers of a pool, with everything that belongs to the frame.
 
 use super::copy::copy;
+use super::geometry::Picture;
 use crate::dmabuf::Counters;
 use crate::lock::lock;
 use crate::memory::{Pool, Source, dma_buf_pool};
 use gst::prelude::*;
-use gst_video::VideoInfo;
+use gst_video::{VideoCropMeta, VideoInfo};
 use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -63,6 +64,8 @@ impl Gate {
 #[derive(Debug)]
 pub struct Copies {
     pool: Option<gst::BufferPool>,
+    /// Width and height of the pool's frames.
+    size: (usize, usize),
     gate: Arc<Gate>,
 }
 
@@ -71,12 +74,18 @@ impl Copies {
     pub fn new(gate: &Arc<Gate>) -> Self {
         Self {
             pool: None,
+            size: (0, 0),
             gate: Arc::clone(gate),
         }
     }
 
     /// A copy of `frame` with its flags, times and metas, and the number of bytes. Errors are
     /// posted.
+    ///
+    /// Of a frame with a `GstVideoCropMeta` the picture is copied, to the corner of the copy: one of
+    /// the caps' size has no crop meta then, one that is smaller has a rectangle at its corner. A
+    /// picture that begins at an odd place of a subsampled format is copied with the column or row
+    /// before it, into a frame that is larger by that, if it must be, and has a rectangle at 1.
     ///
     /// # Errors
     /// The pool's flow error, or [`gst::FlowError::Error`].
@@ -85,10 +94,25 @@ impl Copies {
         frame: &gst::BufferRef,
         terms: &Terms<'_>,
     ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+        let info = terms.info;
+        let failed = |error: &dyn Display| {
+            post(terms, error);
+            gst::FlowError::Error
+        };
+        let picture = Picture::of(frame, info).map_err(|error| failed(&error))?;
+        let (canvas, whole) = (picture.canvas(), Picture::whole(info).canvas());
+        let needed = (
+            canvas.covered().0.max(whole.size.0),
+            canvas.covered().1.max(whole.size.1),
+        );
+        if needed.0 > self.size.0 || needed.1 > self.size.1 {
+            self.close();
+        }
         let pool = match &self.pool {
             Some(pool) => pool,
             None => {
-                let pool = self.pool.insert(start(terms)?);
+                let pool = self.pool.insert(start(terms, needed, whole.size)?);
+                self.size = needed;
                 self.gate.set_pool(Some(pool));
                 pool
             }
@@ -102,23 +126,20 @@ impl Copies {
                 );
             }
         })?;
-        let Terms {
-            info,
-            fence_timeout,
-            counters,
-            ..
-        } = terms;
-        let bytes = copy(frame, &made, info, *fence_timeout, counters).map_err(|error| {
-            post(terms, &error);
-            gst::FlowError::Error
-        })?;
-        copy_metadata(frame, made.make_mut());
+        let (limit, counters) = (terms.fence_timeout, terms.counters);
+        let bytes = copy(frame, &made, info, limit, counters).map_err(|error| failed(&error))?;
+        let to = made.make_mut();
+        copy_metadata(frame, to);
+        if canvas != whole || self.size != whole.size {
+            // What fits in a frame whose size caps can say fits in a u32.
+            let pixels = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let ((x, y), (width, height)) = (canvas.margin, canvas.size);
+            VideoCropMeta::add(to, (pixels(x), pixels(y), pixels(width), pixels(height)));
+        }
         Ok((made, bytes))
     }
-}
 
-impl Drop for Copies {
-    fn drop(&mut self) {
+    fn close(&mut self) {
         if let Some(pool) = self.pool.take() {
             self.gate.set_pool(None);
             // Buffers that are still out come back to a pool that frees them.
@@ -127,9 +148,21 @@ impl Drop for Copies {
     }
 }
 
-/// Downstream's pool if it can be started, else one of ours.
-fn start(terms: &Terms<'_>) -> Result<gst::BufferPool, gst::FlowError> {
+impl Drop for Copies {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A pool of frames of size `needed`: downstream's if that is the caps' and it can be started, else
+/// one of ours.
+fn start(
+    terms: &Terms<'_>,
+    needed: (usize, usize),
+    of_caps: (usize, usize),
+) -> Result<gst::BufferPool, gst::FlowError> {
     if terms.prefer_downstream
+        && needed == of_caps
         && let Some(pool) = downstream(terms)
         && pool.set_active(true).is_ok()
     {
@@ -143,7 +176,13 @@ fn start(terms: &Terms<'_>) -> Result<gst::BufferPool, gst::FlowError> {
         .source
         .clone()
         .ok_or_else(|| failed(&"there is no allocator for it (allocator=none?)"))?;
-    let pool = Pool::for_caps(source, Some(terms.owner), terms.caps, 0, true)
+    let mut caps = terms.caps.clone();
+    if needed != of_caps {
+        let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
+        caps.make_mut().set("width", size(needed.0));
+        caps.make_mut().set("height", size(needed.1));
+    }
+    let pool = Pool::for_caps(source, Some(terms.owner), &caps, 0, true)
         .map_err(|error| failed(&error))?;
     pool.set_active(true).map_err(|error| failed(&error))?;
     Ok(pool.upcast())
@@ -169,12 +208,14 @@ fn post(terms: &Terms<'_>, error: &dyn Display) {
     );
 }
 
-/// Flags, times, and every meta but those that describe the memory.
+/// Flags, times, and every meta but those that describe the memory, or what of it is the picture:
+/// regions and overlays count from the picture's corner.
 fn copy_metadata(from: &gst::BufferRef, to: &mut gst::BufferRef) {
     let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
     let _ = from.copy_into(to, flags, ..);
     from.foreach_meta(|meta| {
-        if !meta.has_tag::<gst::meta::tags::Memory>() {
+        let is_crop = meta.api() == VideoCropMeta::meta_api();
+        if !is_crop && !meta.has_tag::<gst::meta::tags::Memory>() {
             let copied = meta.transform(to, &gst::meta::MetaTransformCopy::new(..));
             if copied.is_err() {
                 gst::trace!(gst::CAT_RUST, "a meta refuses to be copied");

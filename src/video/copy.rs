@@ -3,7 +3,7 @@
 //! must be.
 
 use super::error::Error;
-use super::geometry::{self, Plane};
+use super::geometry::{self, Picture, Plane};
 use super::lend::WINDOW_PAGES;
 use super::walk::{Cut, Placed};
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
@@ -14,8 +14,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Copies the pixels of a frame, row by row, from brackets for reading into brackets for
-/// writing, with one window of each in hand. Returns the number of bytes.
+/// Copies the samples of a frame's picture, row by row, from brackets for reading into brackets
+/// for writing, with one window of each in hand, to the beginning of a frame that has room for
+/// them. Returns the number of bytes.
 ///
 /// # Errors
 /// [`Error`]; the destination then holds nothing that can be shown.
@@ -26,8 +27,10 @@ pub fn copy(
     fence_timeout: Option<Duration>,
     counters: &Arc<Counters>,
 ) -> Result<u64, Error> {
-    let shapes = geometry::shapes_to_copy(info)?;
+    let picture = Picture::of(source, info)?;
+    let shapes = geometry::shapes_to_copy(info, &picture)?;
     let from = geometry::planes(source, info, &shapes)?;
+    let shapes = geometry::shapes_to_copy(info, &picture.moved_to_origin())?;
     let to = geometry::planes(destination, info, &shapes)?;
     let how = How {
         options: Options {

@@ -8,8 +8,181 @@
 use crate::memory;
 use crate::pixel::PlaneLayout;
 use gst::glib::translate::IntoGlib;
-use gst_video::{VideoFormatFlags, VideoInfo, VideoMeta};
+use gst_video::{VideoCropMeta, VideoFormatFlags, VideoInfo, VideoMeta};
 use smallvec::SmallVec;
+
+/// The part of a frame that is its picture: the rectangle of the `GstVideoCropMeta` or, without
+/// one, what the caps say.
+///
+/// Caps may have the size of the rectangle (`videocrop`, which leaves the frame's in the
+/// `GstVideoMeta`: `gst_video_crop_transform_ip`) or of the frame (decoders, such as `theoradec`:
+/// `theora_handle_image`); what is shown is the rectangle (`gst_kms_sink_show_frame`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The first column and row of the frame that samples of all planes begin at, at most a
+    /// sample's worth before the picture.
+    origin: (usize, usize),
+    canvas: Canvas,
+}
+
+/// The pixels that the samples of a picture stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Canvas {
+    /// Columns and rows before the picture's first: samples at its edges stand for these, too.
+    /// None unless the picture begins at an odd place of a subsampled format.
+    pub margin: (usize, usize),
+    /// Width and height of the picture.
+    pub size: (usize, usize),
+}
+
+impl Canvas {
+    /// Width and height, margin included.
+    pub fn covered(&self) -> (usize, usize) {
+        (self.margin.0 + self.size.0, self.margin.1 + self.size.1)
+    }
+}
+
+impl Picture {
+    /// The picture of a frame with these caps.
+    ///
+    /// # Errors
+    /// [`GeometryError::Crop`].
+    pub fn of(buffer: &gst::BufferRef, info: &VideoInfo) -> Result<Self, GeometryError> {
+        let Some(crop) = buffer.meta::<VideoCropMeta>() else {
+            return Ok(Self::whole(info));
+        };
+        let rect @ (x, y, width, height) = crop.rect();
+        let meta = buffer.meta::<VideoMeta>();
+        let frame = meta.map_or((info.width(), info.height()), |meta| {
+            (meta.width(), meta.height())
+        });
+        let fits = |start: u32, length: u32, limit: u32| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= limit)
+        };
+        if !fits(x, width, frame.0) || !fits(y, height, frame.1) {
+            return Err(GeometryError::Crop { rect, frame });
+        }
+        let blocks = || (0..info.n_planes()).map(|plane| Block::of(info, plane));
+        let margin = |start: u32, block: Option<usize>| start as usize % block.unwrap_or(1);
+        let margin = (
+            margin(x, blocks().map(|block| block.columns).max()),
+            margin(y, blocks().map(|block| block.rows).max()),
+        );
+        Ok(Self {
+            origin: (x as usize - margin.0, y as usize - margin.1),
+            canvas: Canvas {
+                margin,
+                size: (width as usize, height as usize),
+            },
+        })
+    }
+
+    /// All of a frame with these caps.
+    pub fn whole(info: &VideoInfo) -> Self {
+        Self {
+            origin: (0, 0),
+            canvas: Canvas {
+                margin: (0, 0),
+                size: (info.width() as usize, info.height() as usize),
+            },
+        }
+    }
+
+    /// The pixels of its samples.
+    pub fn canvas(&self) -> Canvas {
+        self.canvas
+    }
+
+    /// The same picture where a frame begins with its samples.
+    pub(super) fn moved_to_origin(&self) -> Self {
+        Self {
+            origin: (0, 0),
+            ..*self
+        }
+    }
+
+    /// Caps' info for frames of the picture's size, or of its canvas.
+    pub(super) fn info(
+        info: &VideoInfo,
+        (width, height): (usize, usize),
+    ) -> Result<VideoInfo, GeometryError> {
+        if (info.width() as usize, info.height() as usize) == (width, height) {
+            return Ok(info.clone());
+        }
+        // Both were u32s before a margin was added.
+        let size = |size: usize| u32::try_from(size).map_err(|_| GeometryError::TooLarge);
+        let resized = VideoInfo::builder(info.format(), size(width)?, size(height)?)
+            .interlace_mode(info.interlace_mode())
+            .flags(info.flags())
+            .chroma_site(info.chroma_site())
+            .colorimetry(&info.colorimetry())
+            .par(info.par())
+            .fps(info.fps())
+            .build();
+        resized.map_err(|_| GeometryError::TooLarge)
+    }
+
+    /// From planes that hold the samples of the canvas to what users' functions are lent: each
+    /// plane from its first sample that stands for a pixel of the picture.
+    pub(super) fn trimmed(&self, info: &VideoInfo, planes: &[Plane]) -> SmallVec<[Plane; 4]> {
+        let trim = |(number, plane): (usize, &Plane)| {
+            let (rows, bytes) = Block::nth(info, number).before(self.canvas.margin);
+            Plane {
+                offset: plane.offset + rows * plane.stride + bytes,
+                rows: plane.rows.saturating_sub(rows),
+                whole: plane.whole.saturating_sub(bytes),
+                ..*plane
+            }
+        };
+        planes.iter().enumerate().map(trim).collect()
+    }
+}
+
+/// The least that a plane repeats: a sample, or pixels that share one (YUY2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// Columns and rows of the frame that it stands for.
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+    bytes: usize,
+}
+
+impl Block {
+    fn of(info: &VideoInfo, plane: u32) -> Self {
+        let mut block = Self {
+            columns: 1,
+            rows: 1,
+            bytes: 0,
+        };
+        let format = info.format_info();
+        if format.has_palette() && plane == 1 {
+            return block;
+        }
+        for component in 0..info.n_components() as u8 {
+            let shift = |shifts: &[u32]| shifts.get(usize::from(component)).copied().unwrap_or(0);
+            if info.comp_plane(component) == plane {
+                let bytes = usize::try_from(info.comp_pstride(component)).unwrap_or(0);
+                block.columns = block.columns.max(1 << shift(format.w_sub()));
+                block.rows = block.rows.max(1 << shift(format.h_sub()));
+                block.bytes = block.bytes.max(bytes);
+            }
+        }
+        if block.bytes == 0 {
+            // Pixels that are no number of bytes apart: a row is one block.
+            block.columns = usize::MAX;
+        }
+        block
+    }
+
+    pub(super) fn nth(info: &VideoInfo, plane: usize) -> Self {
+        Self::of(info, u32::try_from(plane).unwrap_or(u32::MAX))
+    }
+
+    /// Rows and bytes of a row of the plane that stand for so many columns and rows.
+    fn before(&self, (columns, rows): (usize, usize)) -> (usize, usize) {
+        (rows / self.rows, columns / self.columns * self.bytes)
+    }
+}
 
 /// What a plane consists of, wherever it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +195,8 @@ pub struct Shape {
     pub unit: usize,
     /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::partial_unit`]).
     pub partial: Option<&'static [u8]>,
+    /// Rows, and bytes of a row, before the picture's first.
+    pub skipped: (usize, usize),
     /// One row of colours, whose stride says nothing.
     pub is_palette: bool,
 }
@@ -32,27 +207,33 @@ pub struct Shape {
 /// [`GeometryError::TooLarge`].
 pub fn shapes(
     info: &VideoInfo,
+    picture: &Picture,
     layouts: &[PlaneLayout],
 ) -> Result<SmallVec<[Shape; 4]>, GeometryError> {
-    let (width, height) = (info.width() as usize, info.height() as usize);
-    let shape = |layout: &PlaneLayout| {
+    let (width, height) = picture.canvas.covered();
+    let shape = |(number, layout): (usize, &PlaneLayout)| {
         layout.row_bytes(width).map(|_| Shape {
             rows: layout.rows(height),
             whole: layout.whole_units(width) * layout.unit(),
             unit: layout.unit(),
             partial: layout.partial_unit(width),
+            skipped: Block::nth(info, number).before(picture.origin),
             is_palette: false,
         })
     };
-    let shapes = layouts.iter().map(shape).collect::<Option<_>>();
+    let shapes = layouts.iter().enumerate().map(shape).collect::<Option<_>>();
     shapes.ok_or(GeometryError::TooLarge)
 }
 
 /// The planes' shapes for copying, of any format whose rows are rows of pixels.
 ///
 /// # Errors
-/// [`GeometryError::Rows`] for tiled and other complex formats.
-pub fn shapes_to_copy(info: &VideoInfo) -> Result<SmallVec<[Shape; 4]>, GeometryError> {
+/// [`GeometryError::Rows`] for tiled and other complex formats; [`GeometryError::TooLarge`].
+pub fn shapes_to_copy(
+    info: &VideoInfo,
+    picture: &Picture,
+) -> Result<SmallVec<[Shape; 4]>, GeometryError> {
+    let info = &Picture::info(info, picture.canvas.covered())?;
     let format = info.format_info();
     let flags = format.flags();
     if flags.intersects(VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED) {
@@ -65,6 +246,7 @@ pub fn shapes_to_copy(info: &VideoInfo) -> Result<SmallVec<[Shape; 4]>, Geometry
             whole: 0,
             unit: 1,
             partial: None,
+            skipped: Block::of(info, plane).before(picture.origin),
             is_palette: false,
         };
         for component in 0..info.n_components() as u8 {
@@ -158,6 +340,20 @@ pub enum GeometryError {
         /// Width and height in the caps.
         caps: (u32, u32),
     },
+    /// The crop meta's rectangle is empty, or not a part of the frame.
+    #[error(
+        "the frame's GstVideoCropMeta says {}x{} at {},{}, which is no part of a frame of {}x{}",
+        rect.2, rect.3, rect.0, rect.1, frame.0, frame.1
+    )]
+    Crop {
+        /// The rectangle: x, y, width and height.
+        rect: (u32, u32, u32, u32),
+        /// Width and height of the frame.
+        frame: (u32, u32),
+    },
+    /// A task that was made for pictures of another size.
+    #[error("the frame's picture is not of the size that the task was made for")]
+    Picture,
     /// The meta has another number of planes than the format.
     #[error("the frame's GstVideoMeta has {meta} planes, its format has {format}")]
     Planes {
@@ -255,18 +451,19 @@ fn check<'c>(
 ) -> Result<SmallVec<[Plane; 4]>, GeometryError> {
     let mut planes = SmallVec::new();
     for ((number, shape), (&offset, &stride)) in shapes.iter().enumerate().zip(claims) {
-        let rows = shape.rows;
+        let (rows_before, bytes_before) = shape.skipped;
+        let rows = rows_before.saturating_add(shape.rows);
         let (memory, start, size) = find(memories, offset).unwrap_or((0, 0, 0));
         let mut plane = Plane {
             memory,
             offset: start,
             stride: 0,
-            rows,
+            rows: shape.rows,
             whole: shape.whole,
             unit: shape.unit,
             partial: shape.partial,
         };
-        let needed = plane.row_bytes();
+        let needed = bytes_before.saturating_add(plane.row_bytes());
         plane.stride = usize::try_from(stride)
             .ok()
             .map(|stride| if shape.is_palette { needed } else { stride })
@@ -290,6 +487,7 @@ fn check<'c>(
                 available,
             });
         }
+        plane.offset += rows_before * plane.stride + bytes_before;
         planes.push(plane);
     }
     Ok(planes)
@@ -315,7 +513,8 @@ mod tests {
     fn of(format: Format, width: u32, height: u32) -> SmallVec<[Shape; 4]> {
         gst::init().unwrap();
         let info = VideoInfo::builder(gst_video::VideoFormat::Nv12, width, height);
-        shapes(&info.build().unwrap(), format.planes()).unwrap()
+        let info = info.build().unwrap();
+        shapes(&info, &Picture::whole(&info), format.planes()).unwrap()
     }
 
     fn nv12(

@@ -80,7 +80,7 @@ pub use function::{
     AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,
     WindowAccess, WindowFunction, late,
 };
-pub use geometry::{GeometryError, Plane, Shape, planes, shapes, shapes_to_copy};
+pub use geometry::{Canvas, GeometryError, Picture, Plane, Shape, planes, shapes, shapes_to_copy};
 pub use open::{OpenFrame, overwrite, read, update};
 pub use task::{Effect, Order, Task, Where};
 pub use watchdog::Watchdog;

@@ -3,7 +3,7 @@
 //! planes proven to lie within them, rows lent.
 
 use super::error::Error;
-use super::geometry::{self, Plane};
+use super::geometry::{self, Picture, Plane};
 use super::lend::place_all;
 use super::walk::Placed;
 use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
@@ -78,7 +78,8 @@ impl<A: Access> OpenFrame<'_, A> {
 ///
 /// `info` is what the caps say, of any raw format whose rows are rows of pixels;
 /// [`Frames::from_caps`](super::Frames::from_caps) has it for `DMA_DRM` caps, too. Where the planes
-/// lie is the frame's `GstVideoMeta` to say, if it has one.
+/// lie is the frame's `GstVideoMeta` to say, if it has one. The rows are those of the picture: of
+/// the rectangle of a `GstVideoCropMeta`, if there is one.
 ///
 /// ```
 /// use gstdmabufcpu::{memory::How, video};
@@ -137,8 +138,10 @@ fn open<A: Access, R>(
     how: &How,
     work: impl FnOnce(&mut OpenFrame<'_, A>) -> R,
 ) -> Result<R, Error> {
-    let shapes = geometry::shapes_to_copy(info)?;
+    let picture = Picture::of(buffer, info)?;
+    let shapes = geometry::shapes_to_copy(info, &picture)?;
     let planes = geometry::planes(buffer, info, &shapes)?;
+    let planes = picture.trimmed(info, &planes);
     let wanted: SmallVec<[usize; 4]> = planes.iter().map(|plane: &Plane| plane.memory).collect();
     memory::with_memories::<A, _, _>(buffer, &wanted, &for_rows(how), |open| {
         let placed = place_all(open, &planes, &wanted);
@@ -148,7 +151,7 @@ fn open<A: Access, R>(
         Ok(work(&mut OpenFrame {
             members,
             placed,
-            planes: plane_infos(info, &planes),
+            planes: plane_infos(info, &picture.canvas(), &planes),
         }))
     })
 }

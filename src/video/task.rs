@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is to be done with the frames of a stream.
 
+use super::geometry::{Canvas, Picture};
 use super::{Frames, Plane};
 use crate::memory;
 use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
@@ -44,13 +45,14 @@ pub struct Order {
     pub place: Where,
     /// What.
     pub effect: Effect,
-    /// Rectangles in pixels, wherever they lie.
+    /// Rectangles in pixels from the picture's corner, wherever they lie.
     pub regions: Vec<Rect>,
 }
 
 /// What to do with frames of one kind: all that can be worked out before the frame is there.
 #[derive(Debug)]
 pub struct Task {
+    canvas: Canvas,
     plan: FramePlan,
     /// The parts of each plane that the plan is for; `None` for all.
     pieces: Option<Vec<Vec<Piece>>>,
@@ -103,13 +105,22 @@ impl Work {
 }
 
 impl Task {
-    /// Makes ready for frames of this kind.
+    /// Makes ready for frames of this kind whose pictures are of the caps' size.
     pub fn new(frames: &Frames, order: &Order) -> Self {
-        let size = (frames.info.width() as usize, frames.info.height() as usize);
-        let area = || match order.place {
-            Where::All => Area::all(size),
-            Where::Inside => Area::inside(&order.regions, size),
-            Where::Outside => Area::outside(&order.regions, size),
+        Self::for_canvas(frames, Picture::whole(&frames.info).canvas(), order)
+    }
+
+    /// Makes ready for frames of this kind with pictures on this canvas.
+    pub fn for_canvas(frames: &Frames, canvas: Canvas, order: &Order) -> Self {
+        let Canvas { margin, size } = canvas;
+        let covered = canvas.covered();
+        let area = || {
+            let area = match order.place {
+                Where::All => Area::all(size),
+                Where::Inside => Area::inside(&order.regions, size),
+                Where::Outside => Area::outside(&order.regions, size),
+            };
+            area.translated(margin)
         };
         let fill = |area: &Area, color| {
             Work::Fill(Fill::new(
@@ -126,24 +137,35 @@ impl Task {
         let work = match order.effect {
             Effect::Adjust => None,
             Effect::Fill(color) => Some(fill(&area(), color)),
-            Effect::Pixelate(block) => Some(Work::Pixelate(Pixelate::new(
+            Effect::Pixelate(block) => Some(Work::Pixelate(Pixelate::with_corner(
                 format,
-                size,
+                covered,
+                margin,
                 &area(),
                 side(block),
             ))),
-            Effect::Blur(block) => Some(Work::Blur(Blur::new(format, size, &area(), side(block)))),
+            Effect::Blur(block) => {
+                let blur = Blur::new(format, covered, &area(), side(block));
+                Some(Work::Blur(blur))
+            }
             Effect::Outline(line, color) => {
-                Some(fill(&Area::outlines(&order.regions, line, size), color))
+                let lines = Area::outlines(&order.regions, line, size);
+                Some(fill(&lines.translated(margin), color))
             }
         };
+        // Other effects come with adjustments of the whole picture.
         let is_partial = order.effect == Effect::Adjust && order.place != Where::All;
-        let pieces = is_partial.then(|| {
-            let area = area();
+        let has_margin = margin != (0, 0);
+        let pieces = (is_partial || has_margin).then(|| {
+            let area = match is_partial {
+                true => area(),
+                false => Area::all(size).translated(margin),
+            };
             let planes = format.planes().iter();
             planes.map(|layout| layout.pieces(&area)).collect()
         });
         Self {
+            canvas,
             plan: FramePlan::new(format, frames.range, &order.adjust),
             pieces,
             work,
@@ -157,6 +179,11 @@ impl Task {
     /// Whether there is nothing to be done.
     pub fn is_nothing(&self) -> bool {
         !(0..4).any(|plane| self.touches(plane))
+    }
+
+    /// The pixels of the pictures that it was made for.
+    pub(super) fn canvas(&self) -> Canvas {
+        self.canvas
     }
 
     pub(super) fn plan(&self) -> &FramePlan {

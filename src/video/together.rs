@@ -381,7 +381,7 @@ mod tests {
                 alpha: 1.0,
             };
             let place = (random.below(100) as i32 - 9, random.below(130) as i32 - 9);
-            sprites.push(Sprite::new(format, false, SIZE, place, &image));
+            sprites.push(Sprite::new(format, false, SIZE, (0, 0), place, &image));
         }
         sprites
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Rows of a frame, lent: what a user's own pixel work has in its hands.
 
-use super::Plane;
+use super::geometry::{Block, Canvas, Plane};
 use super::walk::Placed;
 use crate::dmabuf::{Access, Window, Windows, Writable, page_size};
 use gst_video::VideoInfo;
@@ -29,33 +29,48 @@ pub struct PlaneInfo {
     /// How often the frame's columns and rows are halved for this plane, as powers of two: (1, 1)
     /// for the chroma of NV12.
     pub subsampling: (u32, u32),
+    /// Columns and rows of the frame that the plane's first pixel stands for, or shares its bytes
+    /// with, and that are not of the picture: 0 unless a `GstVideoCropMeta` begins at an odd place
+    /// of a subsampled format. A row of YUY2 then begins with the pixel to the left of the picture.
+    pub margin: (usize, usize),
 }
 
 impl PlaneInfo {
-    fn new(number: usize, info: &VideoInfo, plane: &Plane) -> Self {
+    fn new(number: usize, info: &VideoInfo, canvas: &Canvas, plane: &Plane) -> Self {
         let format = info.format_info();
         let components = 0..info.n_components() as u8;
         let first = components
             .into_iter()
             .find(|component| info.comp_plane(*component) as usize == number)
             .unwrap_or(0);
+        let block = Block::nth(info, number);
+        let margin = (
+            canvas.margin.0 % block.columns,
+            canvas.margin.1 % block.rows,
+        );
         let shift = |shifts: &[u32]| shifts.get(usize::from(first)).copied().unwrap_or(0);
         Self {
             number,
-            columns: info.comp_width(first) as usize,
+            columns: (margin.0 + canvas.size.0).div_ceil(1 << shift(format.w_sub())),
             rows: plane.rows,
             pixel_bytes: usize::try_from(info.comp_pstride(first)).unwrap_or(0),
             row_bytes: plane.row_bytes(),
             stride: plane.stride,
             subsampling: (shift(format.w_sub()), shift(format.h_sub())),
+            margin,
         }
     }
 }
 
-pub(super) fn plane_infos(info: &VideoInfo, planes: &[Plane]) -> SmallVec<[PlaneInfo; 4]> {
+/// Of planes that begin where the picture does.
+pub(super) fn plane_infos(
+    info: &VideoInfo,
+    canvas: &Canvas,
+    planes: &[Plane],
+) -> SmallVec<[PlaneInfo; 4]> {
     let planes = planes.iter().enumerate();
     planes
-        .map(|(number, plane)| PlaneInfo::new(number, info, plane))
+        .map(|(number, plane)| PlaneInfo::new(number, info, canvas, plane))
         .collect()
 }
 
@@ -63,8 +78,8 @@ pub(super) fn plane_infos(info: &VideoInfo, planes: &[Plane]) -> SmallVec<[Plane
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FrameInfo<'f> {
-    /// Format, size, colorimetry. Strides and offsets are those of the caps: the frame's own are
-    /// in [`planes`](Self::planes).
+    /// Format, size of the picture, colorimetry. Strides and offsets are those of caps of this
+    /// size: the frame's own are in [`planes`](Self::planes).
     pub info: &'f VideoInfo,
     /// Its planes, as they lie.
     pub planes: &'f [PlaneInfo],

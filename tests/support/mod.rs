@@ -5,6 +5,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod device;
+pub(crate) mod effect;
 pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod proc;

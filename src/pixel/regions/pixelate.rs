@@ -14,8 +14,8 @@ const ROWS_OF_WORDS: usize = 1 << 16;
 
 /// Makes the area of a frame blocks of one colour each.
 ///
-/// Blocks of `block_size` times `block_size` pixels lie on a grid from the frame's origin, and a
-/// sample belongs to the block that its first pixel lies in. Each channel of each sample becomes
+/// Blocks of `block_size` times `block_size` pixels form a grid from the picture's corner, and a
+/// sample belongs to the block that its first pixel in the picture lies in. Each channel of each sample becomes
 /// the mean of the block's samples that are in the area, rounded to nearest, ties up. Sizes of 0
 /// and 1 change nothing.
 ///
@@ -32,6 +32,8 @@ struct Plane {
     /// Rows of pixels that a row stands for.
     share: usize,
     block: usize,
+    /// Rows above the first block.
+    top: usize,
     channels: Vec<Blocks>,
     /// Whether the channels are all that is in a unit.
     full: bool,
@@ -73,6 +75,8 @@ struct Blocks {
     channel: Channel,
     /// Pixels of a row that a sample stands for: so many powers of two.
     share: u32,
+    /// Pixels to the left of the first block.
+    left: usize,
     /// Sums of columns, the spans of a row one behind the other.
     columns: Vec<u32>,
     means: Vec<u16>,
@@ -84,6 +88,19 @@ impl Pixelate {
     /// What is done to this area, of a frame of this width and height.
     #[must_use]
     pub fn new(format: Format, size: (usize, usize), area: &Area, block_size: usize) -> Self {
+        Self::with_corner(format, size, (0, 0), area, block_size)
+    }
+
+    /// The same where the picture begins at column and row `corner` of the frame, which are less
+    /// than what a sample stands for.
+    #[must_use]
+    pub fn with_corner(
+        format: Format,
+        size: (usize, usize),
+        corner: (usize, usize),
+        area: &Area,
+        block_size: usize,
+    ) -> Self {
         // A block as large as the frame is the whole frame.
         let block = block_size.min(size.0.max(size.1));
         let planes = if block > 1 && !area.is_empty() {
@@ -93,7 +110,7 @@ impl Pixelate {
         };
         let planes = planes
             .into_iter()
-            .map(|plane| Plane::new(plane, size.0, area, block));
+            .map(|plane| Plane::new(plane, size.0, corner, area, block));
         Self {
             planes: planes.filter(|plane| !plane.channels.is_empty()).collect(),
         }
@@ -121,7 +138,13 @@ impl Pixelate {
 }
 
 impl Plane {
-    fn new(mut plane: PlaneChannels, width: usize, area: &Area, block: usize) -> Self {
+    fn new(
+        mut plane: PlaneChannels,
+        width: usize,
+        (left, top): (usize, usize),
+        area: &Area,
+        block: usize,
+    ) -> Self {
         let finest = plane.finest();
         let samples = plane.samples(area);
         let bands = samples.bands().iter();
@@ -140,6 +163,7 @@ impl Plane {
             Blocks {
                 channel: *channel,
                 share: plane.share(channel).0.trailing_zeros(),
+                left,
                 columns: vec![0; longest],
                 means: vec![0; longest],
                 blocks: vec![(0, 0); width.div_ceil(block)],
@@ -151,6 +175,7 @@ impl Plane {
             finest,
             share,
             block,
+            top,
             channels: plane.channels.iter().map(blocks).collect(),
             full: plane.fill_their_units(),
             bytes_only: plane.channels.iter().all(|channel| channel.bits() == 8),
@@ -173,8 +198,8 @@ impl Plane {
             return;
         };
         let row = row.max(band.rows.start);
-        let end = (row * self.share / self.block + 1) * self.block;
-        let end = end.div_ceil(self.share);
+        let number = (row * self.share).saturating_sub(self.top) / self.block;
+        let end = (self.top + (number + 1) * self.block).div_ceil(self.share);
         let count = self.bands[first..].partition_point(|band| band.rows.start < end);
         self.at = At {
             bands: first..first + count,
@@ -378,10 +403,11 @@ fn common(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
 
 impl Blocks {
     fn clear(&mut self, bands: &[Pieces], finest: usize, block: usize) {
+        let grid = (self.share, self.left);
         for band in bands {
             band.each_span(&self.channel, finest, |_, span, _| {
-                let first = (span.start << self.share) / block;
-                let last = ((span.end - 1) << self.share) / block;
+                let number = |sample| block_of(sample, grid, block);
+                let (first, last) = (number(span.start), number(span.end - 1));
                 self.blocks[first..=last].fill((0, 0));
             });
         }
@@ -413,7 +439,7 @@ impl Blocks {
     fn add_columns(&mut self, band: &Pieces, finest: usize, block: usize, rows: u64) {
         band.each_span(&self.channel, finest, |_, span, place| {
             let columns = &self.columns[place];
-            segments(span, self.share, block, |number, samples| {
+            segments(span, (self.share, self.left), block, |number, samples| {
                 let (sum, count) = &mut self.blocks[number];
                 *count += rows * samples.len() as u64;
                 *sum += columns[samples]
@@ -430,7 +456,7 @@ impl Blocks {
         let (mut of, mut divisor) = (0, 0.0);
         band.each_span(&self.channel, finest, |_, span, place| {
             let means = &mut self.means[place];
-            segments(span, self.share, block, |number, samples| {
+            segments(span, (self.share, self.left), block, |number, samples| {
                 let (sum, count) = self.blocks[number];
                 if count != of {
                     (of, divisor) = (count, <f64 as Divisor<u64>>::of(count));
@@ -449,16 +475,21 @@ impl Blocks {
     }
 }
 
+/// The column of the block that a sample belongs to.
+fn block_of(sample: usize, (share, left): (u32, usize), block: usize) -> usize {
+    (sample << share).saturating_sub(left) / block
+}
+
 /// Cuts a span where blocks end. Gives each part's block, and its place in the span.
 #[inline(always)]
 fn segments(
     span: &Range<usize>,
-    share: u32,
+    (share, left): (u32, usize),
     block: usize,
     mut with: impl FnMut(usize, Range<usize>),
 ) {
-    let mut number = (span.start << share) / block;
-    let mut edge = (number + 1) * block;
+    let mut number = block_of(span.start, (share, left), block);
+    let mut edge = left + (number + 1) * block;
     let mut start = span.start;
     while start < span.end {
         let end = edge.div_ceil(1 << share).min(span.end);

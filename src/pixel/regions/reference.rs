@@ -151,14 +151,30 @@ pub fn pixelate(
     block: usize,
     planes: &mut [Plane<'_>],
 ) {
+    pixelate_from(format, size, (0, 0), mask, block, planes);
+}
+
+/// The same with a grid that begins at this column and row, as do all of the mask's pixels.
+///
+/// # Panics
+/// When a plane or the mask is too short for the frame.
+pub fn pixelate_from(
+    format: Format,
+    size: (usize, usize),
+    (left, top): (usize, usize),
+    mask: &[bool],
+    block: usize,
+    planes: &mut [Plane<'_>],
+) {
     if block < 2 {
         return;
     }
     for component in components(format) {
         let samples = component.samples(size, mask);
         let block_of = |(column, row): (usize, usize)| {
+            // The first pixel of the sample's that may be in the mask.
             let (x, y) = (column * component.share.0, row * component.share.1);
-            (x / block, y / block)
+            ((x.max(left) - left) / block, (y.max(top) - top) / block)
         };
         let mut blocks: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for sample in &samples {

@@ -49,6 +49,8 @@ pub struct Sprite {
 pub struct Line {
     row: usize,
     units: Range<usize>,
+    /// What of the first unit may change, if that is not all.
+    late: Option<&'static [u8]>,
     ink: Ink,
 }
 
@@ -67,18 +69,32 @@ impl Line {
 
     /// Lays it over them.
     pub fn draw(&self, units: &mut [u8]) {
+        let Some(mask) = self.late else {
+            return self.ink.lay_over(units);
+        };
+        let mut before = [0; 16];
+        let before = &mut before[..mask.len()];
+        before.copy_from_slice(&units[..mask.len()]);
         self.ink.lay_over(units);
+        for ((byte, before), mask) in units.iter_mut().zip(before).zip(mask) {
+            if *mask == 0 {
+                *byte = *before;
+            }
+        }
     }
 }
 
 impl Sprite {
-    /// Makes `image` ready to be drawn at (`x`, `y`) on frames of this format and size, whose
-    /// colours are multiplied with their alpha if `premultiplied` says so.
+    /// Makes `image` ready to be drawn at (`x`, `y`) on pictures of this size, in frames of this
+    /// format whose colours are multiplied with their alpha if `premultiplied` says so. Column and
+    /// row `corner` of the frame, which are less than what a sample stands for, are where the
+    /// picture begins; nothing outside of it is drawn on.
     #[must_use]
     pub fn new(
         format: Format,
         premultiplied: bool,
         size: (usize, usize),
+        corner: (usize, usize),
         (x, y): (i32, i32),
         image: &Image<'_>,
     ) -> Self {
@@ -90,14 +106,18 @@ impl Sprite {
             height: u32::try_from(height).unwrap_or(u32::MAX),
         };
         let (columns, rows) = place.clipped(size);
+        let in_frame = |range: Range<usize>, corner| range.start + corner..range.end + corner;
+        let (columns, rows) = (in_frame(columns, corner.0), in_frame(rows, corner.1));
         let mixing = Mixing::new(format, image);
+        // Samples take the first of their pixels that is in the picture.
         let dot = |column: usize, row: usize| -> Dot {
+            let (column, row) = (column.max(corner.0), row.max(corner.1));
             if !columns.contains(&column) || !rows.contains(&row) {
                 return Dot::default();
             }
-            // Both lie in the frame and in the picture.
-            let column = (column as i64 - i64::from(x)) as usize;
-            let row = (row as i64 - i64::from(y)) as usize;
+            // Both lie in the frame and in the image.
+            let column = ((column - corner.0) as i64 - i64::from(x)) as usize;
+            let row = ((row - corner.1) as i64 - i64::from(y)) as usize;
             let at = (row * image.width + column) * 4;
             mixing.dot(image.order.map(|byte| image.bytes[at + byte]))
         };
@@ -106,7 +126,11 @@ impl Sprite {
             let share = layout.row_share();
             let mut inks = Inks::new(format, premultiplied, number, mixing.factor());
             let mut lines = Vec::new();
-            for row in rows.start.div_ceil(share)..rows.end.div_ceil(share) {
+            let first_row = match rows.start {
+                start if start == corner.1 => start / share,
+                start => start.div_ceil(share),
+            };
+            for row in first_row..rows.end.div_ceil(share) {
                 let units = columns.start / pixels..columns.end.div_ceil(pixels);
                 let is_seen = |unit: &usize| {
                     let mut own = unit * pixels..(unit + 1) * pixels;
@@ -120,8 +144,13 @@ impl Sprite {
             }
             let inks = Arc::new(inks);
             let lines = lines.into_iter().map(|(row, units, stretch)| {
-                let ink = Ink::new(&inks, stretch);
-                Line { row, units, ink }
+                let is_late = units.start * pixels < corner.0;
+                Line {
+                    row,
+                    late: layout.late_unit().filter(|_| is_late),
+                    units,
+                    ink: Ink::new(&inks, stretch),
+                }
             });
             lines.collect()
         };

@@ -101,7 +101,7 @@ impl DmaBuf {
     /// never taken off (fcntl(2)).
     pub fn write_barrier(&self) -> Option<WriteBarrier> {
         // A failing call leaves it to mmap to answer.
-        if sys::is_open_for_writing(self.as_fd()) == Ok(false) {
+        if sys::is_read_only(self.as_fd()) == Ok(true) {
             return Some(WriteBarrier::OpenedReadOnly);
         }
         let is_sealed = !self.is_dma_buf && sys::is_sealed_against_writing(self.as_fd());

@@ -10,15 +10,16 @@ mod common;
 mod requests;
 mod support;
 
-use common::raw::Vgem;
+use common::raw::{Vgem, read_only_dumb_buffer};
 use common::testbed::{self, BUFINFO, CIRRUS, HEAP, PROBES, UDMABUF, VGEM};
 use common::{noise, say};
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
 use gstdmabufcpu::dmabuf::{
-    Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly,
+    Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteBarrier, WriteOnly,
 };
-use gstdmabufcpu::memory::allocator_of;
+use gstdmabufcpu::memory::{How, allocator_of};
+use gstdmabufcpu::video;
 use requests::{HeapRequest, Piece};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
@@ -508,46 +509,90 @@ fn each_bracket_starts_and_ends_in_its_own_direction() {
     testbed.assert_dma_bufs(before);
 }
 
-/// A buffer that is exported read-only can be read, and one that is exported write-only cannot be
-/// mapped. The filter refuses both without changing them.
 #[test]
-fn buffer_exported_for_one_direction_is_never_written() {
+fn buffer_exported_for_reading_is_copied_and_never_touched() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
     let before = testbed.dma_bufs();
-    let heap = open(HEAP);
     let info = info(VideoFormat::Bgrx, PAGE / 4, 4);
-    for (flags, can_be_read) in [(OFlags::RDONLY, true), (OFlags::WRONLY, false)] {
-        let request = HeapRequest {
-            length: 4 * PAGE as u64,
-            fd: 0,
-            fd_flags: (flags | OFlags::CLOEXEC).bits(),
-            heap_flags: 0,
-            size: 24,
-        };
-        let fd = requests::heap(heap.as_fd(), request).unwrap();
+    let dumb = |driver| {
+        let card = open(&testbed::card(driver).unwrap());
+        // Of 32 bits a pixel: no pitch is wider than this row.
+        read_only_dumb_buffer(card.as_fd(), (PAGE as u32 / 4, 4))
+    };
+    for (what, fd) in [
+        ("heap", one_direction(OFlags::RDONLY)),
+        ("vgem", dumb(VGEM)),
+        ("cirrus", dumb(CIRRUS)),
+    ] {
         let buffer = DmaBuf::new(fd.try_clone().unwrap()).unwrap();
-        let map = |protection| Mapping::whole(&buffer, protection, &Arc::default());
-        let error = map(Protection::ReadWrite).unwrap_err().to_string();
-        assert!(error.contains("mmap for writing"), "{error}");
-        assert!(error.contains("Permission denied"), "{error}");
-        assert_eq!(map(Protection::Read).is_ok(), can_be_read);
+        let read_only = Some(WriteBarrier::OpenedReadOnly);
+        assert_eq!(buffer.write_barrier(), read_only, "{what}");
         drop(buffer);
-        let mut filter = Filter::new(&info).invert();
-        let mut frame = gst::Buffer::new();
         let memory = memories::dma_buf_memory(fd, 4 * PAGE);
-        frame.get_mut().unwrap().append_memory(memory.clone());
-        testbed.reset_probes();
-        let error = filter.refuse(frame);
-        say(&error);
-        assert!(error.contains("Permission denied"), "{error}");
-        let probes = testbed.probes();
-        assert_eq!(probes.count("start-rw"), probes.count("end-rw"));
-        if can_be_read {
-            assert!(memory.map_readable().unwrap().iter().all(|byte| *byte == 0));
+        for map_mode in ["persistent", "frame"] {
+            let mut frame = gst::Buffer::new();
+            frame.get_mut().unwrap().append_memory(memory.clone());
+            let update = video::update(frame.get_mut().unwrap(), &info, &How::default(), |_| ());
+            let error = update.unwrap_err().to_string();
+            say(&error);
+            assert!(error.contains("DRM_RDWR"), "{what}: {error}");
+            let mut filter = Filter::new(&info).invert().set("map-mode", map_mode);
+            testbed.reset_probes();
+            let out = filter.pass(frame);
+            let map = out.map_readable().unwrap();
+            assert!(map.chunks(4).all(|pixel| pixel[..3] == [255; 3]), "{what}");
+            filter.assert_counts(&[("frames-copied", 1)]);
+            let said = filter.warnings();
+            assert_eq!(said.len(), 1, "{what}: {said:?}");
+            assert!(said[0].0.contains("not open for writing"), "{said:?}");
+            let probes = testbed.probes();
+            assert_eq!(probes.count("start-read"), probes.count("end-read"));
         }
-        drop((filter, memory));
+        assert!(memory.map_readable().unwrap().iter().all(|byte| *byte == 0));
     }
+    testbed.assert_dma_bufs(before);
+}
+
+/// A buffer of the heap, exported with these flags.
+fn one_direction(flags: OFlags) -> OwnedFd {
+    let request = HeapRequest {
+        length: 4 * PAGE as u64,
+        fd: 0,
+        fd_flags: (flags | OFlags::CLOEXEC).bits(),
+        heap_flags: 0,
+        size: 24,
+    };
+    requests::heap(open(HEAP).as_fd(), request).unwrap()
+}
+
+#[test]
+fn buffer_exported_for_writing_is_refused_and_never_touched() {
+    let Some(testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let before = testbed.dma_bufs();
+    let info = info(VideoFormat::Bgrx, PAGE / 4, 4);
+    let fd = one_direction(OFlags::WRONLY);
+    let buffer = DmaBuf::new(fd.try_clone().unwrap()).unwrap();
+    for protection in [Protection::Read, Protection::ReadWrite] {
+        // mmap reads, whatever else it does.
+        let mapped = Mapping::whole(&buffer, protection, &Arc::default());
+        let error = mapped.unwrap_err().to_string();
+        assert!(error.contains("Permission denied"), "{error}");
+    }
+    drop(buffer);
+    let mut filter = Filter::new(&info).invert();
+    let mut frame = gst::Buffer::new();
+    let memory = memories::dma_buf_memory(fd, 4 * PAGE);
+    frame.get_mut().unwrap().append_memory(memory);
+    testbed.reset_probes();
+    let error = filter.refuse(frame);
+    say(&error);
+    assert!(error.contains("Permission denied"), "{error}");
+    let probes = testbed.probes();
+    assert_eq!(probes.count("start-rw"), probes.count("end-rw"));
+    drop(filter);
     testbed.assert_dma_bufs(before);
 }

@@ -155,7 +155,7 @@ fn frame_that_others_hold_is_read_and_not_written() {
         };
         let error = video::update(other.make_mut(), &layout.info, &how, dark).unwrap_err();
         assert!(
-            error.to_string().contains("in use elsewhere"),
+            error.to_string().contains("shared with another buffer"),
             "{kind:?}: {error}"
         );
         assert_same(&frame.now(&buffer), &frame.before, &kind);

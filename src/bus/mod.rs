@@ -5,6 +5,7 @@ mod refused_caps;
 
 pub(crate) use refused_caps::RefusedCaps;
 
+use crate::memory::NotWritable;
 use gst::glib;
 use gst::prelude::*;
 
@@ -29,17 +30,21 @@ pub(crate) fn post_stats_signal() -> glib::subclass::Signal {
         .build()
 }
 
-/// Warns that frames of this stream are copied: `why`, and what can be done about it.
-pub(crate) fn warn_of_copies(element: &gst::Element, why: &str) {
+/// Warns of what becomes of frames that may not be written, `what`, and why.
+pub(crate) fn warn_of_not_writable(element: &gst::Element, what: &str, why: NotWritable) {
+    let code = match why.is_permanent() {
+        true => gst::ResourceError::OpenWrite,
+        false => gst::ResourceError::Busy,
+    };
     gst::element_warning!(
         element,
-        gst::ResourceError::Busy,
-        ("Frames are copied before they are filtered, as {why}"),
+        code,
+        ("Frames are {what}, as {why}"),
         [
-            "said once a stream, frames-copied in stats counts on; put {} before the tee, or \
-             let go of frames earlier; copy-policy=skip passes such frames on unfiltered, \
+            "said once a stream and reason, frames-copied and frames-skipped in stats count on; \
+             {}; copy-policy=copy filters a copy, copy-policy=skip passes the frame on unfiltered, \
              copy-policy=error stops",
-            element.name()
+            why.advice()
         ]
     );
 }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// How a bracket is opened.
@@ -42,12 +43,12 @@ impl Default for Options {
 /// An open bracket on one dma-buf.
 ///
 /// [`end`](Self::end) sends END and reports how it went; every other way out, an early return
-/// or a panic, sends it too. The exclusive borrow of the [`DmaBuf`] keeps a second bracket from
-/// being opened inside the first.
+/// or a panic, sends it too. A bracket for writing borrows its [`DmaBuf`] exclusively, so no other
+/// is opened beside it; brackets for reading nest, each with a START and an END of its own.
 #[derive(Debug)]
 #[must_use = "a bracket that is dropped at once protects nothing"]
 pub struct Bracket<'b, A: Access> {
-    buffer: &'b mut DmaBuf,
+    buffer: &'b DmaBuf,
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
@@ -68,11 +69,12 @@ impl<'b, A: Access> Bracket<'b, A> {
     /// [`Error::FenceTimeout`]; [`Error::Call`] with what the exporter returned (udmabuf:
     /// ENOMEM, as it builds its table now); [`Error::RetriesExhausted`]. The memory is then as
     /// it was.
-    pub fn begin(buffer: &'b mut DmaBuf, options: &Options) -> Result<Self> {
+    pub fn begin(buffer: A::Borrow<'b, DmaBuf>, options: &Options) -> Result<Self> {
+        let buffer = A::shared(buffer);
         let counters = Arc::clone(&options.counters);
         let limit = options.fence_timeout;
         let mut open = false;
-        if !buffer.unbracketed {
+        if !buffer.unbracketed.load(Relaxed) {
             let writing = A::FLAGS & uapi::SYNC_WRITE != 0;
             fence::wait(buffer, writing, limit, &counters)?;
             match sync(
@@ -89,7 +91,7 @@ impl<'b, A: Access> Bracket<'b, A> {
                 Err(Error::Call {
                     errno: Errno::NOTTY,
                     ..
-                }) => buffer.unbracketed = true,
+                }) => buffer.unbracketed.store(true, Relaxed),
                 Err(error) => return Err(error),
             }
         }
@@ -117,7 +119,7 @@ impl<'b, A: Access> Bracket<'b, A> {
     /// # Errors
     /// [`Error::WrongMapping`] when the mapping is of another buffer, or for reading only in a
     /// bracket for writing.
-    pub fn windows<'w>(&'w mut self, mapping: &'w mut Mapping) -> Result<Windows<'w, A>> {
+    pub fn windows<'w>(&'w mut self, mapping: A::Borrow<'w, Mapping>) -> Result<Windows<'w, A>> {
         let reason = if mapping.identity() != self.buffer.identity() {
             "it is of another buffer"
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
@@ -126,7 +128,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             // Of one that is gone by now, `check` was asked.
             self.has_lost |= self.hold.take().is_some_and(Hold::release);
             self.hold = mapping.hold();
-            return Ok(mapping.windows());
+            return Ok(Mapping::windows::<A>(mapping));
         };
         Err(Error::WrongMapping {
             buffer: self.buffer.describe(),
@@ -284,7 +286,6 @@ mod tests {
     use super::super::{ReadOnly, ReadWrite};
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-    use std::sync::atomic::Ordering::Relaxed;
 
     const EINTR: i32 = 4;
     const ENOMEM: i32 = 12;
@@ -325,7 +326,7 @@ mod tests {
         let mut buffer = buffer();
         let options = Options::default();
         for errno in [EINTR, EAGAIN] {
-            buffer.unbracketed = false;
+            buffer.unbracketed.store(false, Relaxed);
             let _fault = faults::inject(Call::SyncStart, 0, 5, errno, true);
             drop(Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap());
         }
@@ -363,7 +364,7 @@ mod tests {
             // The END that is to come is seen by the fault that strikes it.
             let fault = faults::inject(Call::SyncEnd, 0, 2, EIO, true);
             let bracket = Bracket::<ReadWrite> {
-                buffer: &mut buffer,
+                buffer: &buffer,
                 counters: Arc::clone(&options.counters),
                 limit: None,
                 open: true,

@@ -141,7 +141,13 @@ fn advice(call: &str, errno: Errno) -> &'static str {
             "; it was exported for reading only: export it with O_RDWR (V4L2: VIDIOC_EXPBUF flags, \
              DRM: DRM_RDWR)"
         }
-        (call, Errno::INVAL | Errno::NODEV | Errno::OPNOTSUPP) if call.starts_with("mmap") => {
+        ("mmap for writing", Errno::PERM) => {
+            "; its file is sealed against writing (F_SEAL_WRITE or F_SEAL_FUTURE_WRITE): have the \
+             sender leave these seals out"
+        }
+        (call, Errno::INVAL | Errno::NODEV | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS)
+            if call.starts_with("mmap") =>
+        {
             "; its exporter offers the CPU no mapping of it"
         }
         (call, Errno::NOMEM) if call.starts_with("mmap") => {

@@ -39,6 +39,8 @@ pub enum Call {
     Seek,
     /// `fcntl(F_GET_SEALS)`.
     GetSeals,
+    /// `fcntl(F_GETFL)`.
+    GetFlags,
     /// `open` of a device.
     Open,
     /// `memfd_create`.
@@ -80,7 +82,7 @@ pub enum Call {
 #[cfg(any(test, feature = "fault-injection"))]
 impl Call {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::SyncStart,
         Self::SyncEnd,
         Self::Poll,
@@ -92,6 +94,7 @@ impl Call {
         Self::StatFs,
         Self::Seek,
         Self::GetSeals,
+        Self::GetFlags,
         Self::Open,
         Self::MemfdCreate,
         Self::Truncate,
@@ -157,6 +160,7 @@ impl Call {
             Self::StatFs => &[E::BADF, E::NOMEM, E::IO, E::NOSYS, E::INTR],
             Self::Seek => &[E::BADF, E::INVAL, E::SPIPE],
             Self::GetSeals => &[E::INVAL, E::BADF],
+            Self::GetFlags => &[E::BADF],
             Self::Open => &[
                 E::ACCESS,
                 E::BUSY,

@@ -76,8 +76,8 @@ struct Slot {
     version: AtomicUsize,
     address: AtomicUsize,
     length: AtomicUsize,
-    /// The version whose windows are lent; 0: none.
-    held: AtomicUsize,
+    /// How many hold it: readers lend windows of one mapping at the same time.
+    holds: AtomicUsize,
     /// The version whose memory was taken away.
     struck: AtomicUsize,
 }
@@ -88,7 +88,7 @@ impl Slot {
             version: AtomicUsize::new(0),
             address: AtomicUsize::new(0),
             length: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            holds: AtomicUsize::new(0),
             struck: AtomicUsize::new(0),
         }
     }
@@ -98,7 +98,7 @@ impl Slot {
         let version = self.version.load(Acquire);
         let start = self.address.load(Relaxed);
         let end = start.checked_add(self.length.load(Relaxed))?;
-        let is_held = self.held.load(Relaxed) == version;
+        let is_held = self.holds.load(Relaxed) > 0;
         fence(Acquire);
         let is_whole = self.version.load(Relaxed) == version;
         let is_in_use = version % 2 == 1;
@@ -165,7 +165,7 @@ impl Guard {
 
     /// From now on faults are taken.
     pub(super) fn hold(&self) -> Hold {
-        self.0.slot.held.store(self.0.version, SeqCst);
+        self.0.slot.holds.fetch_add(1, SeqCst);
         self.0
     }
 
@@ -179,7 +179,7 @@ impl Drop for Guard {
         let Hold { slot, version } = self.0;
         let _one_at_a_time = lock();
         slot.version.store(version + 1, SeqCst);
-        slot.held.store(0, SeqCst);
+        slot.holds.store(0, SeqCst);
     }
 }
 
@@ -192,12 +192,13 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Faults are no longer taken; whether there were any.
+    /// Faults are no longer taken on its account; whether there were any.
     pub(super) fn release(self) -> bool {
-        let _ = self
-            .slot
-            .held
-            .compare_exchange(self.version, 0, SeqCst, Relaxed);
+        // Of a mapping that lives, nobody else has the slot; the version of one that is gone never
+        // comes back.
+        if self.slot.version.load(SeqCst) == self.version {
+            self.slot.holds.fetch_sub(1, SeqCst);
+        }
         self.has_struck()
     }
 
@@ -458,8 +459,11 @@ mod tests {
         let at = 150 << 20;
         assert!(!found(at), "not lent");
         let hold = guards[149].hold();
+        let another = guards[149].hold();
         assert!(found(at) && found(at + 3 * 4096 - 2));
         assert!(!found(at - 1) && !found(at + 3 * 4096 - 1));
+        assert!(!another.release());
+        assert!(found(at), "one reader of two has released it");
         assert!(!hold.release());
         assert!(!found(at));
         let hold = guards[149].hold();

@@ -6,6 +6,7 @@ use super::{Result, sys};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 /// What tells one dma-buf from another, however many descriptors it has.
 ///
@@ -19,6 +20,15 @@ pub struct Identity {
     pub inode: u64,
 }
 
+/// Why a descriptor does not allow writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBarrier {
+    /// It was opened, or exported, for reading only.
+    OpenedReadOnly,
+    /// Its memory file is sealed: `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`.
+    Sealed,
+}
+
 /// A dma-buf, or other memory behind a descriptor (memfd), which then needs no brackets.
 #[derive(Debug)]
 pub struct DmaBuf {
@@ -29,7 +39,7 @@ pub struct DmaBuf {
     is_regular_file: bool,
     exporter: OnceLock<String>,
     /// `DMA_BUF_IOCTL_SYNC` answered ENOTTY.
-    pub(super) unbracketed: bool,
+    pub(super) unbracketed: AtomicBool,
 }
 
 impl DmaBuf {
@@ -49,7 +59,7 @@ impl DmaBuf {
             is_dma_buf: stat.is_dma_buf,
             is_regular_file: stat.is_regular_file,
             exporter: OnceLock::new(),
-            unbracketed: false,
+            unbracketed: AtomicBool::new(false),
             fd,
         })
     }
@@ -84,6 +94,18 @@ impl DmaBuf {
     /// False for a dma-buf or a device; true for a memfd, too.
     pub(crate) fn is_regular_file(&self) -> bool {
         self.is_regular_file
+    }
+
+    /// Why it cannot be mapped for writing, as far as its descriptor tells now: its access mode is
+    /// the opener's choice for good; seals can be added by any process that has the file, and
+    /// never taken off (fcntl(2)).
+    pub fn write_barrier(&self) -> Option<WriteBarrier> {
+        // A failing call leaves it to mmap to answer.
+        if sys::is_read_only(self.as_fd()) == Ok(true) {
+            return Some(WriteBarrier::OpenedReadOnly);
+        }
+        let is_sealed = !self.is_dma_buf && sys::is_sealed_against_writing(self.as_fd());
+        is_sealed.then_some(WriteBarrier::Sealed)
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);
@@ -194,6 +216,24 @@ mod tests {
         let buffer = DmaBuf::from_borrowed(file.as_fd()).unwrap();
         let flags = rustix::io::fcntl_getfd(buffer.as_fd()).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn barrier_to_writing_is_read_from_the_descriptor() {
+        use rustix::fs::{Mode, OFlags, SealFlags, fcntl_add_seals, open};
+        let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = memfd_create("barrier-test", sealable).unwrap();
+        let buffer = DmaBuf::from_borrowed(file.as_fd()).unwrap();
+        assert_eq!(buffer.write_barrier(), None);
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let to_read = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let to_read = DmaBuf::new(to_read).unwrap();
+        let read_only = Some(WriteBarrier::OpenedReadOnly);
+        assert_eq!(to_read.write_barrier(), read_only);
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+        assert_eq!(buffer.write_barrier(), None);
+        fcntl_add_seals(&file, SealFlags::FUTURE_WRITE).unwrap();
+        assert_eq!(buffer.write_barrier(), Some(WriteBarrier::Sealed));
     }
 
     #[test]

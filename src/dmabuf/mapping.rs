@@ -57,9 +57,9 @@ pub struct Mapping {
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; its memory is reached through
-// exclusive borrows of the Mapping only.
+// borrows of the Mapping only.
 unsafe impl Send for Mapping {}
-// SAFETY: a shared borrow gives no way to the memory.
+// SAFETY: through a shared borrow the memory is only read.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -74,6 +74,16 @@ impl Mapping {
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         Self::map(buffer, 0, buffer.size(), protection, counters)
+    }
+
+    /// Maps the first bytes of the buffer, as many as are asked for.
+    pub(crate) fn start(
+        buffer: &DmaBuf,
+        length: usize,
+        protection: Protection,
+        counters: &Arc<Counters>,
+    ) -> Result<Self> {
+        Self::map(buffer, 0, length, protection, counters)
     }
 
     /// Maps some pages of the buffer, clipped to it.
@@ -160,10 +170,12 @@ impl Mapping {
     }
 
     /// The bracket has made sure that a mapping for reading is not asked for windows to write.
-    pub(super) fn windows<A: Access>(&mut self) -> Windows<'_, A> {
+    pub(super) fn windows<A: Access>(mapping: A::Borrow<'_, Self>) -> Windows<'_, A> {
+        let mapping = A::shared(mapping);
         // SAFETY: `length` bytes are mapped at `address`, readable, and writable if A is
-        // (Bracket::windows); the exclusive borrow of self lasts as long as the result.
-        unsafe { Windows::new(self.address, self.length, self.first_page) }
+        // (Bracket::windows); the borrow lasts as long as the result, and is exclusive if A is
+        // writable.
+        unsafe { Windows::new(mapping.address, mapping.length, mapping.first_page) }
     }
 }
 

@@ -56,12 +56,12 @@
 //! }
 //! ```
 //!
-//! and a bracket within a bracket on the same buffer:
+//! and, beside a bracket for writing, any other on the same buffer (those for reading nest):
 //!
-//! ```compile_fail,E0499
-//! # use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Options, ReadOnly};
+//! ```compile_fail,E0502
+//! # use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Options, ReadOnly, ReadWrite};
 //! fn nested(buffer: &mut DmaBuf) {
-//!     let outer = Bracket::<ReadOnly>::begin(buffer, &Options::default()).unwrap();
+//!     let outer = Bracket::<ReadWrite>::begin(buffer, &Options::default()).unwrap();
 //!     let inner = Bracket::<ReadOnly>::begin(buffer, &Options::default()).unwrap();
 //!     inner.end().unwrap();
 //!     outer.end().unwrap();
@@ -90,7 +90,7 @@ pub mod uapi;
 mod window;
 
 pub(crate) use access::Includes;
-pub use access::{Access, ReadOnly, ReadWrite, Writable, WriteOnly};
+pub use access::{Access, Borrowed, ReadOnly, ReadWrite, Writable, WriteOnly};
 pub(crate) use bracket::sync_interruptible;
 pub use bracket::{Bracket, Options};
 pub use counters::Counters;
@@ -98,7 +98,7 @@ pub use error::{Buffer, Error};
 pub use guard::{
     SIGBUS_VARIABLE, guard_against_lost_memory, guards_against_lost_memory, sigbus_handler_is_ours,
 };
-pub use handle::{DmaBuf, Identity};
+pub use handle::{DmaBuf, Identity, WriteBarrier};
 pub use mapping::{Mapping, Protection, honours_offsets};
 pub(crate) use sys::{create_file, read_text, write_all, write_stderr};
 pub use window::{Window, Windows, page_size};

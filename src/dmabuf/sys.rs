@@ -124,6 +124,18 @@ pub(super) fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
     seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
+/// Whether a file is sealed against new mappings for writing.
+pub(super) fn is_sealed_against_writing(fd: BorrowedFd<'_>) -> bool {
+    let seals = faults::through(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
+    seals.is_ok_and(|seals| seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE))
+}
+
+/// Whether a descriptor was opened for reading only, through which nothing is mapped for writing.
+pub(super) fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
+    let flags = faults::through(Call::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))?;
+    Ok(flags & OFlags::ACCMODE == OFlags::RDONLY)
+}
+
 /// MAP_SHARED mapping of `length` bytes (not 0) from `offset`, at an address of the kernel's
 /// choice.
 pub(super) fn map(

@@ -33,7 +33,8 @@ pub struct Windows<'m, A: Access> {
     memory: PhantomData<(&'m mut [u8], A)>,
 }
 
-// SAFETY: it stands for an exclusive borrow of bytes, which may go to another thread.
+// SAFETY: it stands for a borrow of bytes, exclusive if A is writable, which may go to another
+// thread.
 unsafe impl<A: Access> Send for Windows<'_, A> {}
 
 impl<'m> Windows<'m, ReadWrite> {
@@ -50,16 +51,16 @@ impl<'m, A: Access> Windows<'m, A> {
     /// Windows of memory that somebody else mapped; page 0 begins at its first byte.
     ///
     /// # Safety
-    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`], and
-    /// nothing else in this process refers to them.
+    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`]; nothing
+    /// else in this process writes them and, if A is writable, nothing else refers to them.
     pub(crate) unsafe fn of_mapped(address: NonNull<u8>, length: usize) -> Self {
         // SAFETY: as the caller promises.
         unsafe { Self::new(address, length, 0) }
     }
 
     /// # Safety
-    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`], and
-    /// nothing else in this process refers to them.
+    /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`]; nothing
+    /// else in this process writes them and, if A is writable, nothing else refers to them.
     pub(super) unsafe fn new(address: NonNull<u8>, length: usize, first_page: usize) -> Self {
         Self {
             address,
@@ -174,7 +175,8 @@ pub struct Window<'w, A: Access> {
     memory: PhantomData<(&'w mut [u8], A)>,
 }
 
-// SAFETY: it stands for an exclusive borrow of bytes, which may go to another thread.
+// SAFETY: it stands for a borrow of bytes, exclusive if A is writable, which may go to another
+// thread.
 unsafe impl<A: Access> Send for Window<'_, A> {}
 
 impl<'w, A: Access> Window<'w, A> {
@@ -222,8 +224,8 @@ impl<A: Access> Deref for Window<'_, A> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the bytes are borrowed for as long as the window lives (Windows::lend). A
-        // device that breaks the fences could change them meanwhile; u8 has no invalid values.
+        // SAFETY: the bytes are borrowed for as long as the window lives (Windows::lend), and not
+        // written meanwhile. A device that breaks the fences could change them meanwhile; u8 has no invalid values.
         unsafe { self.bytes.as_ref() }
     }
 }

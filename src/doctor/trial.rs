@@ -3,7 +3,8 @@
 
 use super::machine::{Failure, Outcome};
 use crate::dmabuf::{
-    Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly, page_size,
+    Access, Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly,
+    page_size,
 };
 use rustix::fd::{AsFd, OwnedFd};
 use std::hint::black_box;
@@ -52,9 +53,9 @@ pub(super) fn write_and_read(buffer: &OwnedFd) -> Outcome {
     bracket.end().map_err(|e| failure(&e))?;
     drop(mapping);
 
-    let mut mapping = map(&buffer, Protection::Read)?;
-    let mut bracket = begin::<ReadOnly>(&mut buffer)?;
-    let mut windows = bracket.windows(&mut mapping).map_err(|e| failure(&e))?;
+    let mapping = map(&buffer, Protection::Read)?;
+    let mut bracket = begin::<ReadOnly>(&buffer)?;
+    let mut windows = bracket.windows(&mapping).map_err(|e| failure(&e))?;
     let wrong = pages.into_iter().find(|page| {
         let window = windows.window(*page..*page + 1);
         (window[0], window[window.len() - 1]) != (pattern(*page), !pattern(*page))
@@ -93,10 +94,10 @@ pub(super) fn read_slowdown(buffer: &OwnedFd) -> Option<f64> {
     Some(this.as_secs_f64() / ordinary.as_secs_f64().max(1e-9))
 }
 
-fn time_to_read(mut buffer: DmaBuf, size: usize) -> Option<Duration> {
-    let mut mapping = map(&buffer, Protection::Read).ok()?;
-    let mut bracket = begin::<ReadOnly>(&mut buffer).ok()?;
-    let mut windows = bracket.windows(&mut mapping).ok()?;
+fn time_to_read(buffer: DmaBuf, size: usize) -> Option<Duration> {
+    let mapping = map(&buffer, Protection::Read).ok()?;
+    let mut bracket = begin::<ReadOnly>(&buffer).ok()?;
+    let mut windows = bracket.windows(&mapping).ok()?;
     let window = windows.window(0..size.div_ceil(page_size()));
     // The first time is for page faults; the best of the rest, as others use the machine, too.
     let times: Vec<Duration> = (0..4)
@@ -120,7 +121,7 @@ fn map(buffer: &DmaBuf, protection: Protection) -> Outcome<Mapping> {
     Mapping::whole(buffer, protection, &Default::default()).map_err(|e| failure(&e))
 }
 
-fn begin<A: crate::dmabuf::Access>(buffer: &mut DmaBuf) -> Outcome<Bracket<'_, A>> {
+fn begin<A: Access>(buffer: A::Borrow<'_, DmaBuf>) -> Outcome<Bracket<'_, A>> {
     Bracket::begin(buffer, &Options::default()).map_err(|e| failure(&e))
 }
 

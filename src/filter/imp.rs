@@ -11,7 +11,7 @@ use crate::bus;
 use crate::dmabuf::Options;
 use crate::element::{self, Common, add};
 use crate::lock::lock;
-use crate::memory::{self, AllocatorChoice, How};
+use crate::memory::{self, AllocatorChoice, How, NotWritable};
 use crate::video::{
     self, AnyFunction, Canvas, Copies, Frames, FunctionFailure, More, Picture, Terms, Work, Worker,
 };
@@ -43,7 +43,7 @@ struct Stream {
     worker: Worker,
     copies: Copies,
     /// What is said only once a stream.
-    told_of_copies: bool,
+    told_of: Vec<NotWritable>,
     told_of_brackets: bool,
 }
 
@@ -191,7 +191,7 @@ impl BaseTransformImpl for DmaBufFilter {
             overlays: Overlays::default(),
             worker: Worker::default(),
             copies: Copies::new(&self.common.gate),
-            told_of_copies: false,
+            told_of: Vec::new(),
             told_of_brackets: false,
         });
         Ok(())
@@ -369,14 +369,18 @@ impl DmaBufFilter {
         }
         stream.overlays.update(&frame, &stream.frames, canvas);
         let mut copied = None;
-        if !frame.is_writable() || !memory::is_free(&frame) {
+        if let Some(why) = memory::why_not_writable(&frame, settings.map_mode()) {
             match settings.copy_policy {
                 CopyPolicy::Copy => {
-                    let (copy, bytes) = self.copy(&frame, stream, &settings, &stats)?;
+                    let (copy, bytes) = self.copy(&frame, why, stream, &settings, &stats)?;
                     frame = copy;
                     copied = Some(bytes);
                 }
                 CopyPolicy::Skip => {
+                    // Of a frame that could be written elsewhere in the pipeline, the user knows.
+                    if why.is_permanent() {
+                        self.warn_once(stream, "passed on unfiltered", why);
+                    }
                     add(&stats.frames_skipped, 1);
                     return Ok(frame);
                 }
@@ -384,8 +388,9 @@ impl DmaBufFilter {
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Failed,
-                        ("A frame may not be written, as {SHARED}, and copy-policy=error forbids \
-                          to copy it")
+                        ("A frame may not be written, as {why}, and copy-policy=error forbids to \
+                          copy it"),
+                        ["{}", why.advice()]
                     );
                     return Err(gst::FlowError::Error);
                 }
@@ -503,6 +508,7 @@ impl DmaBufFilter {
     fn copy(
         &self,
         shared: &gst::BufferRef,
+        why: NotWritable,
         stream: &mut Stream,
         settings: &Settings,
         stats: &Stats,
@@ -514,7 +520,7 @@ impl DmaBufFilter {
             .ok_or(gst::FlowError::NotNegotiated)?;
         let terms = Terms {
             owner: element.upcast_ref(),
-            why: SHARED,
+            why: &why.to_string(),
             caps: &caps,
             info: &stream.frames.info,
             prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
@@ -523,15 +529,17 @@ impl DmaBufFilter {
             counters: &stats.common.kernel,
         };
         let copy = stream.copies.copy(shared, &terms)?;
-        if !std::mem::replace(&mut stream.told_of_copies, true) {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "frames are copied before they are filtered, as {SHARED}"
-            );
-            bus::warn_of_copies(element.upcast_ref(), SHARED);
-        }
+        self.warn_once(stream, "copied before they are filtered", why);
         Ok(copy)
+    }
+
+    /// Warns of frames that may not be written, once a stream and reason.
+    fn warn_once(&self, stream: &mut Stream, what: &str, why: NotWritable) {
+        if !stream.told_of.contains(&why) {
+            stream.told_of.push(why);
+            gst::warning!(CAT, imp = self, "frames are {what}, as {why}");
+            bus::warn_of_not_writable(self.obj().upcast_ref(), what, why);
+        }
     }
 }
 
@@ -552,9 +560,6 @@ fn window_pages(settings: &Settings) -> usize {
     usize::try_from(settings.window_pages).unwrap_or(usize::MAX)
 }
 
-/// Why a frame may not be written.
-const SHARED: &str = "somebody else holds it (a tee upstream?)";
-
 /// The class of error that an application would look for.
 fn resource_error(error: &video::Error) -> gst::ResourceError {
     use crate::dmabuf::Error as DmaBuf;
@@ -568,6 +573,8 @@ fn resource_error(error: &video::Error) -> gst::ResourceError {
             gst::ResourceError::Settings
         }
         video::Error::Memory(Memory::NotMappable { .. }) => gst::ResourceError::OpenReadWrite,
+        video::Error::Memory(Memory::NotWritable { .. }) => gst::ResourceError::OpenWrite,
+        video::Error::Memory(Memory::InUse { .. }) => gst::ResourceError::Busy,
         _ => gst::ResourceError::Failed,
     }
 }

@@ -71,6 +71,19 @@ impl Drop for Lock<'_> {
     }
 }
 
+/// Whether a memory has `GST_MEMORY_FLAG_READONLY`.
+pub(super) fn is_read_only(memory: &gst::MemoryRef) -> bool {
+    memory.flags().contains(gst::MemoryFlags::READONLY)
+}
+
+/// Whether a memory is part of several buffers, or other memories are shares of it: each has a lock
+/// of its own on it (GST_LOCK_FLAG_EXCLUSIVE), of which a memory that is writable has one at most.
+pub(super) fn is_shared(memory: &gst::MemoryRef) -> bool {
+    let object = memory.as_ptr().cast::<ffi::GstMiniObject>();
+    // SAFETY: a GstMemory begins with its GstMiniObject; the call reads its counts atomically.
+    unsafe { ffi::gst_mini_object_is_writable(object) == 0 }
+}
+
 /// A memory mapped by its own allocator.
 #[derive(Debug)]
 pub(super) struct ByteMap<'m> {

@@ -5,8 +5,26 @@
 //! them is made once a buffer, not once a frame, and goes when the memory is freed.
 
 use super::ffi;
-use crate::dmabuf::{self, Counters, DmaBuf, Identity, Mapping, Protection};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::dmabuf::{
+    self, Borrowed, Counters, DmaBuf, Identity, Mapping, Protection, WriteBarrier,
+};
+use crate::lock::lock;
+use std::ops::Deref;
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
+
+/// How long a mapping lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapMode {
+    /// It is kept on the memory.
+    #[default]
+    Persistent,
+    /// A frame.
+    Frame,
+    /// A window; only with exporters that are known to honour mmap offsets.
+    Window,
+}
 
 /// What is kept on a memory with a descriptor.
 #[derive(Debug)]
@@ -19,41 +37,73 @@ pub(super) struct Kept {
     ours_to_map: OnceLock<bool>,
     /// Such a file, which its allocator can map, too.
     is_plain_file: bool,
-    state: Mutex<State>,
+    /// Why the descriptor does not allow writing, once it is known that it does not.
+    barrier: OnceLock<WriteBarrier>,
+    /// Locked for as long as an access lasts: shared by those that read. Never waited for: accesses
+    /// nest, and threads open the memories of a frame in any order.
+    buffer: RwLock<DmaBuf>,
+    /// Made when it is first needed. Those that read keep it locked only while they take a share of
+    /// it.
+    mapping: Mutex<Option<Arc<Mapping>>>,
 }
 
-/// What the CPU works with.
+/// A memory's buffer, claimed for an access.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) buffer: DmaBuf,
-    /// Made when it is first needed.
-    pub(super) mapping: Option<Mapping>,
+pub(super) enum Claim<'k> {
+    Read(RwLockReadGuard<'k, DmaBuf>),
+    Write(RwLockWriteGuard<'k, DmaBuf>),
 }
 
-impl State {
-    /// Makes sure that the mapping is there, and for writing if need be.
-    pub(super) fn map(&mut self, writing: bool, counters: &Arc<Counters>) -> dmabuf::Result<()> {
-        let enough = |mapping: &Mapping| {
-            let allows = !writing || mapping.protection() == Protection::ReadWrite;
-            allows && !mapping.has_lost_memory()
-        };
-        if !self.mapping.as_ref().is_some_and(enough) {
-            self.mapping = Some(map_whole(&self.buffer, writing, counters)?);
+impl Claim<'_> {
+    pub(super) fn borrow(&mut self) -> Borrowed<'_, DmaBuf> {
+        match self {
+            Self::Read(buffer) => Borrowed::Shared(buffer),
+            Self::Write(buffer) => Borrowed::Exclusive(buffer),
         }
-        Ok(())
+    }
+
+    fn writes(&self) -> bool {
+        matches!(self, Self::Write(_))
     }
 }
 
-/// Maps a buffer for writing, or, if only reading is asked for, as well as it can be.
-pub(super) fn map_whole(
-    buffer: &DmaBuf,
-    writing: bool,
-    counters: &Arc<Counters>,
-) -> dmabuf::Result<Mapping> {
-    match Mapping::whole(buffer, Protection::ReadWrite, counters) {
-        Err(_) if !writing => Mapping::whole(buffer, Protection::Read, counters),
-        mapped => mapped,
+impl Deref for Claim<'_> {
+    type Target = DmaBuf;
+
+    fn deref(&self) -> &DmaBuf {
+        match self {
+            Self::Read(buffer) => buffer,
+            Self::Write(buffer) => buffer,
+        }
     }
+}
+
+/// The mapping of a claimed buffer.
+#[derive(Debug)]
+pub(super) enum Mapped<'k> {
+    /// A share of the one that is kept, which outlives its replacement.
+    Shared(Arc<Mapping>),
+    /// The one that is kept.
+    Exclusive(MutexGuard<'k, Option<Arc<Mapping>>>),
+    /// One for this access alone.
+    Own(Mapping),
+}
+
+impl Mapped<'_> {
+    /// `None` never comes: where there is a writer, no reader has a share.
+    pub(super) fn borrow(&mut self) -> Option<Borrowed<'_, Mapping>> {
+        Some(match self {
+            Self::Shared(mapping) => Borrowed::Shared(mapping),
+            Self::Exclusive(kept) => Borrowed::Exclusive(Arc::get_mut(kept.as_mut()?)?),
+            Self::Own(mapping) => Borrowed::Exclusive(mapping),
+        })
+    }
+}
+
+/// Whether a mapping that is kept serves.
+fn serves(mapping: &Mapping, writing: bool) -> bool {
+    let allows = !writing || mapping.protection() == Protection::ReadWrite;
+    allows && !mapping.has_lost_memory()
 }
 
 impl Kept {
@@ -70,10 +120,9 @@ impl Kept {
             size: buffer.size(),
             ours_to_map,
             is_plain_file,
-            state: Mutex::new(State {
-                buffer,
-                mapping: None,
-            }),
+            barrier: OnceLock::new(),
+            buffer: RwLock::new(buffer),
+            mapping: Mutex::default(),
         }
     }
 
@@ -91,21 +140,103 @@ impl Kept {
         }
     }
 
-    /// The state, unless somebody is at work with it.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
-        use std::sync::TryLockError;
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            // A panic of the one who held it has sent END and left the mapping as it was.
-            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+    /// Claims the buffer for an access; `None` while another one writes, or this one would write
+    /// what another one reads.
+    pub(super) fn claim(&self, writing: bool) -> Option<Claim<'_>> {
+        match writing {
+            true => free(self.buffer.try_write()).map(Claim::Write),
+            false => free(self.buffer.try_read()).map(Claim::Read),
         }
     }
 
-    /// The state, once nobody else is at work with it.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // As in `try_lock`.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The mapping that is kept, for a claim of the buffer: made now if there is none that serves.
+    pub(super) fn map(
+        &self,
+        claim: &Claim<'_>,
+        counters: &Arc<Counters>,
+    ) -> dmabuf::Result<Mapped<'_>> {
+        let mut kept = lock(&self.mapping);
+        let served = kept.as_ref().filter(|kept| serves(kept, claim.writes()));
+        let mapping = match served {
+            Some(mapping) => Arc::clone(mapping),
+            None => {
+                let mapping = Arc::new(self.map_whole(claim, counters)?);
+                *kept = Some(Arc::clone(&mapping));
+                mapping
+            }
+        };
+        Ok(match claim.writes() {
+            true => {
+                drop(mapping);
+                Mapped::Exclusive(kept)
+            }
+            false => Mapped::Shared(mapping),
+        })
+    }
+
+    /// A mapping of a claimed buffer that is not kept: to read, one for writing where there can be
+    /// one, which serves whatever comes later.
+    pub(super) fn map_whole(
+        &self,
+        claim: &Claim<'_>,
+        counters: &Arc<Counters>,
+    ) -> dmabuf::Result<Mapping> {
+        let may_write = self.barrier.get().is_none();
+        if claim.writes() || may_write {
+            match Mapping::whole(claim, Protection::ReadWrite, counters) {
+                Err(_) if !claim.writes() => {}
+                mapped => return mapped,
+            }
+        }
+        Mapping::whole(claim, Protection::Read, counters)
+    }
+
+    /// Maps so many bytes to learn what the kernel answers, of which an allocator reports nothing.
+    pub(super) fn try_map(&self, writing: bool, length: usize) -> dmabuf::Result<()> {
+        let protection = match writing {
+            true => Protection::ReadWrite,
+            false => Protection::Read,
+        };
+        match free(self.buffer.try_read()) {
+            Some(buffer) => Mapping::start(&buffer, length, protection, &Arc::default()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the descriptor does not allow writing. Asked of the kernel until there is a mapping that
+    /// can be written: seals may come at any time, and go never.
+    pub(super) fn barrier(&self, map_mode: MapMode) -> Option<WriteBarrier> {
+        let known = self.barrier.get().copied();
+        if known.is_some() || map_mode == MapMode::Persistent && self.is_mapped_for_writing() {
+            return known;
+        }
+        // While another access writes, there is none.
+        let found = free(self.buffer.try_read())?.write_barrier()?;
+        Some(*self.barrier.get_or_init(|| found))
+    }
+
+    fn is_mapped_for_writing(&self) -> bool {
+        match free(self.mapping.try_lock()) {
+            Some(kept) => kept.as_ref().is_some_and(|kept| serves(kept, true)),
+            // Just now it is being made, or written through.
+            None => true,
+        }
+    }
+
+    /// Whether its allocator may have mapped a private copy of the file, which can be written
+    /// whatever the descriptor allows.
+    pub(super) fn may_be_private(&self) -> bool {
+        self.ours_to_map.get() != Some(&true)
+    }
+}
+
+/// A lock that could be taken. A panic of the access that held it has sent END and left the
+/// mapping as it was.
+fn free<G>(locked: Result<G, TryLockError<G>>) -> Option<G> {
+    match locked {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -144,7 +275,8 @@ pub(super) fn of_mapped(
     Ok(look(memory)?.filter(|kept| kept.learn(address)))
 }
 
-fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
+/// What is kept on a memory, whoever maps it.
+pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
     let root = ffi::root(memory);
     let kept = match ffi::kept(root) {
         Some(kept) => kept,

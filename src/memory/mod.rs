@@ -10,6 +10,7 @@ mod kept;
 mod offer;
 mod open;
 mod pool;
+mod writable;
 
 pub(crate) use allocator::register as register_allocators;
 pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
@@ -17,10 +18,12 @@ pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
 pub use drm::{DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, is_dma_drm, video_info};
 pub(crate) use drm::{IMPLICIT, LINEAR};
 pub(crate) use ffi::descriptor;
+pub use kept::MapMode;
 pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
-pub use open::{Error, How, MapMode, SyncScope, is_free};
+pub use open::{Error, How, SyncScope};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
+pub use writable::{NotWritable, why_not_writable};
 
 use crate::dmabuf::Counters;
 use std::sync::atomic::Ordering::Relaxed;

@@ -2,25 +2,14 @@
 //! A frame's memories, locked, mapped and in their brackets, lending windows.
 
 use super::ffi::{ByteMap, Lock, Use};
-use super::kept::{self, Kept, map_whole};
+use super::kept::{self, Claim, Kept, MapMode, Mapped};
+use super::writable::{NotWritable, why_never_writable, why_not_lockable};
 use crate::dmabuf::{
-    self, Access, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
+    self, Access, Borrowed, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
 };
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// How long a mapping lasts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MapMode {
-    /// It is kept on the memory.
-    #[default]
-    Persistent,
-    /// A frame.
-    Frame,
-    /// A window; only with exporters that are known to honour mmap offsets.
-    Window,
-}
 
 /// What a bracket is put around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,28 +52,36 @@ pub enum Error {
         /// Bytes that there are.
         size: usize,
     },
-    /// Somebody else uses the memory, or it is read-only.
-    #[error("memory {index} of the frame is in use elsewhere, or may not be written")]
+    /// Another access to the memory excludes this one: one of the two writes.
+    #[error(
+        "memory {index} of the frame is in use elsewhere: readers share a memory, a writer must \
+         have it alone"
+    )]
     InUse {
         /// The memory's index in its `GstBuffer`.
         index: usize,
     },
+    /// The memory can be read only.
+    #[error("memory {index} of the frame may not be written, as {reason}; {}", .reason.advice())]
+    NotWritable {
+        /// The memory's index in its `GstBuffer`.
+        index: usize,
+        /// Why.
+        reason: NotWritable,
+    },
     /// The memory's allocator gives the CPU no access.
-    #[error("memory {index} of the frame ({allocator}) cannot be mapped for the CPU")]
+    #[error(
+        "memory {index} of the frame ({allocator}) cannot be mapped for the CPU{}",
+        .answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"))
+    )]
     NotMappable {
         /// The memory's index in its `GstBuffer`.
         index: usize,
         /// The allocator's memory type.
         allocator: String,
+        /// What the kernel answers to a mapping of the memory's descriptor, if it has one.
+        answer: Option<Box<dmabuf::Error>>,
     },
-}
-
-/// Whether all of a buffer's memories could be written now: none is read-only, shared with
-/// another buffer, or mapped by somebody who reads.
-pub fn is_free(buffer: &gst::BufferRef) -> bool {
-    buffer
-        .iter_memories()
-        .all(|memory| Lock::take(memory, Use::READ_WRITE).is_some())
 }
 
 /// Where a memory begins in its dma-buf, in bytes.
@@ -114,11 +111,11 @@ enum Member<'o, 'b, A: Access> {
     /// Mapped and, where there is need for it, in a bracket.
     Ready(Windows<'o, A>),
     /// Mapped; a bracket for each window.
-    Mapped(&'o mut DmaBuf, &'o mut Mapping),
+    Mapped(Borrowed<'o, DmaBuf>, Borrowed<'o, Mapping>),
     /// In a bracket; a mapping for each window.
     Bracketed(&'o mut Bracket<'b, A>),
     /// A bracket and a mapping for each window.
-    Neither(&'o mut DmaBuf),
+    Neither(Borrowed<'o, DmaBuf>),
 }
 
 impl<A: Access> OpenMemories<'_, '_, A> {
@@ -232,20 +229,22 @@ impl<A: Access> Member<'_, '_, A> {
         match self {
             Member::Ready(windows) => work(windows)?,
             Member::Mapped(buffer, mapping) => {
-                let mut bracket = Bracket::<A>::begin(buffer, options)?;
-                work(&mut bracket.windows(mapping)?)?;
+                let mut bracket = Bracket::<A>::begin(claimed::<A, _>(buffer.reborrow()), options)?;
+                work(&mut bracket.windows(claimed::<A, _>(mapping.reborrow()))?)?;
                 bracket.end()?;
             }
             Member::Bracketed(bracket) => {
                 let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
-                work(&mut bracket.windows(&mut mapping)?)?;
+                let borrowed = Borrowed::Exclusive(&mut mapping);
+                work(&mut bracket.windows(claimed::<A, _>(borrowed))?)?;
                 // The bracket outlives the mapping: asked now.
                 bracket.check(&mapping)?;
             }
             Member::Neither(buffer) => {
                 let mut mapping = map_part::<A>(buffer, pages, options)?;
-                let mut bracket = Bracket::<A>::begin(buffer, options)?;
-                work(&mut bracket.windows(&mut mapping)?)?;
+                let borrowed = Borrowed::Exclusive(&mut mapping);
+                let mut bracket = Bracket::<A>::begin(claimed::<A, _>(buffer.reborrow()), options)?;
+                work(&mut bracket.windows(claimed::<A, _>(borrowed))?)?;
                 bracket.end()?;
             }
         }
@@ -268,6 +267,14 @@ fn map_part<A: Access>(
 
 fn writes<A: Access>() -> bool {
     A::FLAGS & uapi::SYNC_WRITE != 0
+}
+
+/// A borrow for an access, of what was claimed for it.
+fn claimed<A: Access, T>(borrowed: Borrowed<'_, T>) -> A::Borrow<'_, T> {
+    match A::borrow(borrowed) {
+        Some(borrow) => borrow,
+        None => unreachable!("what is claimed for writing is not shared"),
+    }
 }
 
 /// An access as GStreamer puts it.
@@ -302,7 +309,8 @@ pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
 /// Memories that are locked against others, before they are mapped and bracketed.
 #[derive(Default)]
 struct Held<'m> {
-    kept: SmallVec<[Arc<Kept>; 4]>,
+    /// With the index of the first memory on it.
+    kept: SmallVec<[(Arc<Kept>, usize); 4]>,
     bytes: SmallVec<[ByteMap<'m>; 4]>,
     places: SmallVec<[(usize, HeldPlace); 4]>,
     _locks: SmallVec<[Lock<'m>; 4]>,
@@ -323,22 +331,31 @@ impl<'m> Held<'m> {
         map_mode: MapMode,
     ) -> Result<(), Error> {
         let access = usage::<A>();
-        let lock = Lock::take(memory, access).ok_or(Error::InUse { index })?;
+        let Some(lock) = Lock::take(memory, access) else {
+            let why = || why_never_writable(memory, map_mode).or_else(|| why_not_lockable(memory));
+            return Err(match access.write.then(why).flatten() {
+                None | Some(NotWritable::Mapped) => Error::InUse { index },
+                Some(reason) => Error::NotWritable { index, reason },
+            });
+        };
         let in_parts = map_mode == MapMode::Window;
         let ours = match in_parts {
             true => kept::in_parts(memory)?,
             false => kept::of(memory)?,
         };
         let kept = match ours {
-            Some(kept) => kept,
+            Some(kept) => {
+                let barrier = || kept.barrier(map_mode);
+                if let Some(barrier) = access.write.then(barrier).flatten() {
+                    let reason = NotWritable::of(barrier);
+                    return Err(Error::NotWritable { index, reason });
+                }
+                kept
+            }
             None => {
                 // The memory's allocator maps it, and locks it as it does so.
-                let map = ByteMap::map(memory, access).ok_or_else(|| Error::NotMappable {
-                    index,
-                    allocator: memory
-                        .allocator()
-                        .map_or_else(String::new, |allocator| allocator.memory_type().to_string()),
-                })?;
+                let map = ByteMap::map(memory, access)
+                    .ok_or_else(|| not_mappable(index, memory, access, map_mode))?;
                 // Once it is seen that the file itself is mapped, a mapping of ours does as well.
                 let ours = match in_parts {
                     true => None,
@@ -362,9 +379,9 @@ impl<'m> Held<'m> {
             });
         }
         self._locks.push(lock);
-        let known = |other: &Arc<Kept>| other.identity == kept.identity;
-        let member = self.kept.iter().position(known).unwrap_or_else(|| {
-            self.kept.push(kept);
+        let same = |(other, _): &(Arc<Kept>, usize)| other.identity == kept.identity;
+        let member = self.kept.iter().position(same).unwrap_or_else(|| {
+            self.kept.push((kept, index));
             self.kept.len() - 1
         });
         let place = Place {
@@ -381,40 +398,36 @@ impl<'m> Held<'m> {
         work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
     ) -> Result<R, E> {
         let options = &how.options;
-        // The locks keep writers off. Others who read, behind a tee, take turns: all in the same
-        // order, or two could wait for each other for ever.
-        let mut order: SmallVec<[usize; 4]> = (0..self.kept.len()).collect();
-        order.sort_unstable_by_key(|index| Arc::as_ptr(&self.kept[*index]));
-        let mut locked: SmallVec<[_; 4]> = self.kept.iter().map(|_| None).collect();
-        for index in order {
-            locked[index] = Some(self.kept[index].lock());
-        }
-        let mut states: SmallVec<[_; 4]> = locked.into_iter().flatten().collect();
-
-        // In the order in which things must be let go of: mappings after brackets.
-        let mut for_this_frame: SmallVec<[Mapping; 4]> = SmallVec::new();
         let writing = writes::<A>();
         let counters = &options.counters;
-        for state in &mut states {
-            match how.map_mode {
-                MapMode::Persistent => state.map(writing, counters).map_err(Error::from)?,
-                MapMode::Frame => for_this_frame
-                    .push(map_whole(&state.buffer, writing, counters).map_err(Error::from)?),
-                MapMode::Window => {}
+        // In the order in which things must be let go of, the last first: mappings after brackets,
+        // claims after mappings.
+        let mut claims = claim_all(&self.kept, writing)?;
+        let mut mappings: SmallVec<[Option<Mapped<'_>>; 4]> = SmallVec::new();
+        for ((kept, index), claim) in self.kept.iter().zip(&claims) {
+            let mapped = match how.map_mode {
+                MapMode::Persistent => kept.map(claim, counters).map(Some),
+                MapMode::Frame => kept
+                    .map_whole(claim, counters)
+                    .map(|mapping| Some(Mapped::Own(mapping))),
+                MapMode::Window => Ok(None),
+            };
+            mappings.push(mapped.map_err(|error| match claim.write_barrier() {
+                Some(barrier) if writing => Error::NotWritable {
+                    index: *index,
+                    reason: NotWritable::of(barrier),
+                },
+                _ => Error::from(error),
+            })?);
+        }
+        let mappings = mappings.iter_mut().map(|mapped| {
+            let mapped = mapped.as_mut()?;
+            match mapped.borrow() {
+                Some(mapping) => Some(mapping),
+                None => unreachable!("a mapping is there, and not shared with one that writes"),
             }
-        }
-        let mut for_this_frame = for_this_frame.iter_mut();
-        let mut buffers: SmallVec<[&mut DmaBuf; 4]> = SmallVec::new();
-        let mut mappings: SmallVec<[Option<&mut Mapping>; 4]> = SmallVec::new();
-        for state in &mut states {
-            let state = &mut **state;
-            buffers.push(&mut state.buffer);
-            mappings.push(match how.map_mode {
-                MapMode::Persistent => state.mapping.as_mut(),
-                MapMode::Frame => for_this_frame.next(),
-                MapMode::Window => None,
-            });
-        }
+        });
+        let buffers = claims.iter_mut().map(Claim::borrow);
 
         let places = self.places.iter().map(|(index, held)| {
             let place = match *held {
@@ -435,13 +448,15 @@ impl<'m> Held<'m> {
             SyncScope::Frame => {
                 let mut brackets: SmallVec<[Bracket<'_, A>; 4]> = SmallVec::new();
                 for buffer in buffers {
+                    let buffer = claimed::<A, _>(buffer);
                     brackets.push(Bracket::begin(buffer, options).map_err(Error::from)?);
                 }
                 let mut members = SmallVec::new();
                 for (bracket, mapping) in brackets.iter_mut().zip(mappings) {
                     members.push(match mapping {
                         Some(mapping) => {
-                            Member::Ready(bracket.windows(mapping).map_err(Error::from)?)
+                            let windows = bracket.windows(claimed::<A, _>(mapping));
+                            Member::Ready(windows.map_err(Error::from)?)
                         }
                         None => Member::Bracketed(bracket),
                     });
@@ -462,7 +477,7 @@ impl<'m> Held<'m> {
             }
             SyncScope::Window => {
                 let mut members = SmallVec::new();
-                for (buffer, mapping) in buffers.into_iter().zip(mappings) {
+                for (buffer, mapping) in buffers.zip(mappings) {
                     members.push(match mapping {
                         Some(mapping) => Member::Mapped(buffer, mapping),
                         None => Member::Neither(buffer),
@@ -476,5 +491,35 @@ impl<'m> Held<'m> {
                 })
             }
         }
+    }
+}
+
+/// Claims each for an access. Nothing is waited for: of accesses that exclude each other, the later
+/// one is refused.
+fn claim_all(
+    kept: &[(Arc<Kept>, usize)],
+    writing: bool,
+) -> Result<SmallVec<[Claim<'_>; 4]>, Error> {
+    kept.iter()
+        .map(|(kept, index)| kept.claim(writing).ok_or(Error::InUse { index: *index }))
+        .collect()
+}
+
+/// What is known of a memory that its allocator does not map.
+fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: MapMode) -> Error {
+    let never_writable = || why_never_writable(memory, map_mode);
+    if let Some(reason) = access.write.then(never_writable).flatten() {
+        return Error::NotWritable { index, reason };
+    }
+    let allocator = memory.allocator();
+    Error::NotMappable {
+        index,
+        allocator: allocator.map_or_else(String::new, |found| found.memory_type().to_string()),
+        answer: kept::look(memory)
+            .and_then(|kept| {
+                kept.map_or(Ok(()), |kept| kept.try_map(access.write, memory.maxsize()))
+            })
+            .err()
+            .map(Box::new),
     }
 }

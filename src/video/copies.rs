@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Terms<'t> {
     /// The element that copies, and posts errors.
     pub owner: &'t gst::Element,
-    /// Why it must, for messages: "somebody else holds it".
+    /// Why it must, for messages: "the buffer is shared".
     pub why: &'t str,
     /// Frames of these caps.
     pub caps: &'t gst::Caps,

@@ -74,7 +74,8 @@ impl<A: Access> OpenFrame<'_, A> {
     }
 }
 
-/// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied.
+/// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied; several
+/// reads of one memory nest, and run at the same time in several threads.
 ///
 /// `info` is what the caps say, of any raw format whose rows are rows of pixels;
 /// [`Frames::from_caps`](super::Frames::from_caps) has it for `DMA_DRM` caps, too. Where the planes
@@ -95,7 +96,8 @@ impl<A: Access> OpenFrame<'_, A> {
 /// ```
 ///
 /// # Errors
-/// [`Error`], before `work` was called, or from END.
+/// [`Error`], before `work` was called, or from END; [`memory::Error::InUse`] while one of its
+/// memories is written.
 pub fn read<R>(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
@@ -108,7 +110,8 @@ pub fn read<R>(
 /// Opens a frame to change it: `DMA_BUF_SYNC_RW`.
 ///
 /// # Errors
-/// As [`read`]; and when somebody else holds one of its memories ([`memory::Error::InUse`]).
+/// As [`read`]; [`memory::Error::InUse`] while one of its memories is read, too; and
+/// [`memory::Error::NotWritable`] when one is shared or read-only.
 pub fn update<R>(
     buffer: &mut gst::BufferRef,
     info: &VideoInfo,

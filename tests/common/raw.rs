@@ -3,7 +3,7 @@
 //! tests attach and signal fences.
 #![allow(unsafe_code)]
 
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Setter, Updater, opcode};
@@ -11,6 +11,8 @@ use rustix::ioctl::{Opcode, Setter, Updater, opcode};
 // include/uapi/drm/drm.h, vgem_drm.h
 const DRM: u8 = b'd';
 const GEM_CLOSE: Opcode = opcode::write::<GemClose>(DRM, 0x09);
+const CREATE_DUMB: Opcode = opcode::read_write::<CreateDumb>(DRM, 0xb2);
+const PRIME_HANDLE_TO_FD: Opcode = opcode::read_write::<PrimeHandle>(DRM, 0x2d);
 const PRIME_FD_TO_HANDLE: Opcode = opcode::read_write::<PrimeHandle>(DRM, 0x2e);
 const VGEM_FENCE_ATTACH: Opcode = opcode::read_write::<FenceAttach>(DRM, 0x41);
 const VGEM_FENCE_SIGNAL: Opcode = opcode::write::<FenceSignal>(DRM, 0x42);
@@ -21,6 +23,18 @@ const FENCE_WRITE: u32 = 1;
 struct GemClose {
     handle: u32,
     pad: u32,
+}
+
+#[derive(Default)]
+#[repr(C)]
+struct CreateDumb {
+    height: u32,
+    width: u32,
+    bpp: u32,
+    flags: u32,
+    handle: u32,
+    pitch: u32,
+    size: u64,
 }
 
 #[repr(C)]
@@ -51,6 +65,33 @@ pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
     // SAFETY: the memory owns the descriptor and is borrowed for longer.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::io::fcntl_dupfd_cloexec(fd, 0).unwrap()
+}
+
+/// A dumb buffer of 32 bits a pixel, exported as older programs do it: without `DRM_RDWR`.
+pub(crate) fn read_only_dumb_buffer(card: BorrowedFd<'_>, (width, height): (u32, u32)) -> OwnedFd {
+    let mut dumb = CreateDumb {
+        width,
+        height,
+        bpp: 32,
+        ..CreateDumb::default()
+    };
+    // SAFETY: the opcode's argument is a `struct drm_mode_create_dumb`, which the kernel reads and
+    // writes.
+    let request = unsafe { Updater::<CREATE_DUMB, _>::new(&mut dumb) };
+    // SAFETY: the request matches its opcode.
+    unsafe { rustix::ioctl::ioctl(card, request) }.unwrap();
+    let mut prime = PrimeHandle {
+        handle: dumb.handle,
+        flags: OFlags::CLOEXEC.bits(),
+        fd: -1,
+    };
+    // SAFETY: the opcode's argument is a `struct drm_prime_handle`, which the kernel reads and
+    // writes.
+    let request = unsafe { Updater::<PRIME_HANDLE_TO_FD, _>::new(&mut prime) };
+    // SAFETY: the request matches its opcode.
+    unsafe { rustix::ioctl::ioctl(card, request) }.unwrap();
+    // SAFETY: the kernel has just made it, and nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(prime.fd) }
 }
 
 /// An open vgem node.

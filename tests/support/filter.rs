@@ -99,6 +99,20 @@ impl Filter {
             .collect()
     }
 
+    /// Takes the warnings that were posted: text and debug text.
+    pub(crate) fn warnings(&self) -> Vec<(String, String)> {
+        let messages = self.bus.iter_filtered(&[gst::MessageType::Warning]);
+        messages
+            .map(|message| match message.view() {
+                gst::MessageView::Warning(warning) => (
+                    warning.error().message().to_owned(),
+                    warning.debug().unwrap_or_default().to_string(),
+                ),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
     pub(crate) fn stats(&self) -> gst::Structure {
         self.element.property("stats")
     }

@@ -80,3 +80,10 @@ fn mapped<R>(fd: OwnedFd, size: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
     unsafe { munmap(memory, size) }.unwrap();
     result
 }
+
+/// A buffer as C sees it: to be written by whoever has a pointer to it.
+pub(crate) fn as_mut(buffer: &gst::Buffer) -> &mut gst::BufferRef {
+    // SAFETY: the buffer is live. What is done with its memories is for their locks to decide; the
+    // buffer itself is left as it is.
+    unsafe { gst::BufferRef::from_mut_ptr(buffer.as_ptr().cast_mut()) }
+}

@@ -3,7 +3,7 @@
 
 use super::raw;
 use crate::dmabuf::exporters::{Allocation, Exporter, Request};
-use crate::dmabuf::{self, Bracket, Options, WriteOnly, page_size};
+use crate::dmabuf::{self, Access, Bracket, Options, WriteOnly, page_size};
 use crate::memory::kept;
 use gst::prelude::*;
 use std::sync::LazyLock;
@@ -139,14 +139,14 @@ fn zero(memory: &gst::MemoryRef, flags: gst::MemoryFlags) -> Result<(), Error> {
     let Some(kept) = kept::of(memory)? else {
         return Ok(());
     };
-    let Some(mut state) = kept.try_lock() else {
+    let Some(mut claim) = kept.claim(true) else {
         return Ok(());
     };
     let options = Options::default();
-    state.map(true, &options.counters)?;
-    let state = &mut *state;
-    if let Some(mapping) = &mut state.mapping {
-        let mut bracket = Bracket::<WriteOnly>::begin(&mut state.buffer, &options)?;
+    let mut mapped = kept.map(&claim, &options.counters)?;
+    let mapping = mapped.borrow().and_then(WriteOnly::borrow);
+    if let (Some(buffer), Some(mapping)) = (WriteOnly::borrow(claim.borrow()), mapping) {
+        let mut bracket = Bracket::<WriteOnly>::begin(buffer, &options)?;
         let mut windows = bracket.windows(mapping)?;
         let page = page_size();
         for range in ranges {

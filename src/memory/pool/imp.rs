@@ -206,11 +206,9 @@ impl Pool {
     fn wait_for_readers(&self, buffer: &gst::BufferRef) -> dmabuf::Result<()> {
         for memory in buffer.iter_memories() {
             if let Some(kept) = kept::of(memory)?
-                && let Some(state) = kept.try_lock()
+                && let Some(buffer) = kept.claim(false)
             {
-                state
-                    .buffer
-                    .wait_until_unused(Some(READERS_LIMIT), &self.counters)?;
+                buffer.wait_until_unused(Some(READERS_LIMIT), &self.counters)?;
             }
         }
         Ok(())

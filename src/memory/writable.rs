@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Why a frame may not be written.
+
+use super::ffi::{self, ByteMap, Lock, Use};
+use super::kept::{self, MapMode};
+use crate::dmabuf::WriteBarrier;
+use std::fmt;
+
+/// Why a frame, or one of its memories, may not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotWritable {
+    /// The buffer has more than one reference.
+    SharedBuffer,
+    /// The memory is part of several buffers, or shared by another memory.
+    SharedMemory,
+    /// The memory is mapped, or locked, elsewhere.
+    Mapped,
+    /// The memory has the flag `GST_MEMORY_FLAG_READONLY`.
+    FlaggedReadOnly,
+    /// The memory's descriptor is not open for writing.
+    OpenedReadOnly,
+    /// The memory's file has `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`.
+    Sealed,
+}
+
+impl NotWritable {
+    pub(super) fn of(barrier: WriteBarrier) -> Self {
+        match barrier {
+            WriteBarrier::OpenedReadOnly => Self::OpenedReadOnly,
+            WriteBarrier::Sealed => Self::Sealed,
+        }
+    }
+
+    /// Whether the memory itself is read-only, wherever in a pipeline it is.
+    pub fn is_permanent(self) -> bool {
+        match self {
+            Self::SharedBuffer | Self::SharedMemory | Self::Mapped => false,
+            Self::FlaggedReadOnly | Self::OpenedReadOnly | Self::Sealed => true,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::SharedBuffer | Self::SharedMemory => {
+                "put the filter before the tee, or let go of frames earlier"
+            }
+            Self::Mapped => "unmap frames before they are passed on",
+            Self::FlaggedReadOnly => {
+                "filter in the process that sends the frames (before shmsink or unixfdsink), or \
+                 have their source make memory that can be written"
+            }
+            Self::OpenedReadOnly => {
+                "have the exporter open it for writing (O_RDWR; DRM: DRM_RDWR; V4L2: \
+                 VIDIOC_EXPBUF flags)"
+            }
+            Self::Sealed => "have the sender leave these seals out",
+        }
+    }
+}
+
+/// What follows "as": a clause without a full stop.
+impl fmt::Display for NotWritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SharedBuffer => "the buffer is shared (by a tee upstream?)",
+            Self::SharedMemory => "the memory is shared with another buffer (by a tee upstream?)",
+            Self::Mapped => "the memory is mapped elsewhere",
+            Self::FlaggedReadOnly => "the memory is flagged read-only (GST_MEMORY_FLAG_READONLY)",
+            Self::OpenedReadOnly => "the memory's file descriptor is not open for writing",
+            Self::Sealed => {
+                "the memory file is sealed against writing (F_SEAL_WRITE or F_SEAL_FUTURE_WRITE)"
+            }
+        })
+    }
+}
+
+/// Why a frame may not be written now, if it may not: of several reasons one that is permanent.
+/// `map_mode` is how it would be mapped.
+pub fn why_not_writable(frame: &gst::Buffer, map_mode: MapMode) -> Option<NotWritable> {
+    let mut memories = frame.iter_memories();
+    memories
+        .find_map(|memory| why_never_writable(memory, map_mode))
+        .or_else(|| (!frame.is_writable()).then_some(NotWritable::SharedBuffer))
+        .or_else(|| frame.iter_memories().find_map(why_not_lockable))
+}
+
+/// Why a memory is read-only, if it is.
+pub(super) fn why_never_writable(
+    memory: &gst::MemoryRef,
+    map_mode: MapMode,
+) -> Option<NotWritable> {
+    // A share is flagged, too (gst_fd_mem_share): of its origin, it is no more than the share.
+    if ffi::is_read_only(ffi::root(memory)) {
+        return Some(NotWritable::FlaggedReadOnly);
+    }
+    // Where nothing can be learnt of a descriptor, opening it reports that.
+    let kept = kept::look(memory).ok().flatten()?;
+    let barrier = kept.barrier(map_mode)?;
+    let is_private = || ByteMap::map(memory, Use::READ_WRITE).is_some();
+    (!kept.may_be_private() || !is_private()).then_some(NotWritable::of(barrier))
+}
+
+/// Why a memory that is not read-only cannot be locked for writing now.
+pub(super) fn why_not_lockable(memory: &gst::MemoryRef) -> Option<NotWritable> {
+    if Lock::take(memory, Use::READ_WRITE).is_some() {
+        return None;
+    }
+    Some(match memory.parent().is_some() || ffi::is_shared(memory) {
+        true => NotWritable::SharedMemory,
+        false => NotWritable::Mapped,
+    })
+}

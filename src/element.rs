@@ -100,6 +100,13 @@ impl Common {
         !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
     }
 
+    /// Whether a pool of dma-bufs can be offered: one of memory files serves nobody whose caps do
+    /// not ask for more than memory.
+    pub(crate) fn has_dma_bufs(&self, dma_bufs_only: bool) -> bool {
+        let source = self.chosen.source(dma_bufs_only);
+        source.is_some_and(|source| source.can_make_dma_bufs())
+    }
+
     /// Offers upstream a pool of ours, where downstream has none or the user wants ours.
     pub(crate) fn offer_pool(
         &self,

@@ -403,7 +403,9 @@ fn wait_for_more_than_a_second_is_one_warning() {
     let (owner, bus) = owner();
     let pool = bounded(memfds("told"), Some(&owner), 2);
     for round in 0..2 {
-        let mut held = [(); 2].map(|()| pool.acquire_buffer(None).unwrap()).to_vec();
+        let mut held = [(); 2]
+            .map(|()| pool.acquire_buffer(None).unwrap())
+            .to_vec();
         let waiter = {
             let pool = pool.clone();
             std::thread::spawn(move || pool.acquire_buffer(None).is_ok())
@@ -466,7 +468,9 @@ fn exhausted_exporter_is_waited_for_while_buffers_are_out() {
     let (owner, bus) = owner();
     let small = || source(vec![Standin::new(Kind::DmaHeap, "small").with(2)]);
     let pool = bounded(small(), Some(&owner), 0);
-    let mut held = [(); 2].map(|()| pool.acquire_buffer(None).unwrap()).to_vec();
+    let mut held = [(); 2]
+        .map(|()| pool.acquire_buffer(None).unwrap())
+        .to_vec();
     let inode = inode_of(held[0].peek_memory(0));
     let waiter = {
         let pool = pool.clone();

@@ -7,8 +7,10 @@ mod support;
 
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
+use gstdmabufcpu::dmabuf::exporters;
+use gstdmabufcpu::memory::Pool;
 use std::time::Duration;
-use support::device::{is_fd, seen_by_sink, target_of};
+use support::device::{Standin, is_fd, seen_by_sink, source, target_of};
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, dimensions, info, picture_of};
 use support::noise;
@@ -419,7 +421,7 @@ fn frame_too_short_for_its_caps_is_one_error() {
 
 /// Has whatever comes after `element` offer a pool of at most so many buffers.
 fn downstream_offers(element: &gst::Element, info: &VideoInfo, most: u32) -> Pool {
-    let source = source(vec![Standin::new(Kind::DmaHeap, "downstream")]);
+    let source = source(vec![Standin::new(exporters::Kind::DmaHeap, "downstream")]);
     let pool = Pool::new(source, None);
     let mut config = pool.config();
     let size = info.size() as u32;
@@ -506,7 +508,7 @@ fn state_change_does_not_wait_for_frames_that_the_application_holds() {
 #[test]
 fn flush_does_not_wait_for_frames_that_the_application_holds() {
     let info = info(VideoFormat::Gray8, 64, 32);
-    let mut upload = upload(info.to_caps().unwrap());
+    let mut upload = upload(info.to_caps().unwrap()).set("allocator", "auto");
     let _pool = downstream_offers(&upload.element, &info, 32);
     let mut held = Vec::new();
     for _ in 0..32 {

@@ -27,6 +27,7 @@ pub struct DmaBuf {
     size: usize,
     is_dma_buf: bool,
     is_regular_file: bool,
+    huge_page: Option<usize>,
     exporter: OnceLock<String>,
     /// `DMA_BUF_IOCTL_SYNC` answered ENOTTY.
     pub(super) unbracketed: bool,
@@ -48,6 +49,7 @@ impl DmaBuf {
             size: usize::try_from(stat.size).unwrap_or(usize::MAX),
             is_dma_buf: stat.is_dma_buf,
             is_regular_file: stat.is_regular_file,
+            huge_page: stat.huge_page,
             exporter: OnceLock::new(),
             unbracketed: false,
             fd,
@@ -84,6 +86,12 @@ impl DmaBuf {
     /// False for a dma-buf or a device; true for a memfd, too.
     pub(crate) fn is_regular_file(&self) -> bool {
         self.is_regular_file
+    }
+
+    /// Bytes of a huge page, where the file has only those: what offset and length of a mapping
+    /// are multiples of.
+    pub(super) fn huge_page(&self) -> Option<usize> {
+        self.huge_page
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);

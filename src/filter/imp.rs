@@ -20,7 +20,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -53,6 +53,8 @@ pub struct DmaBufFilter {
     stats: Mutex<Arc<Stats>>,
     common: Common,
     functions: Functions,
+    /// Whether upstream was offered no pool because frames pass through.
+    pool_left_out: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -159,6 +161,7 @@ impl BaseTransformImpl for DmaBufFilter {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stream) = None;
+        self.pool_left_out.store(false, Relaxed);
         self.functions.stop();
         self.common.stop();
         Ok(())
@@ -230,18 +233,29 @@ impl BaseTransformImpl for DmaBufFilter {
         {
             query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
         }
+        let passes_through = self.obj().is_passthrough();
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
         let size = caps
             .and_then(|caps| Frames::from_caps(caps).ok())
             .map(|frames| frames.info.size());
-        if need_pool {
-            self.common
-                .offer_pool(*CAT, element.upcast_ref(), query, is_dma_buf_caps);
+        // What passes through untouched may lie anywhere, and so may what the CPU works on under
+        // plain caps: a pool is offered for those who import dma-bufs.
+        let is_forced = self.common.is_forced();
+        if need_pool
+            && (is_forced || !memory::has_pool(query) && self.common.has_dma_bufs(is_dma_buf_caps))
+        {
+            let leave_out = passes_through && !is_forced;
+            self.pool_left_out.store(leave_out, Relaxed);
+            if !leave_out {
+                self.common
+                    .offer_pool(*CAT, element.upcast_ref(), query, is_dma_buf_caps);
+            }
         }
         // A query without a pool entry makes v4l2src copy frames to system memory when it runs
         // low on buffers (gst_v4l2_object_decide_allocation): say how many we hold instead.
         if let Some(size) = size
+            && !passes_through
             && query.allocation_pools().next().is_none()
         {
             let size = u32::try_from(size).unwrap_or(u32::MAX);
@@ -311,6 +325,10 @@ impl DmaBufFilter {
         if element.is_passthrough() != identity {
             gst::debug!(CAT, imp = self, "pass-through: {identity}");
             element.set_passthrough(identity);
+            // Upstream asks again, once: going back to pass-through changes nothing.
+            if !identity && self.pool_left_out.swap(false, Relaxed) {
+                element.reconfigure_sink();
+            }
         }
     }
 

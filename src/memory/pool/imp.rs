@@ -303,6 +303,7 @@ impl Pool {
         let source = self.source.get().ok_or(Error::NotSetUp)?;
         let frames = lock(&self.frames).clone().ok_or(Error::NotSetUp)?;
         let mut made = source.allocate(&frames.request())?;
+        self.tell_of_memory_files(source);
         let usual = &frames.layouts.usual;
         let mut layout = usual.clone();
         if let Some(pitch) = made.pitch {
@@ -338,6 +339,27 @@ impl Pool {
             }
         }
         Ok(buffer)
+    }
+
+    /// Reports where `auto` has come to memory files, once for each source.
+    fn tell_of_memory_files(&self, source: &Source) {
+        let owner = self.owner.get().and_then(glib::WeakRef::upgrade);
+        if let Some(owner) = owner
+            && let Some(tried) = source.why_memory_files()
+        {
+            let failures = tried.into_iter().filter_map(|tried| tried.failure);
+            let failures: Vec<String> = failures.collect();
+            gst::element_info!(
+                owner,
+                gst::ResourceError::NotFound,
+                (
+                    "Frames are allocated as memory files, which devices cannot use without a \
+                     copy, as no exporter gives dma-bufs: {}",
+                    failures.join("; ")
+                ),
+                ["said once a stream; allocator=memfd asks for memory files"]
+            );
+        }
     }
 
     /// A device may still be reading what the buffer last held.

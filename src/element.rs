@@ -6,7 +6,7 @@
 use crate::bus::{self, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::memory::{self, AllocatorChoice, Chosen};
-use crate::video::Gate;
+use crate::video::{Copies, Gate};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -94,6 +94,11 @@ impl Common {
         }
     }
 
+    /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
+    pub(crate) fn must_spare(&self, copies: &mut Copies, frame: &gst::BufferRef) -> bool {
+        self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame)
+    }
+
     /// Whether the user chose an allocator by its name, and will have no other.
     pub(crate) fn is_forced(&self) -> bool {
         let choice = self.chosen.allocator();
@@ -123,6 +128,9 @@ impl Common {
         }
     }
 }
+
+/// Why a frame is copied although it may stay where it is.
+pub(crate) const RUN_DRY: &str = "downstream holds the buffers of upstream's pool";
 
 /// The property `stats`.
 pub(crate) fn stats_property() -> glib::ParamSpec {

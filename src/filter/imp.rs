@@ -9,7 +9,7 @@ use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
 use crate::bus;
 use crate::dmabuf::Options;
-use crate::element::{self, Common, add};
+use crate::element::{self, Common, RUN_DRY, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{self, AnyFunction, Copies, Frames, FunctionFailure, More, Terms, Work, Worker};
@@ -370,6 +370,14 @@ impl DmaBufFilter {
         let Some(stream) = &mut *stream else {
             return Err(gst::FlowError::NotNegotiated);
         };
+        let mut copied = None;
+        if settings.copy_policy == CopyPolicy::Copy
+            && self.common.must_spare(&mut stream.copies, &frame)
+        {
+            let (copy, bytes) = self.copy(&frame, stream, &settings, &stats, RUN_DRY)?;
+            frame = copy;
+            copied = Some(bytes);
+        }
         let task = stream.planned.task(&settings, &frame, &stream.frames);
         let only_reads = functions::only_read(functions);
         if task.is_nothing() && !overlays::has_overlays(&frame) && only_reads {
@@ -377,15 +385,14 @@ impl DmaBufFilter {
             if !functions.is_empty() {
                 self.look(&frame, stream, &settings, &stats, functions)?;
             }
-            stats.common.went(None);
+            stats.common.went(copied);
             return Ok(frame);
         }
         stream.overlays.update(&frame, &stream.frames);
-        let mut copied = None;
         if !frame.is_writable() || !memory::is_free(&frame) {
             match settings.copy_policy {
                 CopyPolicy::Copy => {
-                    let (copy, bytes) = self.copy(&frame, stream, &settings, &stats)?;
+                    let (copy, bytes) = self.copy(&frame, stream, &settings, &stats, SHARED)?;
                     frame = copy;
                     copied = Some(bytes);
                 }
@@ -511,6 +518,7 @@ impl DmaBufFilter {
         stream: &mut Stream,
         settings: &Settings,
         stats: &Stats,
+        why: &str,
     ) -> Result<(gst::Buffer, u64), gst::FlowError> {
         let element = self.obj();
         let caps = element
@@ -519,7 +527,7 @@ impl DmaBufFilter {
             .ok_or(gst::FlowError::NotNegotiated)?;
         let terms = Terms {
             owner: element.upcast_ref(),
-            why: SHARED,
+            why,
             caps: &caps,
             info: &stream.frames.info,
             prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
@@ -532,9 +540,13 @@ impl DmaBufFilter {
             gst::warning!(
                 CAT,
                 imp = self,
-                "frames are copied before they are filtered, as {SHARED}"
+                "frames are copied before they are filtered, as {why}"
             );
-            bus::warn_of_copies(element.upcast_ref(), SHARED);
+            let held = match why {
+                RUN_DRY => memory::held_in_queues(element.upcast_ref()),
+                _ => String::new(),
+            };
+            bus::warn_of_copies(element.upcast_ref(), &format!("{why}{held}"));
         }
         Ok(copy)
     }

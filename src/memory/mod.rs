@@ -10,6 +10,7 @@ mod kept;
 mod offer;
 mod open;
 mod pool;
+mod supply;
 
 pub(crate) use allocator::register as register_allocators;
 pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
@@ -21,6 +22,8 @@ pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, 
 pub use open::{Error, How, MapMode, SyncScope, is_free};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
+pub(crate) use pool::held_in_queues;
+pub use supply::Supply;
 
 use crate::dmabuf::Counters;
 use std::sync::atomic::Ordering::Relaxed;

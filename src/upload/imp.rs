@@ -2,7 +2,7 @@
 //! Negotiation, properties and the way of a frame through the element.
 
 use crate::bus;
-use crate::element::{self, Common, Counts, add};
+use crate::element::{self, Common, Counts, RUN_DRY, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice};
 use crate::video::{self, Copies, Kind, Terms};
@@ -252,11 +252,16 @@ impl DmaBufUpload {
             return Err(gst::FlowError::NotNegotiated);
         };
         add(&stats.frames, 1);
-        if stream.is_there(&frame) {
+        let element = self.obj();
+        let is_there = stream.is_there(&frame);
+        if is_there && !self.common.must_spare(&mut stream.copies, &frame) {
             stats.went(None);
             return Ok(frame);
         }
-        let element = self.obj();
+        let why = match is_there {
+            true => RUN_DRY,
+            false => "upstream did not take the pool that it was offered",
+        };
         let terms = Terms {
             owner: element.upcast_ref(),
             why: "it does not lie in a dma-buf",
@@ -270,7 +275,6 @@ impl DmaBufUpload {
         let (copy, bytes) = stream.copies.copy(&frame, &terms)?;
         stats.went(Some(bytes));
         if !std::mem::replace(&mut stream.told_of_copies, true) {
-            let why = "upstream did not take the pool that it was offered";
             gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
             bus::tell_of_copies(element.upcast_ref(), why);
         }

@@ -6,6 +6,8 @@ mod layout;
 mod queues;
 mod returns;
 
+pub(crate) use queues::describe as held_in_queues;
+
 use super::Source;
 use gst::glib;
 use gst::prelude::*;

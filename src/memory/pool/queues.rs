@@ -8,7 +8,7 @@ use gst::prelude::*;
 ///
 /// A buffer does not tell who holds it, but queues (`queue`, `queue2`, and the like) tell how many
 /// they hold.
-pub(super) fn describe(element: &gst::Element) -> String {
+pub(crate) fn describe(element: &gst::Element) -> String {
     let mut top = element.clone().upcast::<gst::Object>();
     while let Some(parent) = top.parent() {
         top = parent;

@@ -6,7 +6,7 @@
 use crate::bus::{self, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::memory::{self, AllocatorChoice, Chosen};
-use crate::video::Gate;
+use crate::video::{Copies, Gate};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -94,10 +94,22 @@ impl Common {
         }
     }
 
+    /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
+    pub(crate) fn must_spare(&self, copies: &mut Copies, frame: &gst::BufferRef) -> bool {
+        self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame)
+    }
+
     /// Whether the user chose an allocator by its name, and will have no other.
     pub(crate) fn is_forced(&self) -> bool {
         let choice = self.chosen.allocator();
         !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
+    }
+
+    /// Whether a pool of dma-bufs can be offered: one of memory files serves nobody whose caps do
+    /// not ask for more than memory.
+    pub(crate) fn has_dma_bufs(&self, dma_bufs_only: bool) -> bool {
+        let source = self.chosen.source(dma_bufs_only);
+        source.is_some_and(|source| source.can_make_dma_bufs())
     }
 
     /// Offers upstream a pool of ours, where downstream has none or the user wants ours.

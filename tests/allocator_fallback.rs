@@ -13,6 +13,7 @@ use gstdmabufcpu::memory::{Pool, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use support::device::{self, Standin, is_dma_buf, source};
+use support::filter::Filter;
 use support::frame::info;
 
 const REQUEST: Request<'static> = Request {
@@ -272,20 +273,118 @@ fn users_order_is_kept_by_the_elements() {
         return;
     };
     support::init();
-    for factory in ["dmabufupload", "dmabuffilter invert=true"] {
-        let pipeline = gst::parse::launch(&format!(
-            "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=66,height=34 \
-             ! {factory} name=element ! fakesink"
-        ));
-        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
-        pipeline.set_state(gst::State::Playing).unwrap();
-        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-        let bus = pipeline.bus().unwrap();
-        bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds)
-            .unwrap();
-        let element = pipeline.by_name("element").unwrap();
-        let stats: gst::Structure = element.property("stats");
-        assert_eq!(stats.get::<&str>("allocator"), Ok(&*expected), "{stats}");
-        pipeline.set_state(gst::State::Null).unwrap();
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=66,height=34 \
+         ! dmabufupload name=element ! fakesink",
+    );
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().unwrap();
+    bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds)
+        .unwrap();
+    let element = pipeline.by_name("element").unwrap();
+    let stats: gst::Structure = element.property("stats");
+    assert_eq!(stats.get::<&str>("allocator"), Ok(&*expected), "{stats}");
+    pipeline.set_state(gst::State::Null).unwrap();
+    // The filter asks for memory where it copies.
+    let info = info(VideoFormat::Gray8, 64, 32);
+    let mut filter = Filter::new(&info).invert();
+    let frame = gst::Buffer::from_mut_slice(vec![0; info.size()]);
+    let held = frame.clone();
+    assert_eq!(filter.harness.push(frame).is_ok(), expected != "none");
+    drop(held);
+    let stats = filter.stats();
+    assert_eq!(stats.get::<&str>("allocator"), Ok(&*expected), "{stats}");
+}
+
+/// The messages of this kind that are on a bus.
+fn said_on(bus: &gst::Bus, kind: gst::MessageType) -> Vec<String> {
+    let messages = bus.iter().filter(|message| message.type_() == kind);
+    messages
+        .map(|message| match message.view() {
+            gst::MessageView::Info(info) => info.error().message().to_owned(),
+            _ => format!("{message:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn memory_files_in_place_of_dma_bufs_are_told_of_once() {
+    let info = info(VideoFormat::I420, 66, 34);
+    let caps = info.to_caps().unwrap();
+    let files = || Standin::new(Kind::Memfd, "files");
+    for (exporters, why) in [
+        (vec![closed(Kind::DmaHeap, "closed heap"), files()], true),
+        (
+            vec![
+                Standin::new(Kind::DmaHeap, "small").with(1),
+                closed(Kind::Udmabuf, "closed"),
+                files(),
+            ],
+            true,
+        ),
+        // Asked for.
+        (vec![files()], false),
+        (vec![files(), closed(Kind::DmaHeap, "never tried")], false),
+        (vec![Standin::new(Kind::DmaHeap, "open"), files()], false),
+    ] {
+        let names: Vec<_> = exporters.iter().map(|exporter| exporter.name).collect();
+        support::init();
+        let owner = gst::ElementFactory::make("identity").build().unwrap();
+        let bus = gst::Bus::new();
+        owner.set_bus(Some(&bus));
+        let source = source(exporters);
+        // A second pool of the same stream, as for copies, says nothing more.
+        for _ in 0..2 {
+            let pool = Pool::for_caps(Arc::clone(&source), Some(&owner), &caps, 0, true).unwrap();
+            pool.set_active(true).unwrap();
+            let held = [(); 5].map(|()| pool.acquire_buffer(None).unwrap());
+            drop(held);
+            pool.set_active(false).unwrap();
+        }
+        let told = said_on(&bus, gst::MessageType::Info);
+        assert_eq!(told.len(), usize::from(why), "{names:?}: {told:?}");
+        for text in told {
+            assert!(text.contains("memory files"), "{text}");
+            for name in &names[..names.len() - 1] {
+                assert!(text.contains(name), "{name} is missing in: {text}");
+            }
+        }
+        bus.set_flushing(true);
+    }
+}
+
+#[test]
+fn elements_tell_of_memory_files_where_nothing_better_works() {
+    if std::fs::exists("/dev/dma_heap").unwrap() || std::fs::exists("/dev/udmabuf").unwrap() {
+        return; // In the testbed `auto` finds dma-bufs.
+    }
+    let info = info(VideoFormat::Gray8, 64, 32);
+    for (factory, allocator, times) in [
+        ("dmabufupload", "auto", 1),
+        ("dmabuffilter", "auto", 1),
+        ("dmabufupload", "memfd", 0),
+        ("dmabuffilter", "memfd", 0),
+    ] {
+        let mut element = Filter::of(factory).set("allocator", allocator);
+        if factory == "dmabuffilter" {
+            element = element.invert();
+        }
+        element.harness.set_src_caps(info.to_caps().unwrap());
+        for _ in 0..3 {
+            let frame = gst::Buffer::from_mut_slice(vec![0; info.size()]);
+            let _held = frame.clone();
+            let _out = element.pass(frame);
+        }
+        let told = said_on(&element.bus, gst::MessageType::Info);
+        let told = told.iter().filter(|text| text.contains("memory files"));
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), times, "{factory}, {allocator}: {told:?}");
+        for text in told {
+            for device in ["/dev/dma_heap", "/dev/udmabuf", "/dev/dri"] {
+                assert!(text.contains(device), "{device} is missing in: {text}");
+            }
+        }
     }
 }

@@ -157,11 +157,48 @@ fn memory_file_is_named_and_sealed_against_changes_of_size() {
     assert_eq!(device::target_of(&memory), "/memfd:gstreamer (deleted)");
     let seals = device::seals_of(&memory);
     assert!(
-        seals.contains(SealFlags::SHRINK | SealFlags::GROW),
+        seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL),
         "{seals:?}"
     );
     assert!(!seals.contains(SealFlags::WRITE), "{seals:?}");
     assert!(rustix::fs::ftruncate(raw::borrow(&memory), 0).is_err());
+}
+
+/// `F_SEAL_FUTURE_WRITE` would end the filter's own mappings for writing.
+#[test]
+fn receiver_of_a_memory_file_cannot_seal_it_against_the_filter() {
+    let memory = found("dmabufcpu-memfd").alloc(64 * 32, None).unwrap();
+    for seal in [
+        SealFlags::FUTURE_WRITE,
+        SealFlags::WRITE,
+        SealFlags::from_bits_retain(0x20), // F_SEAL_EXEC, Linux 6.3
+    ] {
+        let added = rustix::fs::fcntl_add_seals(raw::borrow(&memory), seal);
+        assert_eq!(added, Err(rustix::io::Errno::PERM), "{seal:?}");
+    }
+    let info = support::frame::info(gst_video::VideoFormat::Gray8, 64, 32);
+    for map_mode in ["frame", "window", "persistent"] {
+        let mut filter = support::filter::Filter::new(&info).invert();
+        filter = filter.set("map-mode", map_mode);
+        let mut frame = gst::Buffer::new();
+        frame.get_mut().unwrap().append_memory(memory.copy());
+        let _out = filter.pass(frame);
+        filter.assert_counts(&[("frames-in-place", 1)]);
+    }
+}
+
+/// `vm.memfd_noexec=2` refuses memory files that can be executed (Linux 6.3).
+#[test]
+fn memory_file_cannot_be_executed_where_the_kernel_knows_of_that() {
+    let memory = found("dmabufcpu-memfd").alloc(5000, None).unwrap();
+    let mode = rustix::fs::fstat(raw::borrow(&memory)).unwrap().st_mode;
+    let knows = {
+        use rustix::fs::{MemfdFlags, memfd_create};
+        memfd_create("probe", MemfdFlags::NOEXEC_SEAL).is_ok()
+    };
+    assert_eq!(mode & 0o111 == 0, knows, "{mode:o}");
+    let noexec = SealFlags::from_bits_retain(0x20);
+    assert_eq!(device::seals_of(&memory).contains(noexec), knows);
 }
 
 #[test]

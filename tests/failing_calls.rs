@@ -22,6 +22,7 @@ const EIO: i32 = 5;
 const EAGAIN: i32 = 11;
 const ENOMEM: i32 = 12;
 const ENODEV: i32 = 19;
+const EACCES: i32 = 13;
 const EINVAL: i32 = 22;
 const EMFILE: i32 = 24;
 
@@ -143,6 +144,34 @@ fn copy_of_memory_that_cannot_be_accessed_fails() {
     assert_eq!(ends.left(), 0, "an END is missing");
     drop(ends);
     assert!(memory.into_mapped_memory_writable().is_ok());
+}
+
+/// Before Linux 6.3, which does not know MFD_NOEXEC_SEAL; with vm.memfd_noexec=2 it is the other
+/// way round, and there is no second try.
+#[test]
+fn memory_file_is_made_by_kernels_without_noexec_seal() {
+    support::init();
+    let memfd = exporters::Kind::Memfd.exporter(None);
+    let request = exporters::Request {
+        size: 4096,
+        rows: None,
+        name: "old-kernel",
+    };
+    let once = inject(Call::MemfdCreate, 0, 1, EINVAL, true);
+    let calls = gstdmabufcpu::dmabuf::faults::watch(true);
+    memfd.allocate(&request).unwrap();
+    assert_eq!(once.left(), 0);
+    let made = calls.events().into_iter();
+    let made = made.filter(|event| event.call == Call::MemfdCreate);
+    let answers: Vec<_> = made.map(|event| event.errno).collect();
+    assert_eq!(answers, [Some(EINVAL), None]);
+    drop((once, calls));
+    for (errno, tries) in [(EINVAL, 2), (EACCES, 1), (EMFILE, 1)] {
+        let fault = inject(Call::MemfdCreate, 0, 5, errno, true);
+        let error = memfd.allocate(&request).unwrap_err().to_string();
+        assert!(error.contains(&format!("os error {errno}")), "{error}");
+        assert_eq!(5 - fault.left(), tries, "{error}");
+    }
 }
 
 #[test]

@@ -300,6 +300,81 @@ const FILES: [(&str, MemfdFlags, usize); 2] = [
     ("huge pages", MemfdFlags::HUGETLB, 2 * HugePages::SIZE),
 ];
 
+/// Lines of `/proc/self/maps` that name a memory file.
+fn mappings(name: &str) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains(name)).count()
+}
+
+/// The kernel unmaps whole huge pages only, whatever was mapped.
+#[test]
+fn part_of_a_file_of_huge_pages_is_mapped_and_unmapped() {
+    let Some(_testbed) = testbed::with(&ALL) else {
+        return;
+    };
+    let _huge = HugePages::new();
+    const NAME: &str = "huge-part";
+    const SIZE: usize = 2 * HugePages::SIZE;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB;
+    let fd = rustix::fs::memfd_create(NAME, flags).unwrap();
+    rustix::fs::ftruncate(&fd, SIZE as u64).unwrap();
+    let content = noise(SIZE, 3);
+    memories::write(fd.try_clone().unwrap(), &content);
+    let mut buffer = DmaBuf::from_borrowed(fd.as_fd()).unwrap();
+    let (counters, options) = (Arc::default(), Options::default());
+    let half = HugePages::SIZE / PAGE;
+    for pages in [
+        0..1,
+        1..3,
+        half - 1..half + 1,
+        half..half + 1,
+        2 * half - 1..2 * half + 9,
+    ] {
+        let what = format!("{pages:?}");
+        let mut part =
+            Mapping::part(&buffer, pages.clone(), Protection::ReadWrite, &counters).unwrap();
+        let pages = pages.start..pages.end.min(2 * half);
+        let mut bracket = Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
+        let mut windows = bracket.windows(&mut part).unwrap();
+        let bytes = pages.start * PAGE..pages.end * PAGE;
+        assert!(windows.window(pages)[..] == content[bytes], "{what}");
+        bracket.end().unwrap();
+        drop(part);
+        assert_eq!(mappings(NAME), 0, "{what}: it stays mapped");
+    }
+    let nothing = Mapping::part(&buffer, 2 * half..3 * half, Protection::Read, &counters);
+    assert!(nothing.is_err());
+    // Frames window by window, with the filter.
+    let info = info(VideoFormat::Bgrx, 640, 480);
+    let layout = info.size();
+    for settings in [
+        &[("map-mode", "window"), ("window-pages", "1")][..],
+        &[("map-mode", "window"), ("window-pages", "7")],
+        &[("map-mode", "frame")],
+    ] {
+        let mut filter = Filter::new(&info).invert();
+        for (property, value) in settings {
+            filter = filter.set(property, value);
+        }
+        let before = bytes(&fd, SIZE);
+        let memory = memories::fd_memory(fd.try_clone().unwrap(), SIZE);
+        let mut frame = gst::Buffer::new();
+        frame.get_mut().unwrap().append_memory(memory);
+        frame.get_mut().unwrap().set_size(layout);
+        drop(filter.pass(frame));
+        drop(filter);
+        let after = bytes(&fd, SIZE);
+        for (at, (old, new)) in before.iter().zip(&after).enumerate() {
+            let expected = match at < layout && at % 4 != 3 {
+                true => !old,
+                false => *old,
+            };
+            assert_eq!(*new, expected, "{settings:?}: byte {at}");
+        }
+        assert_eq!(mappings(NAME), 0, "{settings:?}: it stays mapped");
+    }
+}
+
 #[test]
 fn memory_file_and_its_udmabuf_show_each_others_writes() {
     let Some(testbed) = testbed::with(&ALL) else {

@@ -298,43 +298,213 @@ fn metas_of_one_turn_are_gone_in_the_next() {
     pool.set_active(false).unwrap();
 }
 
-#[test]
-fn pool_is_bounded_by_what_was_asked_and_by_thirty_two_otherwise() {
-    for (most, expected) in [(0, 32), (1, 1), (5, 5), (40, 40)] {
-        let info = info(VideoFormat::Gray8, 64, 32);
-        let caps = info.to_caps().unwrap();
-        let pool = pool(memfds("bound"), &info, |config| {
-            config.set_params(Some(&caps), info.size() as u32, 0, most);
-        });
-        assert_eq!(pool.config().params().unwrap().3, expected);
-        let params =
-            gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
-        let mut held = Vec::new();
-        while let Ok(buffer) = pool.acquire_buffer(Some(&params)) {
-            held.push(buffer);
-            assert!(held.len() <= expected as usize, "no bound");
-        }
-        assert_eq!(held.len(), expected as usize);
-        assert_eq!(pool.acquire_buffer(Some(&params)), Err(gst::FlowError::Eos));
-        held.pop();
-        assert!(pool.acquire_buffer(Some(&params)).is_ok());
-        drop(held);
-        pool.set_active(false).unwrap();
-    }
-    assert_eq!(Pool::MOST_BUFFERS, 32);
+fn dont_wait() -> gst::BufferPoolAcquireParams {
+    gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT)
+}
+
+/// A pool of at most so many buffers, whose messages are `owner`'s.
+fn bounded(source: Arc<Source>, owner: Option<&gst::Element>, most: u32) -> Pool {
+    let info = info(VideoFormat::Gray8, 64, 32);
+    let caps = info.to_caps().unwrap();
+    let pool = Pool::new(source, owner);
+    let mut config = pool.config();
+    config.set_params(Some(&caps), info.size() as u32, 0, most);
+    pool.set_config(config).unwrap();
+    pool.set_active(true).unwrap();
+    pool
 }
 
 #[test]
-fn more_at_least_than_the_usual_bound_is_granted() {
+fn pool_grows_as_gstreamers_do() {
     let info = info(VideoFormat::Gray8, 64, 32);
     let caps = info.to_caps().unwrap();
-    let pool = Pool::for_caps(memfds("least"), None, &caps, 50, true).unwrap();
-    pool.set_active(true).unwrap();
-    let held: Vec<_> = (0..50)
-        .map(|_| pool.acquire_buffer(None).unwrap())
-        .collect();
+    for most in [0, 1, 5, 40] {
+        let theirs = gst_video::VideoBufferPool::new();
+        let mut config = theirs.config();
+        config.set_params(Some(&caps), info.size() as u32, 0, most);
+        theirs.set_config(config).unwrap();
+        theirs.set_active(true).unwrap();
+        let ours = bounded(memfds("bound"), None, most);
+        assert_eq!(ours.config().params().unwrap().3, most);
+        let mut numbers = Vec::new();
+        for pool in [theirs.upcast::<gst::BufferPool>(), ours.upcast()] {
+            let mut held = Vec::new();
+            while held.len() < 200 {
+                match pool.acquire_buffer(Some(&dont_wait())) {
+                    Ok(buffer) => held.push(buffer),
+                    Err(flow) => {
+                        assert_eq!(flow, gst::FlowError::Eos);
+                        break;
+                    }
+                }
+            }
+            numbers.push(held.len());
+            held.pop();
+            assert!(pool.acquire_buffer(Some(&dont_wait())).is_ok());
+            drop(held);
+            pool.set_active(false).unwrap();
+        }
+        assert_eq!(numbers[0], numbers[1], "at most {most}");
+    }
+}
+
+/// The pipeline of a public report: without the filter it ends.
+#[test]
+fn queue_that_wants_many_frames_gets_them() {
+    support::init();
+    for filter in [
+        "dmabuffilter allocator=memfd",
+        "dmabuffilter allocator=memfd invert=true",
+        "dmabufupload allocator=memfd",
+        "dmabuffilter invert=true",
+    ] {
+        let line = format!(
+            "videotestsrc num-buffers=120 ! video/x-raw,width=320,height=240 ! {filter} \
+             ! queue min-threshold-buffers=50 max-size-buffers=100 max-size-time=0 \
+             max-size-bytes=0 ! fakesink"
+        );
+        let pipeline = gst::parse::launch(&line).unwrap();
+        let bus = pipeline.bus().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let kinds = [
+            gst::MessageType::Eos,
+            gst::MessageType::Error,
+            gst::MessageType::Warning,
+        ];
+        let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds);
+        let kind = message.map(|message| message.type_());
+        assert_eq!(kind, Some(gst::MessageType::Eos), "{line}");
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
+}
+
+/// An element with a bus of its own.
+fn owner() -> (gst::Element, gst::Bus) {
+    support::init();
+    let owner = gst::ElementFactory::make("identity").build().unwrap();
+    let bus = gst::Bus::new();
+    owner.set_bus(Some(&bus));
+    (owner, bus)
+}
+
+/// The next message, and its text.
+fn next(bus: &gst::Bus) -> (gst::MessageType, String) {
+    let message = bus.timed_pop(gst::ClockTime::from_seconds(20)).unwrap();
+    let text = match message.view() {
+        gst::MessageView::Warning(warning) => warning.error().message().to_owned(),
+        gst::MessageView::Error(error) => error.error().message().to_owned(),
+        _ => String::new(),
+    };
+    (message.type_(), text)
+}
+
+#[test]
+fn wait_for_more_than_a_second_is_one_warning() {
+    let (owner, bus) = owner();
+    let pool = bounded(memfds("told"), Some(&owner), 2);
+    for round in 0..2 {
+        let mut held = [(); 2]
+            .map(|()| pool.acquire_buffer(None).unwrap())
+            .to_vec();
+        let waiter = {
+            let pool = pool.clone();
+            std::thread::spawn(move || pool.acquire_buffer(None).is_ok())
+        };
+        if round == 0 {
+            let (kind, text) = next(&bus);
+            assert_eq!(kind, gst::MessageType::Warning);
+            assert!(text.contains("all 2 buffers"), "{text}");
+        } else {
+            std::thread::sleep(Duration::from_millis(1200));
+        }
+        held.pop();
+        assert!(waiter.join().unwrap());
+    }
+    assert!(bus.pop().is_none(), "said twice");
+    pool.set_active(false).unwrap();
+}
+
+#[test]
+fn warning_of_a_wait_names_the_queue_that_holds_the_frames() {
+    support::init();
+    let line = "appsrc name=source format=time ! dmabuffilter name=filter invert=true \
+                allocator=memfd ! queue name=hoard min-threshold-buffers=50 max-size-buffers=100 \
+                max-size-time=0 max-size-bytes=0 ! fakesink";
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let info = info(VideoFormat::Gray8, 64, 32);
+    let source = pipeline.by_name("source").unwrap();
+    let source = source.downcast::<gst_app::AppSrc>().unwrap();
+    source.set_caps(Some(&info.to_caps().unwrap()));
+    let filter = pipeline.by_name("filter").unwrap();
+    let pool = bounded(memfds("hoard"), Some(&filter), 5);
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let feeder = {
+        let pool = pool.clone();
+        std::thread::spawn(move || {
+            while let Ok(buffer) = pool.acquire_buffer(None) {
+                source.push_buffer(buffer).unwrap();
+            }
+        })
+    };
+    let bus = pipeline.bus().unwrap();
+    let limit = gst::ClockTime::from_seconds(20);
+    let warning = bus.timed_pop_filtered(limit, &[gst::MessageType::Warning]);
+    let warning = warning.unwrap();
+    let gst::MessageView::Warning(warning) = warning.view() else {
+        panic!("{warning:?}");
+    };
+    assert_eq!(warning.src(), Some(filter.upcast_ref()));
+    let text = warning.error().message().to_owned();
+    assert!(text.contains("all 5 buffers"), "{text}");
+    assert!(text.contains("hoard holds "), "{text}");
+    pool.set_active(false).unwrap();
+    feeder.join().unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn exhausted_exporter_is_waited_for_while_buffers_are_out() {
+    let (owner, bus) = owner();
+    let small = || source(vec![Standin::new(Kind::DmaHeap, "small").with(2)]);
+    let pool = bounded(small(), Some(&owner), 0);
+    let mut held = [(); 2]
+        .map(|()| pool.acquire_buffer(None).unwrap())
+        .to_vec();
+    let inode = inode_of(held[0].peek_memory(0));
+    let waiter = {
+        let pool = pool.clone();
+        std::thread::spawn(move || inode_of(pool.acquire_buffer(None).unwrap().peek_memory(0)))
+    };
+    std::thread::sleep(Duration::from_millis(100));
+    drop(held.remove(0));
+    assert_eq!(waiter.join().unwrap(), inode);
+    assert!(bus.pop().is_none(), "it did not take long");
+    // None comes back: an error, as nobody knows whether one ever will.
+    held.push(pool.acquire_buffer(None).unwrap());
+    let begin = Instant::now();
+    assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    let (kind, text) = next(&bus);
+    assert_eq!(kind, gst::MessageType::Error);
+    assert!(text.contains("the 2 of the pool"), "{text}");
+    assert!(text.contains("allocating from small failed"), "{text}");
     drop(held);
     pool.set_active(false).unwrap();
+    // With no buffer that could come back there is nothing to wait for.
+    let none = || source(vec![Standin::new(Kind::DmaHeap, "none").with(0)]);
+    let pool = bounded(none(), Some(&owner), 0);
+    let begin = Instant::now();
+    assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert_eq!(next(&bus).0, gst::MessageType::Error);
+    // Nor when the pool is started.
+    let info = info(VideoFormat::Gray8, 64, 32);
+    let caps = info.to_caps().unwrap();
+    let pool = Pool::for_caps(small(), Some(&owner), &caps, 5, true).unwrap();
+    assert!(pool.set_active(true).is_err());
+    assert_eq!(next(&bus).0, gst::MessageType::Error);
+    assert!(bus.pop().is_none());
 }
 
 #[test]

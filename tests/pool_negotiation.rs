@@ -187,6 +187,66 @@ fn query_that_wants_no_pool_gets_none_made() {
     assert!(!has_pool(&offered(&filter.element, false)));
 }
 
+/// Waits for RECONFIGURE events that go upstream from the element.
+fn reconfigures(element: &gst::Element) -> std::sync::mpsc::Receiver<()> {
+    let (sender, asked) = std::sync::mpsc::channel();
+    let pad = element.static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        if info
+            .event()
+            .is_some_and(|event| event.type_() == gst::EventType::Reconfigure)
+        {
+            let _ = sender.send(());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    asked
+}
+
+/// An uploader is there to give dma-bufs; the filter offers a pool to those who import them.
+#[test]
+fn pool_of_memory_files_is_offered_only_where_it_was_asked_for() {
+    if std::fs::exists("/dev/dma_heap").unwrap() || std::fs::exists("/dev/udmabuf").unwrap() {
+        return; // In the testbed `auto` finds dma-bufs.
+    }
+    for (allocator, by_filter, by_upload) in [
+        ("auto", false, true),
+        ("memfd", true, true),
+        ("none", false, false),
+    ] {
+        let [filter, upload] = elements(allocator);
+        for (element, offers) in [(filter, by_filter), (upload, by_upload)] {
+            answer(&element, Vec::new());
+            assert_eq!(
+                has_pool(&offered(&element.element, true)),
+                offers,
+                "{allocator}"
+            );
+        }
+    }
+}
+
+#[test]
+fn query_of_a_filter_that_passes_through_is_downstreams() {
+    for wish in [
+        Vec::new(),
+        vec![(None, 3, 5)],
+        vec![(Some(of_gstreamer()), 4, 7)],
+    ] {
+        let filter = Filter::new(&frames());
+        answer(&filter, wish.clone());
+        let asked = reconfigures(&filter.element);
+        let query = offered(&filter.element, true);
+        let pools = query
+            .allocation_pools()
+            .map(|(pool, _, least, most)| (pool, least, most));
+        assert_eq!(pools.collect::<Vec<_>>(), wish);
+        // Nothing was left out, so upstream need not ask again.
+        filter.element.set_property("invert", true);
+        assert!(asked.try_recv().is_err());
+    }
+}
+
 #[test]
 fn filter_that_passes_through_is_asked_nothing_it_does_not_know() {
     let filter = Filter::new(&frames()).set("allocator", "memfd");

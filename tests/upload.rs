@@ -7,8 +7,10 @@ mod support;
 
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
+use gstdmabufcpu::dmabuf::exporters;
+use gstdmabufcpu::memory::Pool;
 use std::time::Duration;
-use support::device::{is_fd, seen_by_sink, target_of};
+use support::device::{Standin, is_fd, seen_by_sink, source, target_of};
 use support::filter::Filter;
 use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, dimensions, info, picture_of};
 use support::noise;
@@ -418,18 +420,41 @@ fn frame_too_short_for_its_caps_is_one_error() {
     upload.assert_counts(&[("frames", 2), ("frames-copied", 1)]);
 }
 
+/// Has whatever comes after `element` offer a pool of at most so many buffers.
+fn downstream_offers(element: &gst::Element, info: &VideoInfo, most: u32) -> Pool {
+    let source = source(vec![Standin::new(exporters::Kind::DmaHeap, "downstream")]);
+    let pool = Pool::new(source, None);
+    let mut config = pool.config();
+    let size = info.size() as u32;
+    config.set_params(Some(&info.to_caps().unwrap()), size, 0, most);
+    pool.set_config(config).unwrap();
+    let offered = pool.clone();
+    let pad = element.static_pad("src").unwrap();
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, move |_, probe| {
+        let Some(gst::QueryViewMut::Allocation(query)) =
+            probe.query_mut().map(|query| query.view_mut())
+        else {
+            return gst::PadProbeReturn::Ok;
+        };
+        query.add_allocation_pool(Some(&offered), size, 0, most);
+        gst::PadProbeReturn::Handled
+    });
+    pool
+}
+
 #[test]
 fn state_change_does_not_wait_for_frames_that_the_application_holds() {
     for (element, held_upstream) in [
-        ("dmabufupload allocator=memfd", false),
-        ("dmabuffilter invert=true allocator=memfd", true),
+        ("dmabufupload name=e", false),
+        ("dmabuffilter name=e invert=true", true),
     ] {
+        let info = info(VideoFormat::Gray8, 64, 32);
         let line = pipeline(&format!(
             "appsrc name=source format=time block=false max-buffers=0 max-bytes=0 ! {element} \
              ! fakesink name=s sync=false async=false enable-last-sample=false \
              signal-handoffs=true"
         ));
-        let info = info(VideoFormat::Gray8, 64, 32);
+        let pool = downstream_offers(&line.by_name("e").unwrap(), &info, 32);
         let source = line.by_name("source").unwrap();
         let source = source.downcast::<gst_app::AppSrc>().unwrap();
         source.set_caps(Some(&info.to_caps().unwrap()));
@@ -477,13 +502,15 @@ fn state_change_does_not_wait_for_frames_that_the_application_holds() {
             "{element}: nothing after its second start"
         );
         line.set_state(gst::State::Null).unwrap();
+        drop(pool);
     }
 }
 
 #[test]
 fn flush_does_not_wait_for_frames_that_the_application_holds() {
     let info = info(VideoFormat::Gray8, 64, 32);
-    let mut upload = upload(info.to_caps().unwrap());
+    let mut upload = upload(info.to_caps().unwrap()).set("allocator", "auto");
+    let _pool = downstream_offers(&upload.element, &info, 32);
     let mut held = Vec::new();
     for _ in 0..32 {
         held.push(upload.pass(gst::Buffer::from_mut_slice(vec![0; info.size()])));

@@ -5,9 +5,10 @@ mod refused_caps;
 
 pub(crate) use refused_caps::RefusedCaps;
 
-use crate::memory::NotWritable;
+use crate::memory::{self, NotWritable};
 use gst::glib;
 use gst::prelude::*;
+use std::fmt;
 
 /// Posts what the property `stats` holds: an element message with a structure of the same name and
 /// fields, as `level` and the like post theirs.
@@ -30,8 +31,49 @@ pub(crate) fn post_stats_signal() -> glib::subclass::Signal {
         .build()
 }
 
-/// Warns of what becomes of frames that may not be written, `what`, and why.
-pub(crate) fn warn_of_not_writable(element: &gst::Element, what: &str, why: NotWritable) {
+/// Why a frame is not filtered in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// It may not be written.
+    NotWritable(NotWritable),
+    /// Downstream holds the other buffers of the pool that it comes from.
+    PoolExhausted,
+}
+
+impl Obstacle {
+    /// Whether it is a property of the memory, wherever in a pipeline that is.
+    pub(crate) fn is_permanent(self) -> bool {
+        matches!(self, Self::NotWritable(why) if why.is_permanent())
+    }
+
+    /// What the user can do about it.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::NotWritable(why) => why.advice(),
+            Self::PoolExhausted => {
+                "let queues hold fewer frames (min-threshold-buffers), or have the source make \
+                 more buffers"
+            }
+        }
+    }
+}
+
+/// What follows "as": a clause without a full stop.
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotWritable(why) => why.fmt(f),
+            Self::PoolExhausted => f.write_str("downstream holds the buffers of upstream's pool"),
+        }
+    }
+}
+
+/// Warns of what becomes of frames that are not filtered in place, `what`, and why.
+pub(crate) fn warn_of_obstacle(element: &gst::Element, what: &str, why: Obstacle) {
+    let held = match why {
+        Obstacle::PoolExhausted => memory::held_in_queues(element),
+        Obstacle::NotWritable(_) => String::new(),
+    };
     let code = match why.is_permanent() {
         true => gst::ResourceError::OpenWrite,
         false => gst::ResourceError::Busy,
@@ -39,7 +81,7 @@ pub(crate) fn warn_of_not_writable(element: &gst::Element, what: &str, why: NotW
     gst::element_warning!(
         element,
         code,
-        ("Frames are {what}, as {why}"),
+        ("Frames are {what}, as {why}{held}"),
         [
             "said once a stream and reason, frames-copied and frames-skipped in stats count on; \
              {}; copy-policy=copy filters a copy, copy-policy=skip passes the frame on unfiltered, \

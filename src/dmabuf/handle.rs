@@ -37,6 +37,7 @@ pub struct DmaBuf {
     size: usize,
     is_dma_buf: bool,
     is_regular_file: bool,
+    huge_page: Option<usize>,
     exporter: OnceLock<String>,
     /// `DMA_BUF_IOCTL_SYNC` answered ENOTTY.
     pub(super) unbracketed: AtomicBool,
@@ -58,6 +59,7 @@ impl DmaBuf {
             size: usize::try_from(stat.size).unwrap_or(usize::MAX),
             is_dma_buf: stat.is_dma_buf,
             is_regular_file: stat.is_regular_file,
+            huge_page: stat.huge_page,
             exporter: OnceLock::new(),
             unbracketed: AtomicBool::new(false),
             fd,
@@ -106,6 +108,12 @@ impl DmaBuf {
         }
         let is_sealed = !self.is_dma_buf && sys::is_sealed_against_writing(self.as_fd());
         is_sealed.then_some(WriteBarrier::Sealed)
+    }
+
+    /// Bytes of a huge page, where the file has only those: what offset and length of a mapping
+    /// are multiples of.
+    pub(super) fn huge_page(&self) -> Option<usize> {
+        self.huge_page
     }
 
     /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);

@@ -86,7 +86,8 @@ impl Mapping {
         Self::map(buffer, 0, length, protection, counters)
     }
 
-    /// Maps some pages of the buffer, clipped to it.
+    /// Maps some pages of the buffer, clipped to it; in a file of huge pages, those that they lie
+    /// in.
     ///
     /// # Errors
     /// [`Error::OffsetsNotHonoured`] unless the exporter is [known to](honours_offsets); else as
@@ -103,10 +104,14 @@ impl Mapping {
             });
         }
         let page = page_size();
-        let start = pages.start.saturating_mul(page).min(buffer.size());
-        let end = pages.end.saturating_mul(page).min(buffer.size());
+        let mut start = pages.start.saturating_mul(page).min(buffer.size());
+        let mut end = pages.end.saturating_mul(page).min(buffer.size());
+        if let Some(huge) = buffer.huge_page().filter(|_| start < end) {
+            start -= start % huge;
+            end = end.next_multiple_of(huge).min(buffer.size());
+        }
         let length = end.saturating_sub(start);
-        Self::map(buffer, pages.start, length, protection, counters)
+        Self::map(buffer, start / page, length, protection, counters)
     }
 
     fn map(

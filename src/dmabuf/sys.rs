@@ -59,10 +59,13 @@ pub(super) fn sync(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
 }
 
 fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
-    let file_system = again(INTERRUPTED, || {
+    Ok(file_system(fd)?.f_type as u64 == uapi::MAGIC)
+}
+
+fn file_system(fd: BorrowedFd<'_>) -> Result<rustix::fs::StatFs> {
+    again(INTERRUPTED, || {
         faults::through(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
-    })?;
-    Ok(file_system.f_type as u64 == uapi::MAGIC)
+    })
 }
 
 /// One `poll`; true when one of `events` (or an error state) has come.
@@ -95,11 +98,15 @@ pub(super) struct Stat {
     pub(super) size: u64,
     pub(super) is_dma_buf: bool,
     pub(super) is_regular_file: bool,
+    /// Bytes of a huge page, for files that are mapped by those (`MFD_HUGETLB`).
+    pub(super) huge_page: Option<usize>,
 }
 
 pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
     let stat = faults::through(Call::Stat, Some(fd), || rustix::fs::fstat(fd))?;
-    let is_dma_buf = is_dma_buf(fd)?;
+    let file_system = file_system(fd)?;
+    let is_dma_buf = file_system.f_type as u64 == uapi::MAGIC;
+    let is_huge = file_system.f_type as u64 & u64::from(u32::MAX) == uapi::HUGETLBFS_MAGIC;
     // A dma-buf's st_size is 0; its size is where SEEK_END leads (dma_buf_llseek). Other files
     // have a position that is not ours to move.
     let size = if is_dma_buf {
@@ -115,6 +122,10 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
         size,
         is_dma_buf,
         is_regular_file: !is_dma_buf && FileType::from_raw_mode(stat.st_mode).is_file(),
+        // What hugetlbfs_statfs says (fs/hugetlbfs/inode.c).
+        huge_page: usize::try_from(file_system.f_bsize)
+            .ok()
+            .filter(|size| is_huge && *size > 0),
     })
 }
 
@@ -137,7 +148,8 @@ pub(super) fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
 }
 
 /// MAP_SHARED mapping of `length` bytes (not 0) from `offset`, at an address of the kernel's
-/// choice.
+/// choice. Both are multiples of the file's huge pages, if it has such: the kernel maps whole ones
+/// whatever the length, and unmaps only those (hugetlb_vm_op_split in mm/hugetlb.c).
 pub(super) fn map(
     fd: BorrowedFd<'_>,
     offset: u64,
@@ -199,7 +211,7 @@ unsafe fn unmap_once(address: usize, length: usize) -> bool {
         // SAFETY: as the caller promises.
         unsafe { rustix::mm::munmap(address, length) }
     });
-    // All else it answers to arguments that `map` never gives.
+    // All else it answers to arguments that `map` never gives: huge pages are mapped whole.
     answer != Err(Errno::NOMEM)
 }
 
@@ -272,12 +284,22 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// A memory file of `size` bytes that can neither shrink nor grow.
+/// A memory file of `size` bytes that can neither shrink nor grow. Nor can it be sealed any
+/// further: `F_SEAL_FUTURE_WRITE` by another holder of the file would end our own mapping of it
+/// for writing.
 pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let fd = faults::through(Call::MemfdCreate, None, || {
-        rustix::fs::memfd_create(name, flags)
-    })?;
+    let create = |flags| {
+        faults::through(Call::MemfdCreate, None, || {
+            rustix::fs::memfd_create(name, flags)
+        })
+    };
+    // With vm.memfd_noexec=2 the kernel refuses files that can be executed (EACCES); before 6.3 it
+    // does not know the flag (memfd_create(2)).
+    let fd = match create(flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => create(flags),
+        made => made,
+    }?;
     let file = fd.as_fd();
     again(INTERRUPTED, || {
         faults::through(Call::Truncate, Some(file), || {
@@ -285,7 +307,7 @@ pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
         })
     })?;
     faults::through(Call::AddSeals, Some(file), || {
-        rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW)
+        rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
     })?;
     Ok(fd)
 }

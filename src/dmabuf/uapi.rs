@@ -123,6 +123,9 @@ pub const PRIME_HANDLE_TO_FD: Opcode = opcode::read_write::<PrimeHandle>(b'd', 0
 /// dma-buf lies in.
 pub const MAGIC: u64 = 0x444d_4142;
 
+/// `HUGETLBFS_MAGIC` of the same header: the file system of files that consist of huge pages.
+pub const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+
 #[cfg(test)]
 pub(crate) mod headers;
 
@@ -148,6 +151,7 @@ mod tests {
             "DMA_BUF_SYNC_START",
             "DMA_BUF_SYNC_END",
             "DMA_BUF_MAGIC",
+            "HUGETLBFS_MAGIC",
             "DMA_BUF_SET_NAME_B",
             "DMA_BUF_NAME_LEN",
             "DMA_BUF_IOCTL_EXPORT_SYNC_FILE",
@@ -169,6 +173,7 @@ mod tests {
             SYNC_START,
             SYNC_END,
             MAGIC,
+            HUGETLBFS_MAGIC,
             u64::from(SET_NAME),
             NAME_LENGTH as u64,
             u64::from(EXPORT_SYNC_FILE),

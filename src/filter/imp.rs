@@ -7,11 +7,11 @@ use super::planned::Planned;
 use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
-use crate::bus;
+use crate::bus::{self, Obstacle};
 use crate::dmabuf::Options;
 use crate::element::{self, Common, add};
 use crate::lock::lock;
-use crate::memory::{self, AllocatorChoice, How, NotWritable};
+use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{
     self, AnyFunction, Canvas, Copies, Frames, FunctionFailure, More, Picture, Terms, Work, Worker,
 };
@@ -22,7 +22,7 @@ use gst_base::prelude::*;
 use gst_base::subclass::BaseTransformMode;
 use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -43,7 +43,7 @@ struct Stream {
     worker: Worker,
     copies: Copies,
     /// What is said only once a stream.
-    told_of: Vec<NotWritable>,
+    told_of: Vec<Obstacle>,
     told_of_brackets: bool,
 }
 
@@ -55,6 +55,8 @@ pub struct DmaBufFilter {
     stats: Mutex<Arc<Stats>>,
     common: Common,
     functions: Functions,
+    /// Whether upstream was offered no pool because frames pass through.
+    pool_left_out: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -161,6 +163,7 @@ impl BaseTransformImpl for DmaBufFilter {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.stream) = None;
+        self.pool_left_out.store(false, Relaxed);
         self.functions.stop();
         self.common.stop();
         Ok(())
@@ -232,18 +235,29 @@ impl BaseTransformImpl for DmaBufFilter {
         {
             query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
         }
+        let passes_through = self.obj().is_passthrough();
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
         let size = caps
             .and_then(|caps| Frames::from_caps(caps).ok())
             .map(|frames| frames.info.size());
-        if need_pool {
-            self.common
-                .offer_pool(*CAT, element.upcast_ref(), query, is_dma_buf_caps);
+        // What passes through untouched may lie anywhere, and so may what the CPU works on under
+        // plain caps: a pool is offered for those who import dma-bufs.
+        let is_forced = self.common.is_forced();
+        if need_pool
+            && (is_forced || !memory::has_pool(query) && self.common.has_dma_bufs(is_dma_buf_caps))
+        {
+            let leave_out = passes_through && !is_forced;
+            self.pool_left_out.store(leave_out, Relaxed);
+            if !leave_out {
+                self.common
+                    .offer_pool(*CAT, element.upcast_ref(), query, is_dma_buf_caps);
+            }
         }
         // A query without a pool entry makes v4l2src copy frames to system memory when it runs
         // low on buffers (gst_v4l2_object_decide_allocation): say how many we hold instead.
         if let Some(size) = size
+            && !passes_through
             && query.allocation_pools().next().is_none()
         {
             let size = u32::try_from(size).unwrap_or(u32::MAX);
@@ -313,6 +327,10 @@ impl DmaBufFilter {
         if element.is_passthrough() != identity {
             gst::debug!(CAT, imp = self, "pass-through: {identity}");
             element.set_passthrough(identity);
+            // Upstream asks again, once: going back to pass-through changes nothing.
+            if !identity && self.pool_left_out.swap(false, Relaxed) {
+                element.reconfigure_sink();
+            }
         }
     }
 
@@ -355,6 +373,15 @@ impl DmaBufFilter {
             return Err(gst::FlowError::NotNegotiated);
         };
         let canvas = self.canvas(&frame, &stream.frames)?;
+        let mut copied = None;
+        if settings.copy_policy == CopyPolicy::Copy
+            && self.common.must_spare(&mut stream.copies, &frame)
+        {
+            let why = Obstacle::PoolExhausted;
+            let (copy, bytes) = self.copy(&frame, why, stream, &settings, &stats)?;
+            frame = copy;
+            copied = Some(bytes);
+        }
         let task = stream
             .planned
             .task(&settings, &frame, &stream.frames, canvas);
@@ -364,12 +391,12 @@ impl DmaBufFilter {
             if !functions.is_empty() {
                 self.look(&frame, stream, &settings, &stats, functions)?;
             }
-            stats.common.went(None);
+            stats.common.went(copied);
             return Ok(frame);
         }
         stream.overlays.update(&frame, &stream.frames, canvas);
-        let mut copied = None;
         if let Some(why) = memory::why_not_writable(&frame, settings.map_mode()) {
+            let why = Obstacle::NotWritable(why);
             match settings.copy_policy {
                 CopyPolicy::Copy => {
                     let (copy, bytes) = self.copy(&frame, why, stream, &settings, &stats)?;
@@ -508,7 +535,7 @@ impl DmaBufFilter {
     fn copy(
         &self,
         shared: &gst::BufferRef,
-        why: NotWritable,
+        why: Obstacle,
         stream: &mut Stream,
         settings: &Settings,
         stats: &Stats,
@@ -533,12 +560,12 @@ impl DmaBufFilter {
         Ok(copy)
     }
 
-    /// Warns of frames that may not be written, once a stream and reason.
-    fn warn_once(&self, stream: &mut Stream, what: &str, why: NotWritable) {
+    /// Warns of frames that are not filtered in place, once a stream and reason.
+    fn warn_once(&self, stream: &mut Stream, what: &str, why: Obstacle) {
         if !stream.told_of.contains(&why) {
             stream.told_of.push(why);
             gst::warning!(CAT, imp = self, "frames are {what}, as {why}");
-            bus::warn_of_not_writable(self.obj().upcast_ref(), what, why);
+            bus::warn_of_obstacle(self.obj().upcast_ref(), what, why);
         }
     }
 }

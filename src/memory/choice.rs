@@ -129,7 +129,7 @@ impl Chosen {
     pub fn can_make_dma_bufs(&self) -> bool {
         let (choice, device) = lock(&self.wish).clone();
         let source = choice.source(device.as_deref(), true);
-        source.is_some_and(|source| source.can_be_opened())
+        source.is_some_and(|source| source.can_make_dma_bufs())
     }
 
     /// [`Kind::name`] of what gave the last memory; `none` before that.

@@ -5,10 +5,11 @@
 use crate::dmabuf::{Access, Windows};
 use crate::lock::lock;
 use gst::ffi;
-use gst::glib::translate::IntoGlib;
+use gst::glib::translate::{IntoGlib, from_glib_none};
 use rustix::fd::BorrowedFd;
 use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering::Acquire};
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// What a memory is used for.
@@ -192,4 +193,78 @@ pub(super) fn keep<E>(
 unsafe extern "C" fn drop_kept(data: gst::glib::ffi::gpointer) {
     // SAFETY: it is the box that `keep` gave away.
     drop(unsafe { Box::from_raw(data.cast::<Kept>()) });
+}
+
+/// The pool that a buffer goes back to.
+pub(super) fn pool(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
+    // SAFETY: the buffer is borrowed; its pool changes only when its last reference goes.
+    let pool = unsafe { (*buffer.as_ptr()).pool };
+    // SAFETY: NULL or a pool of which the buffer holds a reference.
+    unsafe { from_glib_none(pool) }
+}
+
+/// A buffer of a pool, wherever it is; it is not kept alive.
+#[derive(Debug)]
+pub(super) struct Pooled(Mutex<Option<BufferAddress>>);
+
+#[derive(Debug)]
+struct BufferAddress(NonNull<ffi::GstBuffer>);
+
+// SAFETY: it is only looked at under the lock, while the buffer exists, and atomically.
+unsafe impl Send for BufferAddress {}
+
+static POOLED: LazyLock<gst::glib::Quark> =
+    LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-pooled"));
+
+impl Pooled {
+    /// What is known of a buffer, and whether it was seen for the first time.
+    pub(super) fn of(buffer: &gst::BufferRef) -> (Arc<Self>, bool) {
+        let _inserting = lock(&INSERTING);
+        let pointer = buffer.as_ptr().cast_mut();
+        let object = pointer.cast::<ffi::GstMiniObject>();
+        // SAFETY: a GstBuffer begins with its GstMiniObject; the call locks by itself.
+        let data = unsafe { ffi::gst_mini_object_get_qdata(object, POOLED.into_glib()) };
+        // SAFETY: under this quark, which is ours, only the box below is put, once; it is dropped
+        // with the buffer, which the caller has borrowed.
+        if let Some(there) = unsafe { data.cast::<Arc<Self>>().as_ref() } {
+            return (Arc::clone(there), false);
+        }
+        let made = Arc::new(Self(Mutex::new(NonNull::new(pointer).map(BufferAddress))));
+        let data = Box::into_raw(Box::new(Arc::clone(&made)));
+        // SAFETY: as above; GStreamer takes over the box and gives it to `forget_buffer`, once.
+        unsafe {
+            ffi::gst_mini_object_set_qdata(
+                object,
+                POOLED.into_glib(),
+                data.cast(),
+                Some(forget_buffer),
+            );
+        }
+        (made, true)
+    }
+
+    /// Whether the buffer is out of its pool.
+    pub(super) fn is_out(&self) -> bool {
+        let address = lock(&self.0);
+        address.as_ref().is_some_and(|BufferAddress(buffer)| {
+            // SAFETY: the buffer exists, as `forget_buffer`, which is called before it is freed
+            // (gst_mini_object_unref), waits for the lock.
+            let pool = unsafe { &raw mut (*buffer.as_ptr()).pool };
+            // SAFETY: the field is aligned and exists as long as the buffer; GStreamer clears it
+            // atomically (gst_buffer_pool_release_buffer).
+            let pool = unsafe { AtomicPtr::from_ptr(pool) };
+            !pool.load(Acquire).is_null()
+        })
+    }
+
+    /// Whether the buffer was not freed yet.
+    pub(super) fn exists(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
+unsafe extern "C" fn forget_buffer(data: gst::glib::ffi::gpointer) {
+    // SAFETY: it is the box that `Pooled::of` gave away.
+    let pooled = unsafe { Box::from_raw(data.cast::<Arc<Pooled>>()) };
+    *lock(&pooled.0) = None;
 }

@@ -10,6 +10,7 @@ mod kept;
 mod offer;
 mod open;
 mod pool;
+mod supply;
 mod writable;
 
 pub(crate) use allocator::register as register_allocators;
@@ -23,6 +24,8 @@ pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, 
 pub use open::{Error, How, SyncScope};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
+pub(crate) use pool::held_in_queues;
+pub use supply::Supply;
 pub use writable::{NotWritable, why_not_writable};
 
 use crate::dmabuf::Counters;

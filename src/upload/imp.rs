@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Negotiation, properties and the way of a frame through the element.
 
-use crate::bus;
+use crate::bus::{self, Obstacle};
 use crate::element::{self, Common, Counts, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice};
@@ -254,11 +254,12 @@ impl DmaBufUpload {
             return Err(gst::FlowError::NotNegotiated);
         };
         add(&stats.frames, 1);
-        if stream.is_there(&frame) {
+        let element = self.obj();
+        let is_there = stream.is_there(&frame);
+        if is_there && !self.common.must_spare(&mut stream.copies, &frame) {
             stats.went(None);
             return Ok(frame);
         }
-        let element = self.obj();
         let terms = Terms {
             owner: element.upcast_ref(),
             why: "it does not lie in a dma-buf",
@@ -272,9 +273,12 @@ impl DmaBufUpload {
         let (copy, bytes) = stream.copies.copy(&frame, &terms)?;
         stats.went(Some(bytes));
         if !std::mem::replace(&mut stream.told_of_copies, true) {
-            let why = "upstream did not take the pool that it was offered";
+            let why = match is_there {
+                true => Obstacle::PoolExhausted.to_string(),
+                false => String::from("upstream did not take the pool that it was offered"),
+            };
             gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
-            bus::tell_of_copies(element.upcast_ref(), why);
+            bus::tell_of_copies(element.upcast_ref(), &why);
         }
         Ok(copy)
     }

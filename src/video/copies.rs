@@ -5,7 +5,7 @@ use super::copy::copy;
 use super::geometry::Picture;
 use crate::dmabuf::Counters;
 use crate::lock::lock;
-use crate::memory::{Pool, Source, dma_buf_pool};
+use crate::memory::{Pool, Source, Supply, dma_buf_pool};
 use gst::prelude::*;
 use gst_video::{VideoCropMeta, VideoInfo};
 use std::fmt::Display;
@@ -49,6 +49,10 @@ impl Gate {
         }
     }
 
+    fn is_closed(&self) -> bool {
+        lock(&self.0).0
+    }
+
     fn set_pool(&self, pool: Option<&gst::BufferPool>) {
         let mut state = lock(&self.0);
         state.1 = pool.cloned();
@@ -67,6 +71,7 @@ pub struct Copies {
     /// Width and height of the pool's frames.
     size: (usize, usize),
     gate: Arc<Gate>,
+    supply: Supply,
 }
 
 impl Copies {
@@ -76,7 +81,15 @@ impl Copies {
             pool: None,
             size: (0, 0),
             gate: Arc::clone(gate),
+            supply: Supply::default(),
         }
+    }
+
+    /// Whether `frame` has to be copied so that the stream goes on, as downstream holds the buffers
+    /// of upstream's pool. See [`Supply::has_run_dry`].
+    pub fn must_spare(&mut self, frame: &gst::BufferRef) -> bool {
+        let gate = &self.gate;
+        self.supply.has_run_dry(frame, || gate.is_closed())
     }
 
     /// A copy of `frame` with its flags, times and metas, and the number of bytes. Errors are

@@ -52,6 +52,13 @@ impl Auto {
             .any(|exporter| exporter.open().is_ok())
     }
 
+    /// Whether one of the exporters of dma-bufs can be opened: memory files do not count.
+    pub fn can_make_dma_bufs(&self) -> bool {
+        self.exporters
+            .iter()
+            .any(|exporter| exporter.kind() != Kind::Memfd && exporter.open().is_ok())
+    }
+
     /// The kind that gave the last buffer; `None` before the first.
     pub fn in_use(&self) -> Option<Kind> {
         let state = lock(&self.state);

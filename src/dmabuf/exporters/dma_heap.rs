@@ -5,10 +5,11 @@
 use super::super::error::Error;
 use super::super::{Result, sys};
 use super::{Allocation, Exporter, Kind, Request, first_that_opens, name, not_opened, whole_pages};
-use once_cell::sync::OnceCell;
+use crate::lock::lock;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 const FOLDER: &str = "/dev/dma_heap";
 
@@ -20,6 +21,9 @@ const CONTIGUOUS: [&str; 4] = [
     "reserved",
     "default-pool",
 ];
+
+/// Pages from anywhere.
+const SYSTEM: &str = "system";
 
 /// The heap `system` takes requests of any size, and the kernel ends one process after the other to
 /// serve them (Linux 6.12): what cannot be had is not asked for. Frames of usual sizes are not
@@ -40,18 +44,36 @@ fn memory() -> Option<usize> {
 #[derive(Debug)]
 pub struct DmaHeap {
     wanted: Option<PathBuf>,
-    node: OnceCell<(PathBuf, OwnedFd)>,
+    chosen: Mutex<Chosen>,
+}
+
+/// The heap in use.
+#[derive(Debug, Default)]
+struct Chosen {
+    node: Option<Arc<Node>>,
+    /// A heap that has no more memory, in whose place `node` is used.
+    exhausted: Option<PathBuf>,
+}
+
+/// An open heap.
+#[derive(Debug)]
+struct Node {
+    path: PathBuf,
+    fd: OwnedFd,
 }
 
 impl DmaHeap {
     /// A heap by its name (`system`) or path; without one, CMA's if there is one that can be
     /// opened, else `system`, else any other. Nothing is opened yet.
+    ///
+    /// Where the heap was not named and has no more memory, the next of CMA's and `system` is
+    /// used. Other heaps are not fallen back on: what some give is no memory for a CPU.
     pub fn new(heap: Option<&str>) -> Self {
         // Path::join takes an absolute path as it is.
         let wanted = heap.map(|heap| Path::new(FOLDER).join(heap));
         Self {
             wanted,
-            node: OnceCell::new(),
+            chosen: Mutex::default(),
         }
     }
 
@@ -60,12 +82,71 @@ impl DmaHeap {
         heaps().unwrap_or_default()
     }
 
-    fn node(&self) -> Result<&(PathBuf, OwnedFd)> {
-        self.node.get_or_try_init(|| match &self.wanted {
+    fn node(&self) -> Result<Arc<Node>> {
+        let mut chosen = lock(&self.chosen);
+        if let Some(node) = &chosen.node {
+            return Ok(Arc::clone(node));
+        }
+        let node = match &self.wanted {
             Some(path) => open(path),
             None => first_that_opens(FOLDER, heaps(), open, not_open),
-        })
+        };
+        let node = Arc::new(node?);
+        chosen.node = Some(Arc::clone(&node));
+        Ok(node)
     }
+
+    /// A buffer of another heap than `exhausted`, which is used from then on.
+    fn from_another(&self, exhausted: &Node, request: &Request<'_>) -> Option<OwnedFd> {
+        let (node, fd) = first_other(&exhausted.path, heaps().unwrap_or_default(), |path| {
+            let node = open(path).ok()?;
+            let fd = allocate(&node, request).ok()?;
+            Some((node, fd))
+        })?;
+        *lock(&self.chosen) = Chosen {
+            node: Some(Arc::new(node)),
+            exhausted: Some(exhausted.path.clone()),
+        };
+        Some(fd)
+    }
+}
+
+/// What `serve` gives for the first heap but `exhausted` that CMA or the system serves.
+fn first_other<T>(
+    exhausted: &Path,
+    names: Vec<String>,
+    serve: impl Fn(&Path) -> Option<T>,
+) -> Option<T> {
+    names
+        .into_iter()
+        .filter(|name| name == SYSTEM || CONTIGUOUS.contains(&name.as_str()))
+        .map(|name| Path::new(FOLDER).join(name))
+        .filter(|path| path != exhausted)
+        .find_map(|path| serve(&path))
+}
+
+/// One buffer of a heap.
+fn allocate(heap: &Node, request: &Request<'_>) -> Result<OwnedFd> {
+    let failed = |errno| Error::Device {
+        asked: format!("allocating {} bytes from", request.size),
+        device: heap.path.display().to_string(),
+        errno,
+        advice: match errno {
+            Errno::NOMEM => {
+                "the heap is exhausted: use fewer or smaller buffers, or enlarge it (CMA: cma= \
+                 on the kernel's command line)"
+            }
+            Errno::NOTTY => "this is not the node of a dma-heap",
+            Errno::MFILE | Errno::NFILE => "raise the limit of open files (ulimit -n)",
+            _ => "see the kernel's log",
+        }
+        .to_owned(),
+    };
+    let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
+    if size >= LARGE && memory().is_some_and(|memory| size > memory) {
+        return Err(failed(Errno::NOMEM));
+    }
+    sys::heap_allocate(heap.fd.as_fd(), size as u64).map_err(failed)
 }
 
 fn heaps() -> std::result::Result<Vec<String>, Errno> {
@@ -74,7 +155,7 @@ fn heaps() -> std::result::Result<Vec<String>, Errno> {
         let contiguous = CONTIGUOUS.iter().position(|known| known == heap);
         let order = match contiguous {
             Some(position) => position,
-            None if heap == "system" => CONTIGUOUS.len(),
+            None if heap == SYSTEM => CONTIGUOUS.len(),
             None => CONTIGUOUS.len() + 1,
         };
         (order, heap.clone())
@@ -82,9 +163,12 @@ fn heaps() -> std::result::Result<Vec<String>, Errno> {
     Ok(heaps)
 }
 
-fn open(path: &Path) -> Result<(PathBuf, OwnedFd)> {
+fn open(path: &Path) -> Result<Node> {
     match sys::open_device(path) {
-        Ok(fd) => Ok((path.to_owned(), fd)),
+        Ok(fd) => Ok(Node {
+            path: path.to_owned(),
+            fd,
+        }),
         Err(errno) => Err(not_open(path, errno)),
     }
 }
@@ -117,11 +201,17 @@ impl Exporter for DmaHeap {
     }
 
     fn describe(&self) -> String {
-        let path = match (self.node.get(), &self.wanted) {
-            (Some((path, _)), _) | (None, Some(path)) => path.as_path(),
+        let chosen = lock(&self.chosen);
+        let path = match (&chosen.node, &self.wanted) {
+            (Some(node), _) => node.path.as_path(),
+            (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(FOLDER),
         };
-        format!("dma-heap {}", path.display())
+        let before = chosen.exhausted.as_ref();
+        let why = before.map_or_else(String::new, |path| {
+            format!(" ({} is exhausted)", path.display())
+        });
+        format!("dma-heap {}{why}", path.display())
     }
 
     fn open(&self) -> Result<()> {
@@ -129,33 +219,51 @@ impl Exporter for DmaHeap {
     }
 
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
-        let (path, heap) = self.node()?;
-        let failed = |errno| Error::Device {
-            asked: format!("allocating {} bytes from", request.size),
-            device: path.display().to_string(),
-            errno,
-            advice: match errno {
-                Errno::NOMEM => {
-                    "the heap is exhausted: use fewer or smaller buffers, or enlarge it (CMA: cma= \
-                     on the kernel's command line)"
-                }
-                Errno::NOTTY => "this is not the node of a dma-heap",
-                Errno::MFILE | Errno::NFILE => "raise the limit of open files (ulimit -n)",
-                _ => "see the kernel's log",
-            }
-            .to_owned(),
-        };
-        let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
-        if size >= LARGE && memory().is_some_and(|memory| size > memory) {
-            return Err(failed(Errno::NOMEM));
-        }
-        let fd = sys::heap_allocate(heap.as_fd(), size as u64).map_err(failed)?;
+        let heap = self.node()?;
+        let fd = match allocate(&heap, request) {
+            Err(
+                error @ Error::Device {
+                    errno: Errno::NOMEM,
+                    ..
+                },
+            ) if self.wanted.is_none() => self.from_another(&heap, request).ok_or(error),
+            answer => answer,
+        }?;
         name(&fd, request.name);
         Ok(Allocation {
             fd,
-            size,
+            size: whole_pages(request.size).unwrap_or(request.size),
             pitch: None,
             kind: Kind::DmaHeap,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn next_heap_that_serves_follows_an_exhausted_one() {
+        let all = ["reserved", "linux,cma", "system", "secure"];
+        let tried = std::cell::RefCell::new(Vec::new());
+        let first = |exhausted: &str, serving: &[&str]| {
+            first_other(&Path::new(FOLDER).join(exhausted), names(&all), |path| {
+                let name = path.file_name()?.to_str()?.to_owned();
+                tried.borrow_mut().push(name.clone());
+                serving.contains(&name.as_str()).then_some(name)
+            })
+        };
+        let system = Some("system".to_owned());
+        assert_eq!(first("reserved", &["reserved", "system"]), system);
+        assert_eq!(tried.take(), ["linux,cma", "system"]);
+        let cma = Some("linux,cma".to_owned());
+        assert_eq!(first("system", &all[1..]), cma, "whatever was used before");
+        assert_eq!(tried.take(), ["reserved", "linux,cma"]);
+        assert_eq!(first("reserved", &["secure"]), None, "no memory for a CPU");
     }
 }

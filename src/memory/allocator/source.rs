@@ -6,6 +6,7 @@ use super::{allocator_of, make};
 use crate::dmabuf::exporters::{Auto, Exporter, Kind, Request, Tried};
 use crate::dmabuf::{self, Error};
 use crate::lock::lock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Exporters in an order, with fallback, giving `GstMemory`.
@@ -14,6 +15,7 @@ pub struct Source {
     auto: Auto,
     allocators: Vec<(Kind, gst::Allocator)>,
     reported: Mutex<u64>,
+    asked_why: AtomicBool,
 }
 
 /// A new memory.
@@ -41,6 +43,7 @@ impl Source {
             auto: Auto::of(exporters),
             allocators,
             reported: Mutex::new(0),
+            asked_why: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +61,23 @@ impl Source {
     /// Whether one of its exporters can be opened.
     pub fn can_be_opened(&self) -> bool {
         self.auto.can_be_opened()
+    }
+
+    /// Whether one of its exporters of dma-bufs can be opened: memory files do not count.
+    pub fn can_make_dma_bufs(&self) -> bool {
+        self.auto.can_make_dma_bufs()
+    }
+
+    /// What was tried before memory files, once it has come to those; `None` where they were the
+    /// first choice, and once this was asked.
+    pub(in crate::memory) fn why_memory_files(&self) -> Option<Vec<Tried>> {
+        if self.in_use() != Some(Kind::Memfd) || self.asked_why.load(Relaxed) {
+            return None;
+        }
+        self.asked_why.store(true, Relaxed);
+        let tried = self.report().into_iter();
+        let failed: Vec<_> = tried.filter(|tried| tried.failure.is_some()).collect();
+        (!failed.is_empty()).then_some(failed)
     }
 
     /// Whether one of its exporters chooses the pitch itself.

@@ -3,6 +3,10 @@
 
 mod imp;
 mod layout;
+mod queues;
+mod returns;
+
+pub(crate) use queues::describe as held_in_queues;
 
 use super::Source;
 use gst::glib;
@@ -15,15 +19,18 @@ glib::wrapper! {
     ///
     /// Takes the options `GstBufferPoolOptionVideoMeta` and `GstBufferPoolOptionVideoAlignment`.
     /// With the first, the exporter's own pitch is used; without, strides are the caps'. A buffer
-    /// is handed out when the devices that read it before are done with it. A pool whose
-    /// configuration sets no maximum has at most [`MOST_BUFFERS`](Self::MOST_BUFFERS).
+    /// is handed out when the devices that read it before are done with it.
+    ///
+    /// Grows as GStreamer's pools do: to the maximum of its configuration, without a bound if that
+    /// is 0. A thread that waits at the maximum for more than a second is reported once, as a warning
+    /// of the owner. Where the exporters have no more memory, [`acquire_buffer`] waits up to a
+    /// second for a buffer to come back.
+    ///
+    /// [`acquire_buffer`]: gst::prelude::BufferPoolExt::acquire_buffer
     pub struct Pool(ObjectSubclass<imp::Pool>) @extends gst::BufferPool, gst::Object;
 }
 
 impl Pool {
-    /// The bound of a pool that was configured without one.
-    pub const MOST_BUFFERS: u32 = 32;
-
     /// A pool that is not configured yet. Errors are posted as those of `owner`, if there is one.
     pub fn new(source: Arc<Source>, owner: Option<&gst::Element>) -> Self {
         let pool: Self = glib::Object::new();

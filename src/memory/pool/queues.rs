@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Which elements hold frames that wait.
+
+use gst::prelude::*;
+
+/// What the queues of the pipeline hold that video goes through, as the end of a sentence; empty
+/// where none holds any.
+///
+/// A buffer does not tell who holds it, but queues (`queue`, `queue2`, and the like) tell how many
+/// they hold.
+pub(crate) fn describe(element: &gst::Element) -> String {
+    let mut top = element.clone().upcast::<gst::Object>();
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    let Ok(bin) = top.downcast::<gst::Bin>() else {
+        return String::new();
+    };
+    let elements = bin.iterate_recurse().into_iter();
+    let levels = elements
+        // An element that comes or goes meanwhile ends the list: it only advises.
+        .map_while(Result::ok)
+        .filter_map(|element| {
+            let level = level(&element).filter(|level| *level > 0)?;
+            Some(format!("{} holds {level} frames", element.name()))
+        });
+    let levels: Vec<String> = levels.collect();
+    match levels.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", levels.join(", ")),
+    }
+}
+
+/// How many buffers of video wait in an element, if it tells.
+fn level(element: &gst::Element) -> Option<u64> {
+    const PROPERTY: &str = "current-level-buffers";
+    element.find_property(PROPERTY)?;
+    let caps = element.static_pad("sink")?.current_caps()?;
+    let is_video = caps.structure(0)?.name().starts_with("video/");
+    let level = element.property_value(PROPERTY);
+    let level = level.transform::<u64>().ok()?.get().ok()?;
+    is_video.then_some(level)
+}

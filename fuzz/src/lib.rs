@@ -390,14 +390,14 @@ fn rows_of(
         // What a pixel at the left edge shares with the one before it is the picture's.
         let (left, _) = dimensions_of(info, plane, (x as usize, 0));
         let shift = |shifts: &[u32]| shifts.get(plane).copied().unwrap_or(0);
-        let (across, down) = (info.format_info().w_sub(), info.format_info().h_sub());
+        let format = info.format_info();
         let first = match (info.format(), x % 2) {
             (VideoFormat::Yuy2, 1) => left - 3,
             (VideoFormat::Uyvy, 1) => left - 3,
-            (_, 1) if shift(across) > 0 => left - info.format_info().pixel_stride()[plane] as usize,
+            (_, 1) if shift(format.w_sub()) > 0 => left - format.pixel_stride()[plane] as usize,
             _ => left,
         };
-        let upper = y as usize >> shift(down);
+        let upper = y as usize >> shift(format.h_sub());
         let mut rest = claim.offset[plane] as u128;
         let mut memory = 0;
         while rest >= *sizes.get(memory)? as u128 {

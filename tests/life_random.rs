@@ -21,10 +21,12 @@ use support::random::Random;
 /// Between the source and its tees: what all that is asked for lies in.
 const LINES: [&str; 4] = [
     "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd \
-     ! dmabuffilter name=a invert=true ! dmabuffilter name=b ! fakesink sync=false",
-    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd ! tee name=t \
-     t. ! queue max-size-buffers=3 ! dmabuffilter name=a allocator=memfd ! fakesink sync=false \
-     t. ! queue max-size-buffers=3 ! dmabuffilter name=b copy-policy=skip ! fakesink sync=false",
+     ! videocrop name=crop ! dmabuffilter name=a invert=true ! dmabuffilter name=b \
+     ! fakevideosink sync=false",
+    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd \
+     ! videocrop name=crop ! tee name=t \
+     t. ! queue max-size-buffers=3 ! dmabuffilter name=a allocator=memfd ! fakevideosink sync=false \
+     t. ! queue max-size-buffers=3 ! dmabuffilter name=b copy-policy=skip ! fakevideosink sync=false",
     "videotestsrc name=source ! capsfilter name=caps ! dmabuffilter name=a allocator=memfd \
      ! tee name=t t. ! queue max-size-buffers=3 ! fakesink sync=false \
      t. ! queue max-size-buffers=3 ! dmabuffilter name=b allocator=memfd ! fakesink sync=false",
@@ -184,8 +186,8 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             format!("pipeline {seed}: {events} events")
         });
         let event = [
-            "pause", "play", "flush", "seek", "caps", "set", "set", "set", "eos", "restart",
-        ][random.below(10)];
+            "pause", "play", "flush", "seek", "caps", "crop", "set", "set", "set", "eos", "restart",
+        ][random.below(11)];
         *lived.events.entry(event).or_default() += 1;
         if ["flush", "seek", "restart"].contains(&event) {
             // What begins anew is not to end by what was asked of it before.
@@ -207,6 +209,14 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
                 let _ = pipeline.seek_simple(flags, to);
             }
             "caps" => named("caps").set_property("caps", caps(&mut random)),
+            // By the meta: sinks of video take it.
+            "crop" => {
+                if let Some(crop) = pipeline.by_name("crop") {
+                    for side in ["left", "top", "right", "bottom"] {
+                        crop.set_property(side, random.below(7) as i32);
+                    }
+                }
+            }
             "eos" => {
                 eos.store(true, Relaxed);
                 ends = true;

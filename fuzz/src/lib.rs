@@ -200,12 +200,13 @@ pub fn caps(input: &[u8]) {
     }
     if let Ok(frames) = video::Frames::from_caps(&caps) {
         let planes = frames.format.planes();
-        if let Ok(shapes) = video::shapes(&frames.info, planes) {
+        let picture = video::Picture::whole(&frames.info);
+        if let Ok(shapes) = video::shapes(&frames.info, &picture, planes) {
             assert_eq!(shapes.len(), planes.len());
         }
     }
     if let Ok(info) = VideoInfo::from_caps(&caps) {
-        let _ = video::shapes_to_copy(&info);
+        let _ = video::shapes_to_copy(&info, &video::Picture::whole(&info));
     }
 }
 
@@ -236,10 +237,14 @@ fn frame_info(input: &mut Input<'_>) -> VideoInfo {
 
 /// Bytes in a row of a plane, and rows, worked out from what GStreamer knows of the format.
 fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
+    dimensions_of(info, plane, (info.width() as usize, info.height() as usize))
+}
+
+/// The same of a frame of this width and height.
+fn dimensions_of(info: &VideoInfo, plane: usize, (w, h): (usize, usize)) -> (usize, usize) {
     let format = info.format_info();
     let component = format.plane().iter().position(|p| *p as usize == plane);
     let component = component.unwrap();
-    let (w, h) = (info.width() as usize, info.height() as usize);
     let rows = h.div_ceil(1 << format.h_sub()[component]);
     let row = match info.format() {
         // An odd pixel has the first luma byte of its pair, and chroma around it.
@@ -264,6 +269,26 @@ fn bytes_of(buffer: &gst::Buffer) -> Vec<Vec<u8>> {
         .map(|memory| memory.map_readable().unwrap().to_vec())
         .collect()
 }
+
+/// A `GstVideoCropMeta` for a frame of this size: none, mostly one that fits, sometimes one that
+/// never does.
+fn crop(input: &mut Input<'_>, (width, height): (u32, u32)) -> Option<Rect> {
+    let (x, y) = (u32::from(input.byte()), u32::from(input.byte()));
+    let (w, h) = (u32::from(input.byte()), u32::from(input.byte()));
+    match input.byte() {
+        0..=99 => None,
+        100..=229 => {
+            let (x, y) = (x % width.max(1), y % height.max(1));
+            let left = |from: u32, size: u32| size.saturating_sub(from).max(1);
+            Some((x, y, 1 + w % left(x, width), 1 + h % left(y, height)))
+        }
+        230..=239 => Some((x, y, w, h)),
+        _ => Some((input.word(), y, input.word(), h)),
+    }
+}
+
+/// x, y, width and height.
+type Rect = (u32, u32, u32, u32);
 
 /// Where frames lie, as a `GstVideoMeta` claims: what cannot be is refused and touched nowhere;
 /// what can be is touched in the rows that it claims, and nowhere else.
@@ -301,9 +326,13 @@ pub fn geometry(input: &[u8]) {
         buffer.make_mut().append_memory(memory(*size, number as u8));
     }
     claim::add_video_meta(buffer.make_mut(), &claim);
+    let crop = crop(&mut input, (claim.width, claim.height));
+    if let Some(rect) = crop {
+        gst_video::VideoCropMeta::add(buffer.make_mut(), rect);
+    }
     let before = bytes_of(&buffer);
     // The same memories, to be looked at afterwards: a refused frame is gone.
-    let inside = rows_of(&info, &claim, &sizes);
+    let inside = rows_of(&info, &claim, &sizes, crop);
     with_bench(&info, |bench| {
         bench.element.set_property("invert", true);
         bench
@@ -315,14 +344,14 @@ pub fn geometry(input: &[u8]) {
         let out = bench.push(buffer);
         match (out, inside) {
             (None, None) => {}
-            (None, Some(_)) => panic!("{claim:?} in {sizes:?} was refused"),
-            (Some(_), None) => panic!("{claim:?} in {sizes:?} was taken"),
+            (None, Some(_)) => panic!("{claim:?}, {crop:?}, in {sizes:?} was refused"),
+            (Some(_), None) => panic!("{claim:?}, {crop:?}, in {sizes:?} was taken"),
             (Some(out), Some(inside)) => {
                 for (number, (now, was)) in bytes_of(&out).iter().zip(&before).enumerate() {
                     for (at, (now, was)) in now.iter().zip(was).enumerate() {
                         assert!(
                             now == was || inside[number][at],
-                            "byte {at} of memory {number}: {claim:?} in {sizes:?}"
+                            "byte {at} of memory {number}: {claim:?}, {crop:?}, in {sizes:?}"
                         );
                     }
                 }
@@ -331,8 +360,19 @@ pub fn geometry(input: &[u8]) {
     });
 }
 
-/// The bytes that belong to a claimed frame's rows; none if it cannot lie so.
-fn rows_of(info: &VideoInfo, claim: &Claim, sizes: &[usize]) -> Option<Vec<Vec<bool>>> {
+/// The bytes that belong to the rows of a claimed frame's picture; none if it cannot lie so.
+fn rows_of(
+    info: &VideoInfo,
+    claim: &Claim,
+    sizes: &[usize],
+    crop: Option<Rect>,
+) -> Option<Vec<Vec<bool>>> {
+    let (x, y, width, height) = crop.unwrap_or((0, 0, info.width(), info.height()));
+    let (right, lower) = (x.checked_add(width)?, y.checked_add(height)?);
+    if right > claim.width || lower > claim.height || width == 0 || height == 0 {
+        return None;
+    }
+    let (right, lower) = (right as usize, lower as usize);
     let is_known = claim.format == info.format()
         && claim.n_planes == info.n_planes()
         && claim.width >= info.width()
@@ -342,11 +382,22 @@ fn rows_of(info: &VideoInfo, claim: &Claim, sizes: &[usize]) -> Option<Vec<Vec<b
     }
     let mut inside: Vec<Vec<bool>> = sizes.iter().map(|size| vec![false; *size]).collect();
     for plane in 0..info.n_planes() as usize {
-        let (row, rows) = dimensions(info, plane);
+        let (row, rows) = dimensions_of(info, plane, (right, lower));
         let stride = u128::try_from(claim.stride[plane]).ok()?;
-        if rows > 1 && stride < row as u128 || claim.stride[plane] < row as i32 {
+        if stride < row as u128 {
             return None;
         }
+        // What a pixel at the left edge shares with the one before it is the picture's.
+        let (left, _) = dimensions_of(info, plane, (x as usize, 0));
+        let shift = |shifts: &[u32]| shifts.get(plane).copied().unwrap_or(0);
+        let format = info.format_info();
+        let first = match (info.format(), x % 2) {
+            (VideoFormat::Yuy2, 1) => left - 3,
+            (VideoFormat::Uyvy, 1) => left - 3,
+            (_, 1) if shift(format.w_sub()) > 0 => left - format.pixel_stride()[plane] as usize,
+            _ => left,
+        };
+        let upper = y as usize >> shift(format.h_sub());
         let mut rest = claim.offset[plane] as u128;
         let mut memory = 0;
         while rest >= *sizes.get(memory)? as u128 {
@@ -358,7 +409,9 @@ fn rows_of(info: &VideoInfo, claim: &Claim, sizes: &[usize]) -> Option<Vec<Vec<b
             if start + row as u128 > sizes[memory] as u128 {
                 return None;
             }
-            inside[memory][start as usize..start as usize + row].fill(true);
+            if number as usize >= upper {
+                inside[memory][start as usize + first..start as usize + row].fill(true);
+            }
         }
     }
     Some(inside)
@@ -367,8 +420,11 @@ fn rows_of(info: &VideoInfo, claim: &Claim, sizes: &[usize]) -> Option<Vec<Vec<b
 const MODES: [&str; 3] = ["all", "inside", "outside"];
 const EFFECTS: [&str; 5] = ["adjust", "fill", "pixelate", "blur", "outline"];
 
-/// A frame with padding and a canary around; what may be changed.
-fn padded_frame(info: &VideoInfo) -> (gst::Buffer, Claim, Vec<usize>) {
+/// A frame with padding and a canary around, and perhaps a crop meta; what may be changed.
+fn padded_frame(
+    info: &VideoInfo,
+    input: &mut Input<'_>,
+) -> (gst::Buffer, Claim, Vec<usize>, Option<Rect>) {
     let planes = info.n_planes() as usize;
     let mut claim = Claim::of(info);
     let mut end = 7;
@@ -381,18 +437,29 @@ fn padded_frame(info: &VideoInfo) -> (gst::Buffer, Claim, Vec<usize>) {
     let mut buffer = gst::Buffer::new();
     buffer.make_mut().append_memory(memory(end, 1));
     claim::add_video_meta(buffer.make_mut(), &claim);
-    (buffer, claim, vec![end])
+    let crop = crop(input, (claim.width, claim.height));
+    if let Some(rect) = crop {
+        gst_video::VideoCropMeta::add(buffer.make_mut(), rect);
+    }
+    (buffer, claim, vec![end], crop)
 }
 
-/// Only bytes of rows differ.
+/// Only bytes of the picture's rows differ; a frame is refused if its rectangle is no part of it.
 fn check_padding(
-    out: &gst::Buffer,
+    out: Option<&gst::Buffer>,
     before: &[Vec<u8>],
     info: &VideoInfo,
     claim: &Claim,
     sizes: &[usize],
+    crop: Option<Rect>,
 ) {
-    let inside = rows_of(info, claim, sizes).expect("the frame was well laid");
+    let (out, inside) = match (out, rows_of(info, claim, sizes, crop)) {
+        (None, None) => return,
+        (Some(out), Some(inside)) => (out, inside),
+        // Nothing was to be done, or it would have been refused.
+        (Some(out), None) => (out, vec![vec![false; sizes[0]]]),
+        (None, Some(_)) => panic!("a well laid frame was refused: {crop:?}"),
+    };
     for (at, (now, was)) in bytes_of(out)[0].iter().zip(&before[0]).enumerate() {
         assert!(now == was || inside[0][at], "padding at {at} was changed");
     }
@@ -403,7 +470,7 @@ pub fn regions(input: &[u8]) {
     init();
     let mut input = Input(input);
     let info = frame_info(&mut input);
-    let (mut buffer, claim, sizes) = padded_frame(&info);
+    let (mut buffer, claim, sizes, crop) = padded_frame(&info, &mut input);
     let before = bytes_of(&buffer);
     let one = |input: &mut Input<'_>| {
         let numbers = match input.byte() {
@@ -445,11 +512,8 @@ pub fn regions(input: &[u8]) {
             element.set_property(name, block.clamp(spec.minimum(), spec.maximum()));
         }
         element.set_property("fill-color", input.word());
-        if let Some(out) = bench.push(buffer) {
-            check_padding(&out, &before, &info, &claim, &sizes);
-        } else {
-            panic!("a well laid frame was refused");
-        }
+        let out = bench.push(buffer);
+        check_padding(out.as_ref(), &before, &info, &claim, &sizes, crop);
         let element = &bench.element;
         element.set_property("regions", gst::Array::new([0i32; 0]));
         element.set_property("roi-meta", false);
@@ -464,7 +528,7 @@ pub fn overlays(input: &[u8]) {
     init();
     let mut input = Input(input);
     let info = frame_info(&mut input);
-    let (mut buffer, claim, sizes) = padded_frame(&info);
+    let (mut buffer, claim, sizes, crop) = padded_frame(&info, &mut input);
     let before = bytes_of(&buffer);
     let mut composition: Vec<gst_video::VideoOverlayRectangle> = Vec::new();
     for _ in 0..1 + input.below(3) {
@@ -506,10 +570,8 @@ pub fn overlays(input: &[u8]) {
     gst_video::VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
     with_bench(&info, |bench| {
         bench.element.set_property("invert", input.byte() > 128);
-        match bench.push(buffer) {
-            Some(out) => check_padding(&out, &before, &info, &claim, &sizes),
-            None => panic!("a well laid frame was refused"),
-        }
+        let out = bench.push(buffer);
+        check_padding(out.as_ref(), &before, &info, &claim, &sizes, crop);
     });
 }
 

@@ -69,7 +69,11 @@ typedef enum
  * @columns: number of pixels in a row of this plane
  * @plane_rows: number of rows of the whole plane
  *
- * Whole rows of one plane, accessible within the frame's bracket.
+ * Whole rows of one plane, accessible within the frame's bracket. Planes are those of the frame's
+ * picture: of the rectangle of its GstVideoCropMeta, if it has one. Where that begins at an odd place, samples of
+ * subsampled planes at its left and upper edge also stand for pixels outside of it, and a row of a
+ * packed format (YUY2) begins with the pixel to the left of it: @columns is more than the width of
+ * the window's info then.
  */
 typedef struct
 {

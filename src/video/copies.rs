@@ -120,12 +120,13 @@ impl Copies {
         );
         if needed.0 > self.size.0 || needed.1 > self.size.1 {
             self.close();
+            // Pictures that move would otherwise alternate between pools.
+            self.size = (needed.0.max(self.size.0), needed.1.max(self.size.1));
         }
         let pool = match &self.pool {
             Some(pool) => pool,
             None => {
-                let pool = self.pool.insert(start(terms, needed, whole.size)?);
-                self.size = needed;
+                let pool = self.pool.insert(start(terms, self.size, whole.size)?);
                 self.gate.set_pool(Some(pool));
                 pool
             }
@@ -167,15 +168,15 @@ impl Drop for Copies {
     }
 }
 
-/// A pool of frames of size `needed`: downstream's if that is the caps' and it can be started, else
-/// one of ours.
+/// A pool of frames of this size: downstream's if that is the caps' and it can be started, else one
+/// of ours.
 fn start(
     terms: &Terms<'_>,
-    needed: (usize, usize),
+    wanted: (usize, usize),
     of_caps: (usize, usize),
 ) -> Result<gst::BufferPool, gst::FlowError> {
     if terms.prefer_downstream
-        && needed == of_caps
+        && wanted == of_caps
         && let Some(pool) = downstream(terms)
         && pool.set_active(true).is_ok()
     {
@@ -190,10 +191,10 @@ fn start(
         .clone()
         .ok_or_else(|| failed(&"there is no allocator for it (allocator=none?)"))?;
     let mut caps = terms.caps.clone();
-    if needed != of_caps {
+    if wanted != of_caps {
         let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
-        caps.make_mut().set("width", size(needed.0));
-        caps.make_mut().set("height", size(needed.1));
+        caps.make_mut().set("width", size(wanted.0));
+        caps.make_mut().set("height", size(wanted.1));
     }
     let pool = Pool::for_caps(source, Some(terms.owner), &caps, 0, true)
         .map_err(|error| failed(&error))?;

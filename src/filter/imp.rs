@@ -364,7 +364,11 @@ impl DmaBufFilter {
         }
         stream.overlays.update(&frame, &stream.frames);
         let mut copied = None;
-        if let Some(why) = memory::why_not_writable(&frame, settings.map_mode()) {
+        let why = memory::why_not_writable(&frame, settings.map_mode()).map_err(|error| {
+            let error = video::Error::Memory(error.into());
+            self.post(&error, &stream.frames, &frame)
+        })?;
+        if let Some(why) = why {
             match settings.copy_policy {
                 CopyPolicy::Copy => {
                     let (copy, bytes) = self.copy(&frame, why, stream, &settings, &stats)?;

@@ -418,8 +418,8 @@ fn memory_file_and_its_udmabuf_show_each_others_writes() {
                 "{what}: written by the buffer"
             );
             write(&first);
-            let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap();
-            let mut windows = bracket.windows(&mut mapping).unwrap();
+            let mut bracket = Bracket::<ReadOnly>::begin(&buffer, &options).unwrap();
+            let mut windows = bracket.windows(&mapping).unwrap();
             assert!(
                 windows.window(0..size / PAGE)[..] == first[..],
                 "{what}: by the file"
@@ -562,7 +562,7 @@ fn each_bracket_starts_and_ends_in_its_own_direction() {
         };
         assert_eq!(early, expected, "{name}");
         testbed.reset_probes();
-        Bracket::<ReadOnly>::begin(&mut buffer, &options)
+        Bracket::<ReadOnly>::begin(&buffer, &options)
             .unwrap()
             .end()
             .unwrap();
@@ -574,7 +574,7 @@ fn each_bracket_starts_and_ends_in_its_own_direction() {
             .unwrap()
             .end()
             .unwrap();
-        drop(Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap());
+        drop(Bracket::<ReadOnly>::begin(&buffer, &options).unwrap());
         drop(Bracket::<WriteOnly>::begin(&mut buffer, &options).unwrap());
         let inode = buffer.identity().inode;
         let seen = testbed.probes().syncs;

@@ -200,7 +200,7 @@ fn functions_that_read_do_so_without_a_failing_call() {
         });
         // Before writing is asked for, the mapping is as good as it gets; after that it is known
         // that there is no more to be had.
-        let known = memory::why_not_writable(&buffer, mode).unwrap();
+        let known = memory::why_not_writable(&buffer, mode).unwrap().unwrap();
         assert!(reason.is(known), "{reason:?}: {known:?}");
         let watched = watch(true);
         let mut buffer = filter.pass(buffer);

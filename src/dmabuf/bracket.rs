@@ -335,13 +335,13 @@ mod tests {
 
     #[test]
     fn retries_end_when_the_time_is_up() {
-        let mut buffer = buffer();
+        let buffer = buffer();
         let options = Options {
             fence_timeout: Some(Duration::from_millis(20)),
             ..Options::default()
         };
         let _fault = faults::inject(Call::SyncStart, 0, u64::MAX, EAGAIN, true);
-        let error = Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap_err();
+        let error = Bracket::<ReadOnly>::begin(&buffer, &options).unwrap_err();
         assert!(matches!(error, Error::RetriesExhausted { .. }), "{error}");
     }
 
@@ -358,9 +358,9 @@ mod tests {
 
     #[test]
     fn every_way_out_sends_end_once() {
-        let mut buffer = buffer();
+        let buffer = buffer();
         let options = Options::default();
-        let mut opened = |how: &dyn Fn(Bracket<'_, ReadWrite>)| {
+        let opened = |how: &dyn Fn(Bracket<'_, ReadWrite>)| {
             // The END that is to come is seen by the fault that strikes it.
             let fault = faults::inject(Call::SyncEnd, 0, 2, EIO, true);
             let bracket = Bracket::<ReadWrite> {
@@ -393,14 +393,14 @@ mod tests {
     fn fence_wait_gives_up_in_time_and_survives_interruptions() {
         // The read end of an empty pipe is never readable: a fence that is never signalled.
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
-        let mut buffer = DmaBuf::new(reader).unwrap();
+        let buffer = DmaBuf::new(reader).unwrap();
         let options = Options {
             fence_timeout: Some(Duration::from_millis(50)),
             ..Options::default()
         };
         let interrupted = faults::inject(Call::Poll, 0, 3, EINTR, true);
         let begin = Instant::now();
-        let error = Bracket::<ReadOnly>::begin(&mut buffer, &options).unwrap_err();
+        let error = Bracket::<ReadOnly>::begin(&buffer, &options).unwrap_err();
         assert!(matches!(error, Error::FenceTimeout { .. }), "{error}");
         assert!(begin.elapsed() >= Duration::from_millis(50));
         assert_eq!(interrupted.left(), 0);

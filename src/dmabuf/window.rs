@@ -265,9 +265,9 @@ mod tests {
         let page = page_size();
         let mut buffer = buffer(5 * page + 100);
         number_pages(&mut buffer);
-        let mut mapping = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap();
-        let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &Options::default()).unwrap();
-        let mut windows = bracket.windows(&mut mapping).unwrap();
+        let mapping = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap();
+        let mut bracket = Bracket::<ReadOnly>::begin(&buffer, &Options::default()).unwrap();
+        let mut windows = bracket.windows(&mapping).unwrap();
         assert_eq!(windows.pages(), 0..6);
         assert!(windows.window(2..3).iter().all(|byte| *byte == 2));
         assert_eq!(windows.window(1..4).len(), 3 * page);
@@ -281,10 +281,10 @@ mod tests {
         let page = page_size();
         let mut buffer = buffer(6 * page);
         number_pages(&mut buffer);
-        let mut part = Mapping::part(&buffer, 3..5, Protection::Read, &Arc::default()).unwrap();
+        let part = Mapping::part(&buffer, 3..5, Protection::Read, &Arc::default()).unwrap();
         assert_eq!(part.length(), 2 * page);
-        let mut bracket = Bracket::<ReadOnly>::begin(&mut buffer, &Options::default()).unwrap();
-        let mut windows = bracket.windows(&mut part).unwrap();
+        let mut bracket = Bracket::<ReadOnly>::begin(&buffer, &Options::default()).unwrap();
+        let mut windows = bracket.windows(&part).unwrap();
         assert_eq!(windows.pages(), 3..5);
         assert!(windows.window(3..4).iter().all(|byte| *byte == 3));
         assert!(windows.window(4..9).iter().all(|byte| *byte == 4));

@@ -395,7 +395,11 @@ impl DmaBufFilter {
             return Ok(frame);
         }
         stream.overlays.update(&frame, &stream.frames, canvas);
-        if let Some(why) = memory::why_not_writable(&frame, settings.map_mode()) {
+        let why = memory::why_not_writable(&frame, settings.map_mode()).map_err(|error| {
+            let error = video::Error::Memory(error.into());
+            self.post(&error, &stream.frames, &frame)
+        })?;
+        if let Some(why) = why {
             let why = Obstacle::NotWritable(why);
             match settings.copy_policy {
                 CopyPolicy::Copy => {

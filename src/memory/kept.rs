@@ -297,6 +297,63 @@ pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dmabuf::{Access, Bracket, Options, ReadOnly, Window, WriteOnly};
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::sync::atomic::Ordering::Relaxed;
+
+    /// Does `work` on all bytes, if they can be claimed now.
+    fn access<A: Access>(kept: &Kept, options: &Options, work: impl FnOnce(&mut Window<'_, A>)) {
+        let writing = A::FLAGS == WriteOnly::FLAGS;
+        let Some(mut claim) = kept.claim(writing) else {
+            return;
+        };
+        let mut mapped = kept.map(&claim, &options.counters).unwrap();
+        let buffer = A::borrow(claim.borrow()).unwrap();
+        let mut bracket = Bracket::<A>::begin(buffer, options).unwrap();
+        let mapping = A::borrow(mapped.borrow().unwrap()).unwrap();
+        let mut windows = bracket.windows(mapping).unwrap();
+        work(&mut windows.window(0..usize::MAX));
+        bracket.end().unwrap();
+    }
+
+    #[test]
+    fn threads_see_what_one_writer_left() {
+        let fd = memfd_create("kept-test", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, 8192).unwrap();
+        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
+        let options = Options::default();
+        std::thread::scope(|scope| {
+            for number in 0..5_u8 {
+                let (kept, options) = (&kept, &options);
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        match number {
+                            0 | 1 => access::<WriteOnly>(kept, options, |all| all.fill(number)),
+                            _ => access::<ReadOnly>(kept, options, |all| {
+                                assert!(all.iter().all(|byte| *byte == all[0]));
+                            }),
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(options.counters.maps.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn claims_go_together_only_where_all_read() {
+        let fd = memfd_create("claims-test", MemfdFlags::CLOEXEC).unwrap();
+        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
+        let reads = [kept.claim(false), kept.claim(false)];
+        assert!(reads.iter().all(Option::is_some));
+        assert!(kept.claim(true).is_none());
+        drop(reads);
+        let write = kept.claim(true);
+        assert!(write.is_some());
+        assert!(kept.claim(true).is_none() && kept.claim(false).is_none());
+        drop(write);
+        assert!(kept.claim(false).is_some());
+    }
 
     #[test]
     fn shared_mappings_are_told_from_private_ones() {

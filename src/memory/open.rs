@@ -332,8 +332,11 @@ impl<'m> Held<'m> {
     ) -> Result<(), Error> {
         let access = usage::<A>();
         let Some(lock) = Lock::take(memory, access) else {
-            let why = || why_never_writable(memory, map_mode).or_else(|| why_not_lockable(memory));
-            return Err(match access.write.then(why).flatten() {
+            let mut why = None;
+            if access.write {
+                why = why_never_writable(memory, map_mode)?.or_else(|| why_not_lockable(memory));
+            }
+            return Err(match why {
                 None | Some(NotWritable::Mapped) => Error::InUse { index },
                 Some(reason) => Error::NotWritable { index, reason },
             });
@@ -507,8 +510,9 @@ fn claim_all(
 
 /// What is known of a memory that its allocator does not map.
 fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: MapMode) -> Error {
-    let never_writable = || why_never_writable(memory, map_mode);
-    if let Some(reason) = access.write.then(never_writable).flatten() {
+    if access.write
+        && let Ok(Some(reason)) = why_never_writable(memory, map_mode)
+    {
         return Error::NotWritable { index, reason };
     }
     let allocator = memory.allocator();

@@ -3,7 +3,7 @@
 
 use super::ffi::{self, ByteMap, Lock, Use};
 use super::kept::{self, MapMode};
-use crate::dmabuf::WriteBarrier;
+use crate::dmabuf::{self, WriteBarrier};
 use std::fmt;
 
 /// Why a frame, or one of its memories, may not be written.
@@ -78,28 +78,39 @@ impl fmt::Display for NotWritable {
 
 /// Why a frame may not be written now, if it may not: of several reasons one that is permanent.
 /// `map_mode` is how it would be mapped.
-pub fn why_not_writable(frame: &gst::Buffer, map_mode: MapMode) -> Option<NotWritable> {
-    let mut memories = frame.iter_memories();
-    memories
-        .find_map(|memory| why_never_writable(memory, map_mode))
-        .or_else(|| (!frame.is_writable()).then_some(NotWritable::SharedBuffer))
-        .or_else(|| frame.iter_memories().find_map(why_not_lockable))
+///
+/// # Errors
+/// When a memory's descriptor cannot be examined.
+pub fn why_not_writable(
+    frame: &gst::Buffer,
+    map_mode: MapMode,
+) -> dmabuf::Result<Option<NotWritable>> {
+    for memory in frame.iter_memories() {
+        if let Some(reason) = why_never_writable(memory, map_mode)? {
+            return Ok(Some(reason));
+        }
+    }
+    if !frame.is_writable() {
+        return Ok(Some(NotWritable::SharedBuffer));
+    }
+    Ok(frame.iter_memories().find_map(why_not_lockable))
 }
 
 /// Why a memory is read-only, if it is.
 pub(super) fn why_never_writable(
     memory: &gst::MemoryRef,
     map_mode: MapMode,
-) -> Option<NotWritable> {
+) -> dmabuf::Result<Option<NotWritable>> {
     // A share is flagged, too (gst_fd_mem_share): of its origin, it is no more than the share.
     if ffi::is_read_only(ffi::root(memory)) {
-        return Some(NotWritable::FlaggedReadOnly);
+        return Ok(Some(NotWritable::FlaggedReadOnly));
     }
-    // Where nothing can be learnt of a descriptor, opening it reports that.
-    let kept = kept::look(memory).ok().flatten()?;
-    let barrier = kept.barrier(map_mode)?;
-    let is_private = || ByteMap::map(memory, Use::READ_WRITE).is_some();
-    (!kept.may_be_private() || !is_private()).then_some(NotWritable::of(barrier))
+    let Some(kept) = kept::look(memory)? else {
+        return Ok(None);
+    };
+    let barrier = kept.barrier(map_mode).map(NotWritable::of);
+    let is_private = || kept.may_be_private() && ByteMap::map(memory, Use::READ_WRITE).is_some();
+    Ok(barrier.filter(|_| !is_private()))
 }
 
 /// Why a memory that is not read-only cannot be locked for writing now.

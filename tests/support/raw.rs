@@ -82,6 +82,7 @@ fn mapped<R>(fd: OwnedFd, size: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// A buffer as C sees it: to be written by whoever has a pointer to it.
+#[allow(clippy::mut_from_ref)] // which C does not ask for
 pub(crate) fn as_mut(buffer: &gst::Buffer) -> &mut gst::BufferRef {
     // SAFETY: the buffer is live. What is done with its memories is for their locks to decide; the
     // buffer itself is left as it is.

@@ -320,7 +320,13 @@ fn part_of_a_file_of_huge_pages_is_mapped_and_unmapped() {
     let mut buffer = DmaBuf::from_borrowed(fd.as_fd()).unwrap();
     let (counters, options) = (Arc::default(), Options::default());
     let half = HugePages::SIZE / PAGE;
-    for pages in [0..1, 1..3, half - 1..half + 1, half..half + 1, 2 * half - 1..2 * half + 9] {
+    for pages in [
+        0..1,
+        1..3,
+        half - 1..half + 1,
+        half..half + 1,
+        2 * half - 1..2 * half + 9,
+    ] {
         let what = format!("{pages:?}");
         let mut part =
             Mapping::part(&buffer, pages.clone(), Protection::ReadWrite, &counters).unwrap();

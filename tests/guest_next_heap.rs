@@ -49,7 +49,10 @@ fn exhausted_heap_is_followed_by_the_next_before_the_next_exporter() {
     common::init();
     let source = Source::new(&[Kind::DmaHeap, Kind::Udmabuf], None);
     let first = source.allocate(&REQUEST).unwrap();
-    assert_eq!(source.report()[0].exporter, format!("dma-heap {CONTIGUOUS}"));
+    assert_eq!(
+        source.report()[0].exporter,
+        format!("dma-heap {CONTIGUOUS}")
+    );
     let exhausted = inject(Call::HeapAllocate, 0, 1, ENOMEM, true);
     let second = source.allocate(&REQUEST).unwrap();
     assert_eq!(exhausted.left(), 0);
@@ -71,7 +74,10 @@ fn exhausted_heap_is_followed_by_the_next_before_the_next_exporter() {
     let named = Kind::DmaHeap.exporter(Some("reserved"));
     let exhausted = inject(Call::HeapAllocate, 0, 1, ENOMEM, true);
     let error = named.allocate(&REQUEST).unwrap_err().to_string();
-    assert!(error.contains(CONTIGUOUS) && error.contains("exhausted"), "{error}");
+    assert!(
+        error.contains(CONTIGUOUS) && error.contains("exhausted"),
+        "{error}"
+    );
     drop(exhausted);
     testbed.assert_dma_bufs(before);
 }

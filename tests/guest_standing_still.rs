@@ -31,7 +31,9 @@ fn queue_that_wants_more_frames_than_the_camera_has_gets_all() {
         ));
         line.run();
         let (copied, in_place) = (line.count("frames-copied"), line.count("frames-in-place"));
-        common::say(format_args!("{element}: {copied} copied, {in_place} in place"));
+        common::say(format_args!(
+            "{element}: {copied} copied, {in_place} in place"
+        ));
         assert_eq!(copied > 0, copies, "{element}");
         if copies {
             assert_eq!(copied + in_place, FRAMES, "{element}");

@@ -139,6 +139,20 @@ fn pool_that_is_low_while_the_stream_goes_on_costs_no_copy() {
     }
 }
 
+/// Frames that wait before the filter are no reason to copy.
+#[test]
+fn pool_whose_frames_wait_upstream_costs_no_copy() {
+    const FRAMES: u64 = 60;
+    let line = "identity sleep-time=20000 ! dmabuffilter invert=true name=e allocator=memfd \
+        ! fakesink sync=false";
+    // appsrc takes all that the pool has at once.
+    let (pipeline, feeder) = feed(line, 8, FRAMES as usize);
+    assert_eq!(said(&pipeline), [""; 0]);
+    feeder.join().unwrap();
+    assert_eq!(stats(&pipeline)("frames-in-place"), FRAMES);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
 /// Who forbids copies gets none.
 #[test]
 fn stream_that_stands_still_can_be_stopped() {

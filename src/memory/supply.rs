@@ -38,7 +38,7 @@ pub struct Supply {
 
 impl Supply {
     /// Whether the stream stands unless `frame` goes back to its pool: all buffers of the pool but
-    /// one are out, and for a second none came back. Waits so long in that case, unless
+    /// one are downstream, and for a second none came back. Waits so long in that case, unless
     /// `is_flushing`.
     pub fn has_run_dry(&mut self, frame: &gst::BufferRef, is_flushing: impl Fn() -> bool) -> bool {
         self.note(frame);
@@ -82,18 +82,19 @@ impl Supply {
             };
         }
         if self.most > 0 {
-            let (pooled, is_new) = Pooled::of(frame);
-            if is_new || !self.seen.iter().any(|seen| Arc::ptr_eq(seen, &pooled)) {
+            let pooled = Pooled::of(frame);
+            if !self.seen.iter().any(|seen| Arc::ptr_eq(seen, &pooled)) {
                 self.seen.retain(|seen| seen.exists());
                 self.seen.push(pooled);
             }
         }
     }
 
-    /// Whether all buffers but one are out. The one is for the device to go on with.
+    /// Whether all buffers but one have gone by and not come back; those that wait before this
+    /// element do not count. The one is for the device to go on with.
     fn is_low(&self) -> bool {
         self.most > 0
             && self.seen.len() + 1 >= self.most
-            && self.seen.iter().filter(|seen| seen.is_out()).count() + 1 >= self.most
+            && self.seen.iter().filter(|seen| seen.is_downstream()).count() + 1 >= self.most
     }
 }

@@ -30,7 +30,10 @@ fn reopen(film: &Film, flags: OFlags) -> OwnedFd {
 fn refused(make: &dyn Fn() -> gst::Memory, parts: &[&str]) {
     for map_mode in ["persistent", "frame", "window"] {
         let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
-        let mut filter = Filter::new(&layout.info).invert().set("map-mode", map_mode);
+        let mut filter = Filter::new(&layout.info)
+            .invert()
+            .set("map-mode", map_mode)
+            .set("bad-frames", "error");
         let error = filter.refuse(frame_of(make()));
         // window: exporters that are no memfd are refused before they are tried.
         let unknown = map_mode == "window" && error.contains("window by window");

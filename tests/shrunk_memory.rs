@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Memory files that another process makes shorter while the CPU works on them: the frame is an
-//! error, the process lives; and what SIGBUS means to the application stays as it was.
+//! Memory files that another process makes shorter while the CPU works on them: the frame is
+//! dropped, the process lives; and what SIGBUS means to the application stays as it was.
 //!
 //! Each test has a process of its own: handlers are the process's.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -9,6 +9,7 @@
 mod sigbus;
 mod support;
 
+use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadWrite, SIGBUS_VARIABLE,
@@ -62,6 +63,16 @@ fn dies(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
     if let Some(status) = child(name, environment, body) {
         assert_eq!(status.signal(), Some(SIGBUS), "{status}");
     }
+}
+
+/// A frame that is dropped with a warning, and then is an error of the same words.
+fn bad(filter: &mut Filter, frame: &gst::BufferRef) -> String {
+    let warning = filter.drop_frame(frame.copy()).remove(0);
+    filter.element.set_property_from_str("bad-frames", "error");
+    let error = filter.refuse(frame.copy());
+    filter.element.set_property_from_str("bad-frames", "drop");
+    assert!(warning.ends_with(&error), "{warning}: {error}");
+    error
 }
 
 fn layout() -> Layout {
@@ -125,8 +136,8 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
                     film.file().set_len(5000).unwrap();
                     let again = buffer.copy();
                     drop(buffer);
-                    let error = filter.refuse(again.copy());
-                    assert!(error.contains("lost memory"), "{what:?}: {error}");
+                    let text = bad(&mut filter, &again);
+                    assert!(text.contains("lost memory"), "{what:?}: {text}");
                     assert_eq!(film.read().len(), 5000, "{what:?}");
                     // Whole again, it is filtered as any other.
                     film.file().set_len(full).unwrap();
@@ -190,8 +201,8 @@ fn plain_file_that_is_cut_is_an_error_and_the_next_frame_is_filtered() {
                     file.set_len(5000).unwrap();
                     let again = buffer.copy();
                     drop(buffer);
-                    let error = filter.refuse(again.copy());
-                    assert!(error.contains("lost memory"), "{mode}: {error}");
+                    let text = bad(&mut filter, &again);
+                    assert!(text.contains("lost memory"), "{mode}: {text}");
                     file.set_len(before[0].len() as u64).unwrap();
                     std::os::unix::fs::FileExt::write_all_at(&file, &before[0], 0).unwrap();
                     let out = filter.pass(again);
@@ -241,8 +252,8 @@ fn window_that_lost_memory_is_not_forgotten_over_those_that_come_after_it() {
             let again = buffer.copy();
             drop(buffer);
             frame.films[0].file().set_len(320 * 120).unwrap();
-            let error = filter.refuse(again);
-            assert!(error.contains("lost memory"), "{scope}: {error}");
+            let text = bad(&mut filter, &again);
+            assert!(text.contains("lost memory"), "{scope}: {text}");
         }
     });
 }
@@ -273,7 +284,9 @@ fn memory_that_another_process_cuts_and_restores_all_the_time_never_ends_this_on
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut filter = Filter::new(&layout.info).invert();
+        let mut filter = Filter::new(&layout.info)
+            .invert()
+            .set("bad-frames", "error");
         let (mut well, mut errors, mut lost) = (0, 0, 0);
         let begin = std::time::Instant::now();
         while begin.elapsed().as_secs() < 20 && (lost < 50 || well < 50) {

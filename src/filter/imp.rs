@@ -9,7 +9,7 @@ use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
 use crate::bus;
 use crate::dmabuf::Options;
-use crate::element::{self, Common, add};
+use crate::element::{self, Common, NoFrame, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{self, AnyFunction, Copies, Frames, FunctionFailure, More, Terms, Work, Worker};
@@ -75,6 +75,8 @@ impl ObjectImpl for DmaBufFilter {
     fn constructed(&self) {
         self.parent_constructed();
         self.obj().set_passthrough(true);
+        // As GstVideoFilter (gst_video_filter_init), which the peers are.
+        self.obj().set_qos(true);
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -261,7 +263,6 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        add(&lock(&self.stats).common.frames, 1);
         let element = self.obj();
         let segment = element.segment();
         if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
@@ -278,15 +279,17 @@ impl BaseTransformImpl for DmaBufFilter {
         let Some(frame) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
+        // Not in before_transform, which sees late frames, too, that QoS then drops.
+        add(&lock(&self.stats).common.frames, 1);
         // Handlers come and go without a word.
         self.update_passthrough();
         // Overlays are drawn whatever the settings: nobody downstream was told of them.
-        if self.obj().is_passthrough() && !overlays::has_overlays(&frame) {
+        let is_untouched = self.obj().is_passthrough() && !overlays::has_overlays(&frame);
+        if is_untouched || element::is_gap(&frame) {
             return Ok(GenerateOutputSuccess::Buffer(frame));
         }
         let functions = self.functions.of_frame(&self.obj());
-        self.frame(frame, &functions)
-            .map(GenerateOutputSuccess::Buffer)
+        element::output(self.frame(frame, &functions))
     }
 }
 
@@ -341,16 +344,12 @@ impl DmaBufFilter {
     }
 
     /// The way of a frame that is to be filtered.
-    fn frame(
-        &self,
-        mut frame: gst::Buffer,
-        functions: &OfFrame,
-    ) -> Result<gst::Buffer, gst::FlowError> {
+    fn frame(&self, mut frame: gst::Buffer, functions: &OfFrame) -> Result<gst::Buffer, NoFrame> {
         let settings = Arc::clone(&lock(&self.settings));
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
         let Some(stream) = &mut *stream else {
-            return Err(gst::FlowError::NotNegotiated);
+            return Err(gst::FlowError::NotNegotiated.into());
         };
         let task = stream.planned.task(&settings, &frame, &stream.frames);
         let only_reads = functions::only_read(functions);
@@ -382,7 +381,7 @@ impl DmaBufFilter {
                         ("A frame may not be written, as {SHARED}, and copy-policy=error forbids \
                           to copy it")
                     );
-                    return Err(gst::FlowError::Error);
+                    return Err(gst::FlowError::Error.into());
                 }
             }
         }
@@ -399,7 +398,7 @@ impl DmaBufFilter {
         settings: &Arc<Settings>,
         stats: &Stats,
         functions: &OfFrame,
-    ) -> Result<(), gst::FlowError> {
+    ) -> Result<(), NoFrame> {
         let task = stream.planned.task(settings, frame, &stream.frames);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
@@ -417,7 +416,7 @@ impl DmaBufFilter {
         let work = stream
             .worker
             .apply(frame, frames, task, more, &how, window_pages);
-        let work = work.map_err(|error| self.post(&error, frames, frame))?;
+        let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         overlays::remove(frame);
         drop(sprites);
         self.worked(&work, stream, stats);
@@ -432,7 +431,7 @@ impl DmaBufFilter {
         settings: &Settings,
         stats: &Stats,
         functions: &OfFrame,
-    ) -> Result<(), gst::FlowError> {
+    ) -> Result<(), NoFrame> {
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
         let watchdog = self.functions.watchdog(&self.obj());
@@ -442,7 +441,7 @@ impl DmaBufFilter {
         let work = stream
             .worker
             .read(frame, frames, &mut calls, &how, window_pages);
-        let work = work.map_err(|error| self.post(&error, frames, frame))?;
+        let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         self.worked(&work, stream, stats);
         Ok(())
     }
@@ -467,12 +466,19 @@ impl DmaBufFilter {
         error: &video::Error,
         frames: &Frames,
         frame: &gst::BufferRef,
-    ) -> gst::FlowError {
-        let debug = format!(
-            "caps {:?}, {} memories",
-            frames.info.to_caps(),
-            frame.n_memory()
-        );
+        stats: &Stats,
+    ) -> NoFrame {
+        let info = &frames.info;
+        if error.is_bad_frame() {
+            let element = self.obj();
+            return self.common.bad_frame(
+                element.upcast_ref(),
+                &stats.common,
+                error,
+                (frame, info),
+            );
+        }
+        let debug = element::describe(frame, info);
         match error {
             // Of that, the watchdog has told already.
             video::Error::Function(FunctionFailure::Late { .. }) => {}
@@ -483,7 +489,7 @@ impl DmaBufFilter {
                 gst::element_imp_error!(self, resource_error(error), ("{error}"), ["{debug}"]);
             }
         }
-        gst::FlowError::Error
+        NoFrame::Failed(gst::FlowError::Error)
     }
 
     /// A frame of its own in place of one that may not be written, and its size in bytes.
@@ -493,7 +499,7 @@ impl DmaBufFilter {
         stream: &mut Stream,
         settings: &Settings,
         stats: &Stats,
-    ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+    ) -> Result<(gst::Buffer, u64), NoFrame> {
         let element = self.obj();
         let caps = element
             .sink_pad()
@@ -509,7 +515,11 @@ impl DmaBufFilter {
             fence_timeout: settings.fence_timeout(),
             counters: &stats.common.kernel,
         };
-        let copy = stream.copies.copy(shared, &terms)?;
+        let copy = stream.copies.copy(shared, &terms).map_err(|why| {
+            let frame = (shared, terms.info);
+            self.common
+                .no_copy(element.upcast_ref(), &stats.common, why, frame)
+        })?;
         if !std::mem::replace(&mut stream.told_of_copies, true) {
             gst::warning!(
                 CAT,

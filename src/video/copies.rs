@@ -2,9 +2,11 @@
 //! Where copies of frames go: buffers of a pool, with everything that belongs to the frame.
 
 use super::copy::copy;
+use super::error::{CopyError, Error};
 use crate::dmabuf::Counters;
 use crate::lock::lock;
 use crate::memory::{Pool, Source, dma_buf_pool};
+use gst::meta::tags;
 use gst::prelude::*;
 use gst_video::VideoInfo;
 use std::fmt::Display;
@@ -59,6 +61,21 @@ impl Gate {
     }
 }
 
+/// Why there is no copy of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCopy {
+    /// The frame is bad ([`Error::is_bad_frame`]). Not posted.
+    BadFrame(Error),
+    /// Any other reason. Errors were posted.
+    Flow(gst::FlowError),
+}
+
+impl From<gst::FlowError> for NoCopy {
+    fn from(flow: gst::FlowError) -> Self {
+        Self::Flow(flow)
+    }
+}
+
 /// Copies the frames of one stream into the buffers of one pool.
 #[derive(Debug)]
 pub struct Copies {
@@ -75,16 +92,15 @@ impl Copies {
         }
     }
 
-    /// A copy of `frame` with its flags, times and metas, and the number of bytes. Errors are
-    /// posted.
+    /// A copy of `frame` with its flags, times and metas, and the number of bytes.
     ///
     /// # Errors
-    /// The pool's flow error, or [`gst::FlowError::Error`].
+    /// [`NoCopy`].
     pub fn copy(
         &mut self,
         frame: &gst::BufferRef,
         terms: &Terms<'_>,
-    ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+    ) -> Result<(gst::Buffer, u64), NoCopy> {
         let pool = match &self.pool {
             Some(pool) => pool,
             None => {
@@ -108,9 +124,13 @@ impl Copies {
             counters,
             ..
         } = terms;
-        let bytes = copy(frame, &made, info, *fence_timeout, counters).map_err(|error| {
-            post(terms, &error);
-            gst::FlowError::Error
+        let copied = copy(frame, &made, info, *fence_timeout, counters);
+        let bytes = copied.map_err(|error| match error {
+            CopyError::Source(error) if error.is_bad_frame() => NoCopy::BadFrame(error),
+            error => {
+                post(terms, &error);
+                NoCopy::Flow(gst::FlowError::Error)
+            }
         })?;
         copy_metadata(frame, made.make_mut());
         Ok((made, bytes))
@@ -169,12 +189,14 @@ fn post(terms: &Terms<'_>, error: &dyn Display) {
     );
 }
 
-/// Flags, times, and every meta but those that describe the memory.
+/// Copies flags, times and metas as `gst_buffer_copy_into` does for a deep copy (gstbuffer.c):
+/// every meta except those that describe memory or hold a reference to it, such as
+/// `GstParentBufferMeta`, which would keep the original from its pool.
 fn copy_metadata(from: &gst::BufferRef, to: &mut gst::BufferRef) {
     let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
     let _ = from.copy_into(to, flags, ..);
     from.foreach_meta(|meta| {
-        if !meta.has_tag::<gst::meta::tags::Memory>() {
+        if !meta.has_tag::<tags::Memory>() && !meta.has_tag::<tags::MemoryReference>() {
             let copied = meta.transform(to, &gst::meta::MetaTransformCopy::new(..));
             if copied.is_err() {
                 gst::trace!(gst::CAT_RUST, "a meta refuses to be copied");

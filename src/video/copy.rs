@@ -2,8 +2,8 @@
 //! A frame copied from where it lies to where it should: the one copy that is made where one
 //! must be.
 
-use super::error::Error;
-use super::geometry::{self, Plane};
+use super::error::{CopyError, Error};
+use super::geometry::{self, GeometryError, Plane};
 use super::lend::WINDOW_PAGES;
 use super::walk::{Cut, Placed};
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
@@ -18,17 +18,19 @@ use std::time::Duration;
 /// writing, with one window of each in hand. Returns the number of bytes.
 ///
 /// # Errors
-/// [`Error`]; the destination then holds nothing that can be shown.
+/// [`CopyError`]; the destination then holds nothing that can be shown.
 pub fn copy(
     source: &gst::BufferRef,
     destination: &gst::BufferRef,
     info: &VideoInfo,
     fence_timeout: Option<Duration>,
     counters: &Arc<Counters>,
-) -> Result<u64, Error> {
-    let shapes = geometry::shapes_to_copy(info)?;
-    let from = geometry::planes(source, info, &shapes)?;
-    let to = geometry::planes(destination, info, &shapes)?;
+) -> Result<u64, CopyError> {
+    let of_source = |error: GeometryError| CopyError::Source(error.into());
+    let shapes = geometry::shapes_to_copy(info).map_err(of_source)?;
+    let from = geometry::planes(source, info, &shapes).map_err(of_source)?;
+    let to = geometry::planes(destination, info, &shapes)
+        .map_err(|error| CopyError::Destination(error.into()))?;
     let how = How {
         options: Options {
             fence_timeout,
@@ -40,12 +42,13 @@ pub fn copy(
     let memories = |planes: &[Plane]| -> SmallVec<[usize; 4]> {
         planes.iter().map(|plane| plane.memory).collect()
     };
-    memory::with_memories(
+    // The reader's result is a value to the writer, so that each error keeps its side.
+    let copied = memory::with_memories(
         destination,
         &memories(&to),
         &how,
         |to_memories: &mut OpenMemories<'_, '_, WriteOnly>| {
-            memory::with_memories(
+            Ok::<_, Error>(memory::with_memories(
                 source,
                 &memories(&from),
                 &how,
@@ -58,9 +61,12 @@ pub fn copy(
                     }
                     Ok(bytes)
                 },
-            )
+            ))
         },
-    )
+    );
+    copied
+        .map_err(CopyError::Destination)?
+        .map_err(CopyError::Source)
 }
 
 fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {

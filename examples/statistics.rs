@@ -13,7 +13,7 @@ mod common;
 use common::Failure;
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::{Counters, Options};
-use gstdmabufcpu::memory::How;
+use gstdmabufcpu::memory::{self, How};
 use gstdmabufcpu::video;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The lowest byte, the mean and the highest.
 fn measure(sample: &gst::Sample, how: &How) -> Result<(u8, u64, u8), Failure> {
     let caps = sample.caps().ok_or("a frame without caps")?;
-    // Plain caps, memory:DMABuf and DMA_DRM alike.
-    let info = video::Frames::from_caps(caps)?.info;
+    // Plain caps, memory:DMABuf and DMA_DRM alike, of any raw format.
+    let info = memory::video_info(caps)?;
     let frame = sample.buffer().ok_or("a sample without a frame")?;
     let numbers = video::read(frame, &info, how, |frame| {
         let plane = frame.planes()[0];

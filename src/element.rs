@@ -3,30 +3,92 @@
 //! upstream is offered, the gate at which frames wait for a buffer, refused caps, and the counts of
 //! frames.
 
-use crate::bus::{self, RefusedCaps};
+use crate::bus::{self, DroppedFrames, RefusedCaps};
 use crate::dmabuf::Counters;
+use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, Chosen};
-use crate::video::{Copies, Gate};
+use crate::video::{self, Copies, Gate, NoCopy};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
-use std::sync::Arc;
+use gst_base::subclass::base_transform::GenerateOutputSuccess;
+use gst_video::VideoInfo;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+/// What is done with a frame whose data is not what its caps and metas promise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuBadFrames")]
+pub enum BadFrames {
+    /// It is dropped, and counted.
+    #[default]
+    #[enum_value(name = "Drop it, counted in stats", nick = "drop")]
+    Drop,
+    /// It is an error.
+    #[enum_value(name = "Stop with an error", nick = "error")]
+    Error,
+}
+
+/// Why no frame goes out.
+#[derive(Debug)]
+pub(crate) enum NoFrame {
+    /// It was dropped; the stream goes on.
+    Dropped,
+    /// The stream ends. Errors were posted.
+    Failed(gst::FlowError),
+}
+
+impl From<gst::FlowError> for NoFrame {
+    fn from(flow: gst::FlowError) -> Self {
+        Self::Failed(flow)
+    }
+}
+
+/// What `generate_output` returns. For a dropped frame `GstBaseTransform` marks the next with
+/// DISCONT (gst_base_transform_chain).
+pub(crate) fn output(
+    frame: Result<gst::Buffer, NoFrame>,
+) -> Result<GenerateOutputSuccess, gst::FlowError> {
+    match frame {
+        Ok(frame) => Ok(GenerateOutputSuccess::Buffer(frame)),
+        Err(NoFrame::Dropped) => Ok(GenerateOutputSuccess::Dropped),
+        Err(NoFrame::Failed(flow)) => Err(flow),
+    }
+}
+
+/// Whether a frame only marks a gap: it has no data, and none is missing.
+pub(crate) fn is_gap(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::GAP) && frame.size() == 0
+}
+
+/// What a message says of a frame to those who look for the reason.
+pub(crate) fn describe(frame: &gst::BufferRef, info: &VideoInfo) -> String {
+    format!(
+        "caps {:?}, {} memories, {} bytes, {:?}",
+        info.to_caps(),
+        frame.n_memory(),
+        frame.size(),
+        frame.flags()
+    )
+}
 
 /// What each of them has.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     pub(crate) chosen: Chosen,
     pub(crate) gate: Arc<Gate>,
+    bad_frames: Mutex<BadFrames>,
+    dropped: DroppedFrames,
     refused: RefusedCaps,
 }
 
 impl Common {
-    /// Sets `allocator` or `device`; false for any other property.
+    /// Sets `allocator`, `device` or `bad-frames`; false for any other property.
     pub(crate) fn set_property(&self, name: &str, value: &glib::Value) -> bool {
         match name {
             "allocator" => self.chosen.set_allocator(value.get().unwrap_or_default()),
             "device" => self.chosen.set_device(value.get().unwrap_or_default()),
+            "bad-frames" => *lock(&self.bad_frames) = value.get().unwrap_or_default(),
             _ => return false,
         }
         true
@@ -37,6 +99,7 @@ impl Common {
         match name {
             "allocator" => Some(self.chosen.allocator().to_value()),
             "device" => Some(self.chosen.device().to_value()),
+            "bad-frames" => Some(lock(&self.bad_frames).to_value()),
             _ => None,
         }
     }
@@ -44,6 +107,7 @@ impl Common {
     /// A stream begins.
     pub(crate) fn start(&self) {
         self.chosen.reset();
+        self.dropped.reset();
         self.refused.reset();
     }
 
@@ -99,6 +163,48 @@ impl Common {
         self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame)
     }
 
+    /// Drops a bad frame, or ends the stream, as `bad-frames` says.
+    pub(crate) fn bad_frame(
+        &self,
+        element: &gst::Element,
+        counts: &Counts,
+        error: &video::Error,
+        (frame, info): (&gst::BufferRef, &VideoInfo),
+    ) -> NoFrame {
+        let policy = *lock(&self.bad_frames);
+        match policy {
+            BadFrames::Drop => {
+                add(&counts.frames_dropped, 1);
+                let debug = || describe(frame, info);
+                self.dropped.warn(element, error, debug);
+                NoFrame::Dropped
+            }
+            BadFrames::Error => {
+                gst::element_error!(
+                    element,
+                    gst::ResourceError::Failed,
+                    ("{error}"),
+                    ["{}", describe(frame, info)]
+                );
+                NoFrame::Failed(gst::FlowError::Error)
+            }
+        }
+    }
+
+    /// What follows where a frame has no copy.
+    pub(crate) fn no_copy(
+        &self,
+        element: &gst::Element,
+        counts: &Counts,
+        why: NoCopy,
+        frame: (&gst::BufferRef, &VideoInfo),
+    ) -> NoFrame {
+        match why {
+            NoCopy::BadFrame(error) => self.bad_frame(element, counts, &error, frame),
+            NoCopy::Flow(flow) => NoFrame::Failed(flow),
+        }
+    }
+
     /// Whether the user chose an allocator by its name, and will have no other.
     pub(crate) fn is_forced(&self) -> bool {
         let choice = self.chosen.allocator();
@@ -129,6 +235,18 @@ impl Common {
     }
 }
 
+/// The property `bad-frames`.
+pub(crate) fn bad_frames_property() -> glib::ParamSpec {
+    glib::ParamSpecEnum::builder_with_default("bad-frames", BadFrames::default())
+        .nick("Bad frames")
+        .blurb(
+            "What is done with a frame whose data is not what its caps and metas promise (too \
+             short, empty)",
+        )
+        .mutable_playing()
+        .build()
+}
+
 /// The property `stats`.
 pub(crate) fn stats_property() -> glib::ParamSpec {
     glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -154,6 +272,7 @@ pub(crate) struct Counts {
     pub(crate) frames: AtomicU64,
     frames_in_place: AtomicU64,
     frames_copied: AtomicU64,
+    frames_dropped: AtomicU64,
     bytes_copied: AtomicU64,
 }
 
@@ -185,6 +304,7 @@ impl Counts {
             ("frames", &self.frames),
             ("frames-in-place", &self.frames_in_place),
             ("frames-copied", &self.frames_copied),
+            ("frames-dropped", &self.frames_dropped),
             ("bytes-copied", &self.bytes_copied),
         ];
         for (name, counter) in ours.iter().chain(more) {

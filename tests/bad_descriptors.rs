@@ -33,7 +33,8 @@ fn refused(make: &dyn Fn() -> gst::Memory, parts: &[&str]) {
         let mut filter = Filter::new(&layout.info)
             .invert()
             .set("map-mode", map_mode)
-            .set("copy-policy", "error");
+            .set("copy-policy", "error")
+            .set("bad-frames", "error");
         let error = filter.refuse(frame_of(make()));
         // window: exporters that are no memfd are refused before they are tried.
         let unknown = map_mode == "window" && error.contains("window by window");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A `GstVideoMeta` that lies, or a buffer too small for its caps: one clear error, and not a
-//! byte touched, in or around the frame.
+//! A `GstVideoMeta` that lies, or a buffer too small for its caps: the frame is dropped, or is one
+//! clear error, as `bad-frames` says, and not a byte is touched, in or around it.
 
 mod support;
 
@@ -17,16 +17,24 @@ fn refused(shape: Shape, lie: &dyn Fn(&mut Claim), parts: &[&str]) {
         let mut claim = layout.claim();
         lie(&mut claim);
         frame.layout.meta = false;
-        let mut buffer = frame.buffer();
-        add_video_meta(buffer.make_mut(), &claim);
+        let under_claim = || {
+            let mut buffer = frame.buffer();
+            add_video_meta(buffer.make_mut(), &claim);
+            buffer
+        };
+        let buffer = under_claim();
         let mut filter = Filter::new(&layout.info).invert();
         let before = frame.now(&buffer);
+        let warning = filter.drop_frame(under_claim()).remove(0);
+        let mut filter = filter.set("bad-frames", "error");
         let error = filter.refuse(buffer);
         for part in parts {
-            assert!(
-                error.contains(part),
-                "{part} is missing in: {error} ({claim:?})"
-            );
+            for text in [&error, &warning] {
+                assert!(
+                    text.contains(part),
+                    "{part} is missing in: {text} ({claim:?})"
+                );
+            }
         }
         if kind != Kind::System {
             let after: Vec<_> = frame.films.iter().map(|film| film.read()).collect();
@@ -127,11 +135,11 @@ fn buffer_too_small_for_its_caps_is_refused() {
         let info = info(format, 64, 32);
         assert_eq!(info.size(), size);
         for size in [0, 1, size / 2, size - 1] {
-            let mut filter = Filter::new(&info).invert();
+            let mut filter = Filter::new(&info).invert().set("bad-frames", "error");
             let error = filter.refuse(gst::Buffer::from_mut_slice(vec![7; size]));
             assert!(error.contains("do not fit"), "{error}");
         }
-        let mut filter = Filter::new(&info).invert();
+        let mut filter = Filter::new(&info).invert().set("bad-frames", "error");
         let error = filter.refuse(gst::Buffer::new());
         assert!(error.contains("0 bytes"), "{error}");
     }
@@ -165,7 +173,7 @@ fn good_frame_after_a_bad_one_goes_through() {
     let (mut frame, good) = Frame::new(&layout, Kind::DmaBuf, "after-bad", 1);
     frame.layout.planes[0].stride = 7;
     let mut filter = Filter::new(&layout.info).invert();
-    filter.refuse(frame.buffer());
+    filter.drop_frame(frame.buffer());
     let out = filter.pass(good);
     assert_ne!(frame.now(&out), frame.before);
 }

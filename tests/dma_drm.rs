@@ -17,7 +17,7 @@ use support::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
 /// documentation of both. `None` if DRM has no name for the format.
-const NAMES: [(VideoFormat, Option<&str>); 30] = [
+const NAMES: [(VideoFormat, Option<&str>); 31] = [
     (VideoFormat::Nv12, Some("NV12")),
     (VideoFormat::Nv21, Some("NV21")),
     (VideoFormat::Nv16, Some("NV16")),
@@ -26,6 +26,7 @@ const NAMES: [(VideoFormat, Option<&str>); 30] = [
     (VideoFormat::I420, Some("YU12")),
     (VideoFormat::Yv12, Some("YV12")),
     (VideoFormat::Y42b, Some("YU16")),
+    (VideoFormat::Y41b, Some("YU11")),
     (VideoFormat::Y444, Some("YU24")),
     (VideoFormat::Yuy2, Some("YUYV")),
     (VideoFormat::Uyvy, Some("UYVY")),
@@ -198,7 +199,8 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
         let mut claim = layout.claim();
         claim.format = format;
         support::claim::add_video_meta(buffer.make_mut(), &claim);
-        let mut filter = Filter::with_caps(drm_caps("NV12", 62, 31)).invert();
+        let filter = Filter::with_caps(drm_caps("NV12", 62, 31)).invert();
+        let mut filter = filter.set("bad-frames", "error");
         if is_taken {
             let out = filter.pass(buffer);
             let expected = layout.filtered(&frame.before, &NEGATIVE);

@@ -135,6 +135,17 @@ fn statistics_are_those_of_each_frame_in_a_bracket_each() {
 }
 
 #[test]
+fn statistics_work_without_arguments_and_in_any_format() {
+    let printed = well(&run("statistics", &[]));
+    assert_eq!(printed.lines().count(), 31, "{printed}");
+    // None of them is one of the filter's; IYU1 has no pixel of whole bytes.
+    for format in ["ARGB64", "A420", "GBR", "RGB8P", "IYU1"] {
+        let printed = well(&run("statistics", &[&format!("{SOURCE}{format}")]));
+        assert_eq!(printed.lines().count(), 3, "{format}: {printed}");
+    }
+}
+
+#[test]
 fn allocated_frames_are_pushed_as_they_were_drawn() {
     let file = Scratch::new("pushed");
     let printed = well(&run("allocate_and_push", &["memfd", &file.sink(), "3"]));

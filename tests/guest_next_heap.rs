@@ -5,7 +5,7 @@
 mod common;
 
 use common::testbed::{self, HEAP};
-use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
+use gstdmabufcpu::dmabuf::exporters::{Kind, Request};
 use gstdmabufcpu::dmabuf::faults::{Call, inject};
 use gstdmabufcpu::memory::Source;
 use std::os::unix::fs::MetadataExt;

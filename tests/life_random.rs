@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A product's days in seconds: pipelines that pause, flush, seek, end, start anew, change caps
-//! and settings, in random order; two filters in a row, tees before and after, several pipelines
-//! in one process. No error, no hang, no critical warning, nothing left behind.
+//! and settings, in random order, with frames among them that are too short or empty; two filters
+//! in a row, tees before and after, several pipelines in one process. No error, no hang, no critical warning, nothing left behind.
 //!
 //! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -13,8 +13,8 @@ mod support;
 use gst::prelude::*;
 use progress::Progress;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::random::Random;
 
@@ -81,6 +81,23 @@ fn set(element: &gst::Element, random: &mut Random) {
 struct Lived {
     events: BTreeMap<&'static str, u64>,
     frames: u64,
+    dropped: u64,
+}
+
+/// Some first bytes of a frame, or none of them, as after a lost packet.
+fn cut(frame: &gst::Buffer, random: &mut Random) -> gst::Buffer {
+    let flags = gst::BufferCopyFlags::all();
+    let mut short = match random.below(3) {
+        0 => gst::Buffer::new(),
+        1 => frame.copy_region(flags, 0..frame.size() / 2).unwrap(),
+        _ => frame.copy_region(flags, 0..frame.size() - 1).unwrap(),
+    };
+    let buffer = short.make_mut();
+    buffer.set_pts(frame.pts());
+    if random.below(2) == 0 {
+        buffer.set_flags(gst::BufferFlags::CORRUPTED);
+    }
+    short
 }
 
 /// Ends a pipeline whose test panics, so that what is said is the panic's reason.
@@ -163,6 +180,13 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
         let stats: gst::Structure = filters[0].property("stats");
         stats.get("frames").unwrap()
     };
+    let dropped = |filters: &[gst::Element; 2]| -> u64 {
+        let of = filters.iter().map(|filter| {
+            let stats: gst::Structure = filter.property("stats");
+            stats.get::<u64>("frames-dropped").unwrap()
+        });
+        of.sum()
+    };
     named("caps").set_property("caps", caps(&mut random));
     pipeline.set_state(gst::State::Playing).unwrap();
     let mut progress = Progress::new();
@@ -171,8 +195,15 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     let eos = Arc::new(AtomicBool::new(false));
     let pad = named("source").static_pad("src").unwrap();
     let flag = Arc::clone(&eos);
+    let cuts = Mutex::new(Random(seed + 100));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if !flag.swap(false, Relaxed) {
+            let random = &mut cuts.lock().unwrap();
+            if random.below(10) == 0
+                && let Some(gst::PadProbeData::Buffer(frame)) = &mut info.data
+            {
+                *frame = cut(frame, random);
+            }
             return gst::PadProbeReturn::Ok;
         }
         info.data = None;
@@ -223,6 +254,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             }
             "restart" => {
                 lived.frames += frames(&filters);
+                lived.dropped += dropped(&filters);
                 let to = [gst::State::Null, gst::State::Ready][random.below(2)];
                 pipeline.set_state(to).unwrap();
                 // What comes of being stopped is not what comes of playing.
@@ -259,6 +291,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     }
     // It still plays.
     lived.frames += frames(&filters);
+    lived.dropped += dropped(&filters);
     eos.store(false, Relaxed);
     if ends {
         pipeline.set_state(gst::State::Ready).unwrap();
@@ -336,11 +369,13 @@ fn pipelines_live_through_anything_in_any_order() {
     assert!(of("race") * 4 <= of("caps"), "{events:?}");
     assert!(of("forgotten") <= 2, "{events:?}");
     let frames: u64 = lives.iter().map(|lived| lived.frames).sum();
+    let dropped: u64 = lives.iter().map(|lived| lived.dropped).sum();
     println!(
-        "    {frames} frames, {} s of pipeline time, {events:?}",
+        "    {frames} frames, {dropped} dropped, {} s of pipeline time, {events:?}",
         frames / 30
     );
     assert!(frames > 100);
+    assert!(dropped > 0, "no filter met a short frame");
     // The same thread of GStreamer's may be about to let go of the rest of a pipeline.
     let patience = Instant::now();
     while memory_files() != before && patience.elapsed() < Duration::from_secs(20) {

@@ -17,7 +17,7 @@ fn known(format: Format) -> (gst_video::VideoFormat, bool) {
         .unwrap_or_else(|| panic!("GStreamer has no {name}"));
     let peers = [
         "AYUV", "ARGB", "BGRA", "ABGR", "RGBA", "Y444", "xRGB", "RGBx", "xBGR", "BGRx", "RGB",
-        "BGR", "Y42B", "YUY2", "UYVY", "YVYU", "I420", "YV12", "NV12", "NV21",
+        "BGR", "Y42B", "Y41B", "YUY2", "UYVY", "YVYU", "I420", "YV12", "NV12", "NV21",
     ];
     (format, peers.contains(&format.to_str().as_str()))
 }

@@ -77,6 +77,7 @@ fn properties_have_the_names_types_and_defaults_of_the_design() {
         ("map-mode", "persistent"),
         ("fence-timeout", "1000000000"),
         ("copy-policy", "copy"),
+        ("bad-frames", "drop"),
     ] {
         assert_eq!(default(name), expected, "{name}");
         let now = filter.property_value(name).serialize().unwrap();
@@ -91,6 +92,7 @@ fn properties_have_the_names_types_and_defaults_of_the_design() {
     assert_eq!(nicks("sync-scope"), ["frame", "window"]);
     assert_eq!(nicks("map-mode"), ["persistent", "frame", "window"]);
     assert_eq!(nicks("copy-policy"), ["copy", "skip", "error"]);
+    assert_eq!(nicks("bad-frames"), ["drop", "error"]);
     let stats = filter.find_property("stats").unwrap();
     assert!(!stats.flags().contains(glib::ParamFlags::WRITABLE));
 }
@@ -110,6 +112,7 @@ fn values_that_are_set_are_read_back() {
         ("map-mode", "window"),
         ("fence-timeout", "18446744073709551615"),
         ("copy-policy", "error"),
+        ("bad-frames", "error"),
     ] {
         filter.set_property_from_str(name, value);
         assert_eq!(
@@ -129,6 +132,7 @@ fn stats_have_the_fields_of_the_design() {
         "frames-in-place",
         "frames-copied",
         "frames-skipped",
+        "frames-dropped",
         "bytes-copied",
         "brackets",
         "sync-ioctls",

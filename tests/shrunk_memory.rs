@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Memory files that another process truncates while the CPU works on them: the frame is an error,
+//! Memory files that another process truncates while the CPU works on them: the frame is dropped,
 //! the process survives, and the application's handling of SIGBUS stays the same.
 //!
 //! Each test runs in a separate process, because signal handlers belong to the process.
@@ -9,6 +9,7 @@
 mod sigbus;
 mod support;
 
+use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadWrite, SIGBUS_VARIABLE,
@@ -66,6 +67,16 @@ fn dies(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
     if let Some(status) = child(name, environment, body) {
         assert_eq!(status.signal(), Some(SIGBUS), "{status}");
     }
+}
+
+/// A frame that is dropped with a warning, and then is an error of the same words.
+fn bad(filter: &mut Filter, frame: &gst::BufferRef) -> String {
+    let warning = filter.drop_frame(frame.copy()).remove(0);
+    filter.element.set_property_from_str("bad-frames", "error");
+    let error = filter.refuse(frame.copy());
+    filter.element.set_property_from_str("bad-frames", "drop");
+    assert!(warning.ends_with(&error), "{warning}: {error}");
+    error
 }
 
 fn layout() -> Layout {
@@ -129,8 +140,8 @@ fn frame_that_lost_memory_is_an_error_and_the_next_is_filtered() {
                     film.file().set_len(5000).unwrap();
                     let again = buffer.copy();
                     drop(buffer);
-                    let error = filter.refuse(again.copy());
-                    assert!(error.contains("lost memory"), "{what:?}: {error}");
+                    let text = bad(&mut filter, &again);
+                    assert!(text.contains("lost memory"), "{what:?}: {text}");
                     assert_eq!(film.read().len(), 5000, "{what:?}");
                     // With its full size again, it is filtered like any other.
                     film.file().set_len(full).unwrap();
@@ -192,8 +203,8 @@ fn truncated_plain_file_is_an_error_and_the_next_is_filtered() {
                     file.set_len(5000).unwrap();
                     let again = buffer.copy();
                     drop(buffer);
-                    let error = filter.refuse(again.copy());
-                    assert!(error.contains("lost memory"), "{mode}: {error}");
+                    let text = bad(&mut filter, &again);
+                    assert!(text.contains("lost memory"), "{mode}: {text}");
                     file.set_len(before[0].len() as u64).unwrap();
                     std::os::unix::fs::FileExt::write_all_at(&file, &before[0], 0).unwrap();
                     let out = filter.pass(again);
@@ -246,8 +257,8 @@ fn lost_window_is_reported_after_intact_windows_followed() {
             let again = buffer.copy();
             drop(buffer);
             frame.films[0].file().set_len(320 * 120).unwrap();
-            let error = filter.refuse(again);
-            assert!(error.contains("lost memory"), "{scope}: {error}");
+            let text = bad(&mut filter, &again);
+            assert!(text.contains("lost memory"), "{scope}: {text}");
         }
     });
 }
@@ -278,7 +289,9 @@ fn process_survives_continuous_truncation_of_its_memory() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut filter = Filter::new(&layout.info).invert();
+        let mut filter = Filter::new(&layout.info)
+            .invert()
+            .set("bad-frames", "error");
         let (mut well, mut errors, mut lost) = (0, 0, 0);
         let begin = std::time::Instant::now();
         while begin.elapsed().as_secs() < 20 && (lost < 50 || well < 50) {

@@ -410,14 +410,21 @@ fn missing_device_that_is_forced_is_one_clear_error() {
 }
 
 #[test]
-fn frame_too_short_for_its_caps_is_one_error() {
+fn frame_too_short_for_its_caps_is_dropped_or_one_error() {
     let info = info(VideoFormat::Nv12, 66, 34);
     let mut upload = upload(info.to_caps().unwrap());
-    let error = upload.refuse(gst::Buffer::from_mut_slice(vec![0; info.size() / 2]));
-    assert!(error.contains("could not be"), "{error}");
+    let short = || gst::Buffer::from_mut_slice(vec![0; info.size() / 2]);
+    upload.drop_frame(short());
+    upload.drop_frame(gst::Buffer::new());
     // The next one is taken.
     upload.pass(gst::Buffer::from_mut_slice(vec![0; info.size()]));
-    upload.assert_counts(&[("frames", 2), ("frames-copied", 1)]);
+    upload.assert_counts(&[("frames", 3), ("frames-copied", 1), ("frames-dropped", 2)]);
+    let mut upload = upload.set("bad-frames", "error");
+    for bad in [short(), gst::Buffer::new()] {
+        let error = upload.refuse(bad);
+        assert!(error.contains("do not fit"), "{error}");
+    }
+    upload.assert_counts(&[("frames", 5), ("frames-dropped", 2)]);
 }
 
 /// Has whatever comes after `element` offer a pool of at most so many buffers.

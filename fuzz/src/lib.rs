@@ -127,16 +127,26 @@ impl Bench {
         }
     }
 
-    /// Pushes a frame: it is refused with one error, or comes out.
+    /// Pushes a frame: it comes out, is dropped, or is refused with one error, as `bad-frames`
+    /// says.
     fn push(&mut self, frame: gst::Buffer) -> Option<gst::Buffer> {
+        let dropped = || -> u64 {
+            let stats: gst::Structure = self.element.property("stats");
+            stats.get("frames-dropped").unwrap()
+        };
+        let before = dropped();
         let flow = self.harness.push(frame);
         let out = self.harness.try_pull();
+        let dropped = dropped() - before;
         let errors = self.bus.iter_filtered(&[gst::MessageType::Error]).count();
         while self.bus.pop().is_some() {}
-        match (flow, &out, errors) {
-            (Ok(_), Some(_), 0) | (Err(gst::FlowError::Error), None, 1) => out,
-            (flow, out, errors) => {
-                panic!("flow {flow:?}, frame {}, {errors} errors", out.is_some())
+        match (flow, &out, dropped, errors) {
+            (Ok(_), Some(_), 0, 0)
+            | (Ok(_), None, 1, 0)
+            | (Err(gst::FlowError::Error), None, 0, 1) => out,
+            (flow, out, ..) => {
+                let is_out = out.is_some();
+                panic!("flow {flow:?}, frame {is_out}, {dropped} dropped, {errors} errors")
             }
         }
     }
@@ -210,7 +220,7 @@ pub fn caps(input: &[u8]) {
     }
 }
 
-const FORMATS: [VideoFormat; 12] = [
+const FORMATS: [VideoFormat; 13] = [
     VideoFormat::Nv12,
     VideoFormat::I420,
     VideoFormat::Yuy2,
@@ -221,6 +231,7 @@ const FORMATS: [VideoFormat; 12] = [
     VideoFormat::P01010le,
     VideoFormat::Yv12,
     VideoFormat::Nv24,
+    VideoFormat::Y41b,
     VideoFormat::Rgb16,
     VideoFormat::Ayuv,
 ];
@@ -330,6 +341,16 @@ pub fn geometry(input: &[u8]) {
     if let Some(rect) = crop {
         gst_video::VideoCropMeta::add(buffer.make_mut(), rect);
     }
+    // A frame of which only the first bytes arrived, or none.
+    match input.byte() {
+        200..=239 => {
+            let size = buffer.size();
+            buffer.make_mut().set_size(input.size(size).min(size));
+        }
+        240.. => buffer.make_mut().remove_all_memory(),
+        _ => {}
+    }
+    let sizes: Vec<usize> = buffer.iter_memories().map(|memory| memory.size()).collect();
     let before = bytes_of(&buffer);
     // The same memories, to be looked at afterwards: a refused frame is gone.
     let inside = rows_of(&info, &claim, &sizes, crop);
@@ -341,6 +362,9 @@ pub fn geometry(input: &[u8]) {
         bench
             .element
             .set_property("window-pages", u32::from(input.byte() % 3));
+        bench
+            .element
+            .set_property_from_str("bad-frames", input.pick(&["drop", "error"]));
         let out = bench.push(buffer);
         match (out, inside) {
             (None, None) => {}

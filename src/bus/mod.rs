@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the elements say on the bus, both in the same way.
 
+mod dropped_frames;
 mod refused_caps;
 
+pub(crate) use dropped_frames::DroppedFrames;
 pub(crate) use refused_caps::RefusedCaps;
 
 use crate::memory::{self, NotWritable};

@@ -15,8 +15,8 @@ pub(super) enum Layout {
     Packed(u32),
     /// Luma, then chroma of as long rows; rows of luma for one of chroma.
     SemiPlanar(u32),
-    /// Luma, then twice chroma of rows half as long; rows of luma for one of chroma.
-    Planar(u32),
+    /// Luma, then twice chroma; columns and rows of luma for one of chroma.
+    Planar(u32, u32),
 }
 
 /// Whether kmssink knows a format.
@@ -53,11 +53,12 @@ use Layout::{Packed, Planar, SemiPlanar};
 pub(super) const FORMATS: &[Format] = formats! {
     Nv12 b"NV12" b"NM12", Shown, SemiPlanar(2);
     Nv21 b"NV21" b"NM21", Shown, SemiPlanar(2);
-    I420 b"YU12" b"YM12", Shown, Planar(2);
-    Yv12 b"YV12" b"YM21", Shown, Planar(2);
+    I420 b"YU12" b"YM12", Shown, Planar(2, 2);
+    Yv12 b"YV12" b"YM21", Shown, Planar(2, 2);
     Nv16 b"NV16" b"NM16", Shown, SemiPlanar(1);
     Nv61 b"NV61" b"NM61", Shown, SemiPlanar(1);
-    Y42b b"422P", Shown, Planar(1);
+    Y42b b"422P", Shown, Planar(2, 1);
+    Y41b b"411P", NotShown, Planar(4, 1);
     Yuy2 b"YUYV", Shown, Packed(2);
     Uyvy b"UYVY", Shown, Packed(2);
     Yvyu b"YVYU", Shown, Packed(2);
@@ -114,8 +115,9 @@ impl Format {
     pub(super) fn rows(&self, (width, height): (u32, u32)) -> (u32, u32) {
         match self.layout {
             Packed(bytes) => (width * bytes, height),
-            // Chroma's shorter rows lie in pairs, as it were.
-            SemiPlanar(ratio) | Planar(ratio) => (width, height + height.div_ceil(ratio)),
+            SemiPlanar(ratio) => (width, height + height.div_ceil(ratio)),
+            // Several of chroma's shorter rows fill one.
+            Planar(columns, rows) => (width, height + (2 * height).div_ceil(columns * rows)),
         }
     }
 
@@ -125,10 +127,10 @@ impl Format {
         match self.layout {
             Packed(_) => vec![(pitch, 0)],
             SemiPlanar(_) => vec![(pitch, 0), (pitch, luma)],
-            Planar(ratio) => {
-                let half = pitch / 2;
-                let chroma = half * height.div_ceil(ratio);
-                vec![(pitch, 0), (half, luma), (half, luma + chroma)]
+            Planar(columns, rows) => {
+                let part = pitch / columns;
+                let chroma = part * height.div_ceil(rows);
+                vec![(pitch, 0), (part, luma), (part, luma + chroma)]
             }
         }
     }
@@ -188,6 +190,12 @@ mod tests {
             of("I420").planes(100, 50),
             [(100, 0), (50, 5000), (50, 6250)]
         );
+        assert_eq!(
+            of("Y41B").planes(100, 50),
+            [(100, 0), (25, 5000), (25, 6250)]
+        );
+        assert_eq!(of("Y41B").rows((100, 50)), (100, 75));
+        assert_eq!(of("I420").rows((100, 50)), (100, 75));
         assert_eq!(of("NV12").rows((100, 50)), (100, 75));
         assert_eq!(of("NV16").rows((100, 50)), (100, 100));
     }

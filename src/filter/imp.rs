@@ -9,7 +9,7 @@ use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
 use crate::bus::{self, Obstacle};
 use crate::dmabuf::Options;
-use crate::element::{self, Common, add};
+use crate::element::{self, Common, NoFrame, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{
@@ -79,6 +79,8 @@ impl ObjectImpl for DmaBufFilter {
     fn constructed(&self) {
         self.parent_constructed();
         self.obj().set_passthrough(true);
+        // As GstVideoFilter (gst_video_filter_init), which the peers are.
+        self.obj().set_qos(true);
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -277,7 +279,6 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        add(&lock(&self.stats).common.frames, 1);
         let element = self.obj();
         let segment = element.segment();
         if let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
@@ -294,15 +295,17 @@ impl BaseTransformImpl for DmaBufFilter {
         let Some(frame) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
+        // Not in before_transform, which sees late frames, too, that QoS then drops.
+        add(&lock(&self.stats).common.frames, 1);
         // Handlers come and go without a word.
         self.update_passthrough();
         // Overlays are drawn whatever the settings: nobody downstream was told of them.
-        if self.obj().is_passthrough() && !overlays::has_overlays(&frame) {
+        let is_untouched = self.obj().is_passthrough() && !overlays::has_overlays(&frame);
+        if is_untouched || element::is_gap(&frame) {
             return Ok(GenerateOutputSuccess::Buffer(frame));
         }
         let functions = self.functions.of_frame(&self.obj());
-        self.frame(frame, &functions)
-            .map(GenerateOutputSuccess::Buffer)
+        element::output(self.frame(frame, &functions))
     }
 }
 
@@ -361,18 +364,14 @@ impl DmaBufFilter {
     }
 
     /// The way of a frame that is to be filtered.
-    fn frame(
-        &self,
-        mut frame: gst::Buffer,
-        functions: &OfFrame,
-    ) -> Result<gst::Buffer, gst::FlowError> {
+    fn frame(&self, mut frame: gst::Buffer, functions: &OfFrame) -> Result<gst::Buffer, NoFrame> {
         let settings = Arc::clone(&lock(&self.settings));
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
         let Some(stream) = &mut *stream else {
-            return Err(gst::FlowError::NotNegotiated);
+            return Err(gst::FlowError::NotNegotiated.into());
         };
-        let canvas = self.canvas(&frame, &stream.frames)?;
+        let canvas = self.canvas(&frame, &stream.frames, &stats)?;
         let mut copied = None;
         if settings.copy_policy == CopyPolicy::Copy
             && self.common.must_spare(&mut stream.copies, &frame)
@@ -397,7 +396,7 @@ impl DmaBufFilter {
         stream.overlays.update(&frame, &stream.frames, canvas);
         let why = memory::why_not_writable(&frame, settings.map_mode()).map_err(|error| {
             let error = video::Error::Memory(error.into());
-            self.post(&error, &stream.frames, &frame)
+            self.post(&error, &stream.frames, &frame, &stats)
         })?;
         if let Some(why) = why {
             let why = Obstacle::NotWritable(why);
@@ -423,7 +422,7 @@ impl DmaBufFilter {
                           copy it"),
                         ["{}", why.advice()]
                     );
-                    return Err(gst::FlowError::Error);
+                    return Err(gst::FlowError::Error.into());
                 }
             }
         }
@@ -433,9 +432,14 @@ impl DmaBufFilter {
     }
 
     /// The pixels of a frame's picture.
-    fn canvas(&self, frame: &gst::BufferRef, frames: &Frames) -> Result<Canvas, gst::FlowError> {
+    fn canvas(
+        &self,
+        frame: &gst::BufferRef,
+        frames: &Frames,
+        stats: &Stats,
+    ) -> Result<Canvas, NoFrame> {
         let picture = Picture::of(frame, &frames.info);
-        let picture = picture.map_err(|error| self.post(&error.into(), frames, frame))?;
+        let picture = picture.map_err(|error| self.post(&error.into(), frames, frame, stats))?;
         Ok(picture.canvas())
     }
 
@@ -447,8 +451,8 @@ impl DmaBufFilter {
         settings: &Arc<Settings>,
         stats: &Stats,
         functions: &OfFrame,
-    ) -> Result<(), gst::FlowError> {
-        let canvas = self.canvas(frame, &stream.frames)?;
+    ) -> Result<(), NoFrame> {
+        let canvas = self.canvas(frame, &stream.frames, stats)?;
         let task = stream.planned.task(settings, frame, &stream.frames, canvas);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
@@ -466,7 +470,7 @@ impl DmaBufFilter {
         let work = stream
             .worker
             .apply(frame, frames, task, more, &how, window_pages);
-        let work = work.map_err(|error| self.post(&error, frames, frame))?;
+        let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         overlays::remove(frame);
         drop(sprites);
         self.worked(&work, stream, stats);
@@ -481,7 +485,7 @@ impl DmaBufFilter {
         settings: &Settings,
         stats: &Stats,
         functions: &OfFrame,
-    ) -> Result<(), gst::FlowError> {
+    ) -> Result<(), NoFrame> {
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
         let watchdog = self.functions.watchdog(&self.obj());
@@ -491,7 +495,7 @@ impl DmaBufFilter {
         let work = stream
             .worker
             .read(frame, frames, &mut calls, &how, window_pages);
-        let work = work.map_err(|error| self.post(&error, frames, frame))?;
+        let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         self.worked(&work, stream, stats);
         Ok(())
     }
@@ -516,12 +520,19 @@ impl DmaBufFilter {
         error: &video::Error,
         frames: &Frames,
         frame: &gst::BufferRef,
-    ) -> gst::FlowError {
-        let debug = format!(
-            "caps {:?}, {} memories",
-            frames.info.to_caps(),
-            frame.n_memory()
-        );
+        stats: &Stats,
+    ) -> NoFrame {
+        let info = &frames.info;
+        if error.is_bad_frame() {
+            let element = self.obj();
+            return self.common.bad_frame(
+                element.upcast_ref(),
+                &stats.common,
+                error,
+                (frame, info),
+            );
+        }
+        let debug = element::describe(frame, info);
         match error {
             // Of that, the watchdog has told already.
             video::Error::Function(FunctionFailure::Late { .. }) => {}
@@ -532,7 +543,7 @@ impl DmaBufFilter {
                 gst::element_imp_error!(self, resource_error(error), ("{error}"), ["{debug}"]);
             }
         }
-        gst::FlowError::Error
+        NoFrame::Failed(gst::FlowError::Error)
     }
 
     /// A frame of its own in place of one that may not be written, and its size in bytes.
@@ -543,7 +554,7 @@ impl DmaBufFilter {
         stream: &mut Stream,
         settings: &Settings,
         stats: &Stats,
-    ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+    ) -> Result<(gst::Buffer, u64), NoFrame> {
         let element = self.obj();
         let caps = element
             .sink_pad()
@@ -559,7 +570,11 @@ impl DmaBufFilter {
             fence_timeout: settings.fence_timeout(),
             counters: &stats.common.kernel,
         };
-        let copy = stream.copies.copy(shared, &terms)?;
+        let copy = stream.copies.copy(shared, &terms).map_err(|why| {
+            let frame = (shared, terms.info);
+            self.common
+                .no_copy(element.upcast_ref(), &stats.common, why, frame)
+        })?;
         self.warn_once(stream, "copied before they are filtered", why);
         Ok(copy)
     }

@@ -105,6 +105,7 @@ mod settings;
 mod signals;
 mod stats;
 
+pub use crate::element::BadFrames;
 pub use crate::video::{
     FrameInfo, FrameWindow, FunctionError, Lending, Outcome, PlaneInfo, Rows, WindowAccess,
     WindowError, WindowFunction,

@@ -416,6 +416,7 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .blurb("What is done with a frame that may not be written (shared behind a tee, say)")
             .mutable_playing()
             .build(),
+        element::bad_frames_property(),
         allocator,
         device,
         element::stats_property(),

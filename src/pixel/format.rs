@@ -17,6 +17,7 @@ pub enum Format {
     I420,
     Yv12,
     Y42b,
+    Y41b,
     Y444,
     Yuy2,
     Uyvy,
@@ -242,6 +243,7 @@ pub(super) enum WideChroma {
 const WHOLE: PlaneLayout = PlaneLayout::new(1, 1, 0);
 const HALF: PlaneLayout = PlaneLayout::new(1, 2, 0);
 const QUARTER: PlaneLayout = PlaneLayout::new(1, 2, 1);
+const QUARTER_OF_ROW: PlaneLayout = PlaneLayout::new(1, 4, 0);
 const WORD: PlaneLayout = PlaneLayout::new(2, 1, 0);
 const WORD_QUARTER: PlaneLayout = PlaneLayout::new(2, 2, 1);
 
@@ -256,6 +258,7 @@ impl Format {
         Self::I420,
         Self::Yv12,
         Self::Y42b,
+        Self::Y41b,
         Self::Y444,
         Self::Yuy2,
         Self::Uyvy,
@@ -288,6 +291,7 @@ impl Format {
         const SEMI_444: &[PlaneLayout] = &[WHOLE, PlaneLayout::new(2, 1, 0)];
         const PLANAR_420: &[PlaneLayout] = &[WHOLE, QUARTER, QUARTER];
         const PLANAR_422: &[PlaneLayout] = &[WHOLE, HALF, HALF];
+        const PLANAR_411: &[PlaneLayout] = &[WHOLE, QUARTER_OF_ROW, QUARTER_OF_ROW];
         const PLANAR_444: &[PlaneLayout] = &[WHOLE, WHOLE, WHOLE];
         const WIDE_SEMI_420: &[PlaneLayout] = &[WORD, PlaneLayout::new(4, 2, 1)];
         const WIDE_PLANAR_420: &[PlaneLayout] = &[WORD, WORD_QUARTER, WORD_QUARTER];
@@ -309,6 +313,7 @@ impl Format {
             Self::Nv24 => SEMI_444,
             Self::I420 | Self::Yv12 => PLANAR_420,
             Self::Y42b => PLANAR_422,
+            Self::Y41b => PLANAR_411,
             Self::Y444 => PLANAR_444,
             Self::P01010le => WIDE_SEMI_420,
             Self::I42010le => WIDE_PLANAR_420,
@@ -330,7 +335,7 @@ impl Format {
         match self {
             Self::Nv12 | Self::Nv16 | Self::Nv24 => Shape::SemiPlanar { chroma: [U, V] },
             Self::Nv21 | Self::Nv61 => Shape::SemiPlanar { chroma: [V, U] },
-            Self::I420 | Self::Y42b | Self::Y444 => Shape::Planar { u: 1, v: 2 },
+            Self::I420 | Self::Y42b | Self::Y41b | Self::Y444 => Shape::Planar { u: 1, v: 2 },
             Self::Yv12 => Shape::Planar { u: 2, v: 1 },
             Self::Yuy2 => Shape::Packed([Luma, U, Luma, V]),
             Self::Yvyu => Shape::Packed([Luma, V, Luma, U]),

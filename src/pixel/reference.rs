@@ -97,6 +97,7 @@ fn components(format: Format) -> (Kind, Vec<Component>) {
         Format::I420 => (bytes, planar(1, [1, 2], (2, 2)).into()),
         Format::Yv12 => (bytes, planar(1, [2, 1], (2, 2)).into()),
         Format::Y42b => (bytes, planar(1, [1, 2], (2, 1)).into()),
+        Format::Y41b => (bytes, planar(1, [1, 2], (4, 1)).into()),
         Format::Y444 => (bytes, planar(1, [1, 2], (1, 1)).into()),
         Format::Yuy2 => (bytes, packed_422([0, 1, 3]).into()),
         Format::Yvyu => (bytes, packed_422([0, 3, 1]).into()),

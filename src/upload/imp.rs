@@ -2,7 +2,7 @@
 //! Negotiation, properties and the way of a frame through the element.
 
 use crate::bus::{self, Obstacle};
-use crate::element::{self, Common, Counts, add};
+use crate::element::{self, Common, Counts, NoFrame, add};
 use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice};
 use crate::video::{self, Copies, Kind, Terms};
@@ -59,9 +59,19 @@ impl ObjectImpl for DmaBufUpload {
             let [allocator, device] = memory::allocator_properties(
                 "Where dma-bufs come from, where downstream has no pool of them",
             );
-            vec![allocator, device, element::stats_property()]
+            vec![
+                element::bad_frames_property(),
+                allocator,
+                device,
+                element::stats_property(),
+            ]
         });
         &PROPERTIES
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_qos(true);
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
@@ -236,7 +246,7 @@ impl BaseTransformImpl for DmaBufUpload {
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
         match self.take_queued_buffer() {
-            Some(frame) => self.frame(frame).map(GenerateOutputSuccess::Buffer),
+            Some(frame) => element::output(self.frame(frame)),
             None => Ok(GenerateOutputSuccess::NoOutput),
         }
     }
@@ -247,16 +257,17 @@ impl DmaBufUpload {
         lock(&self.stats).to_structure(&[], self.common.chosen.in_use())
     }
 
-    fn frame(&self, frame: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
+    fn frame(&self, frame: gst::Buffer) -> Result<gst::Buffer, NoFrame> {
         let stats = Arc::clone(&lock(&self.stats));
         let mut stream = lock(&self.stream);
         let Some(stream) = &mut *stream else {
-            return Err(gst::FlowError::NotNegotiated);
+            return Err(gst::FlowError::NotNegotiated.into());
         };
         add(&stats.frames, 1);
         let element = self.obj();
         let is_there = stream.is_there(&frame);
-        if is_there && !self.common.must_spare(&mut stream.copies, &frame) {
+        let may_stay = is_there && !self.common.must_spare(&mut stream.copies, &frame);
+        if may_stay || element::is_gap(&frame) {
             stats.went(None);
             return Ok(frame);
         }
@@ -270,7 +281,12 @@ impl DmaBufUpload {
             fence_timeout: Some(FENCE_TIMEOUT),
             counters: &stats.kernel,
         };
-        let (copy, bytes) = stream.copies.copy(&frame, &terms)?;
+        let copied = stream.copies.copy(&frame, &terms);
+        let (copy, bytes) = copied.map_err(|why| {
+            let frame = (&*frame, terms.info);
+            self.common
+                .no_copy(element.upcast_ref(), &stats, why, frame)
+        })?;
         stats.went(Some(bytes));
         if !std::mem::replace(&mut stream.told_of_copies, true) {
             let why = match is_there {
@@ -288,9 +304,11 @@ impl Stream {
     /// Whether a frame lies where it should already. Without a promise in the caps, a memory
     /// file is as good as it gets where there is nothing better.
     fn is_there(&self, frame: &gst::BufferRef) -> bool {
-        frame.iter_memories().all(|memory| {
-            memory.is_memory_type::<gst_allocators::DmaBufMemory>()
-                || !self.must_be_dma_buf && memory.is_memory_type::<gst_allocators::FdMemory>()
-        })
+        let mut memories = frame.iter_memories();
+        memories.len() > 0
+            && memories.all(|memory| {
+                memory.is_memory_type::<gst_allocators::DmaBufMemory>()
+                    || !self.must_be_dma_buf && memory.is_memory_type::<gst_allocators::FdMemory>()
+            })
     }
 }

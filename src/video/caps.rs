@@ -19,6 +19,7 @@ pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
     (VideoFormat::I420, pixel::Format::I420),
     (VideoFormat::Yv12, pixel::Format::Yv12),
     (VideoFormat::Y42b, pixel::Format::Y42b),
+    (VideoFormat::Y41b, pixel::Format::Y41b),
     (VideoFormat::Y444, pixel::Format::Y444),
     (VideoFormat::Yuy2, pixel::Format::Yuy2),
     (VideoFormat::Uyvy, pixel::Format::Uyvy),
@@ -59,7 +60,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// What fixed caps stand for.
+    /// Reads fixed caps of the filter's formats; [`memory::video_info`] reads those of any.
     ///
     /// # Errors
     /// When the caps are not raw video of a format in [`FORMATS`], or not linear.

@@ -2,10 +2,12 @@
 //! Where copies of frames go: buffers of a pool, with everything that belongs to the frame.
 
 use super::copy::copy;
+use super::error::{CopyError, Error};
 use super::geometry::Picture;
 use crate::dmabuf::Counters;
 use crate::lock::lock;
 use crate::memory::{Pool, Source, Supply, dma_buf_pool};
+use gst::meta::tags;
 use gst::prelude::*;
 use gst_video::{VideoCropMeta, VideoInfo};
 use std::fmt::Display;
@@ -64,6 +66,21 @@ impl Gate {
     }
 }
 
+/// Why there is no copy of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCopy {
+    /// The frame is bad ([`Error::is_bad_frame`]). Not posted.
+    BadFrame(Error),
+    /// Any other reason. Errors were posted.
+    Flow(gst::FlowError),
+}
+
+impl From<gst::FlowError> for NoCopy {
+    fn from(flow: gst::FlowError) -> Self {
+        Self::Flow(flow)
+    }
+}
+
 /// Copies the frames of one stream into the buffers of one pool.
 #[derive(Debug)]
 pub struct Copies {
@@ -92,8 +109,7 @@ impl Copies {
         self.supply.has_run_dry(frame, || gate.is_closed())
     }
 
-    /// A copy of `frame` with its flags, times and metas, and the number of bytes. Errors are
-    /// posted.
+    /// A copy of `frame` with its flags, times and metas, and the number of bytes.
     ///
     /// Of a frame with a `GstVideoCropMeta` the picture is copied, to the corner of the copy: one of
     /// the caps' size has no crop meta then, one that is smaller has a rectangle at its corner. A
@@ -101,18 +117,14 @@ impl Copies {
     /// before it, into a frame that is larger by that, if it must be, and has a rectangle at 1.
     ///
     /// # Errors
-    /// The pool's flow error, or [`gst::FlowError::Error`].
+    /// [`NoCopy`].
     pub fn copy(
         &mut self,
         frame: &gst::BufferRef,
         terms: &Terms<'_>,
-    ) -> Result<(gst::Buffer, u64), gst::FlowError> {
+    ) -> Result<(gst::Buffer, u64), NoCopy> {
         let info = terms.info;
-        let failed = |error: &dyn Display| {
-            post(terms, error);
-            gst::FlowError::Error
-        };
-        let picture = Picture::of(frame, info).map_err(|error| failed(&error))?;
+        let picture = Picture::of(frame, info).map_err(|error| NoCopy::BadFrame(error.into()))?;
         let (canvas, whole) = (picture.canvas(), Picture::whole(info).canvas());
         let needed = (
             canvas.covered().0.max(whole.size.0),
@@ -141,7 +153,14 @@ impl Copies {
             }
         })?;
         let (limit, counters) = (terms.fence_timeout, terms.counters);
-        let bytes = copy(frame, &made, info, limit, counters).map_err(|error| failed(&error))?;
+        let copied = copy(frame, &made, info, limit, counters);
+        let bytes = copied.map_err(|error| match error {
+            CopyError::Source(error) if error.is_bad_frame() => NoCopy::BadFrame(error),
+            error => {
+                post(terms, &error);
+                NoCopy::Flow(gst::FlowError::Error)
+            }
+        })?;
         let to = made.make_mut();
         copy_metadata(frame, to);
         if canvas != whole || self.size != whole.size {
@@ -222,14 +241,18 @@ fn post(terms: &Terms<'_>, error: &dyn Display) {
     );
 }
 
-/// Flags, times, and every meta but those that describe the memory, or what of it is the picture:
-/// regions and overlays count from the picture's corner.
+/// Copies flags, times and metas as `gst_buffer_copy_into` does for a deep copy (gstbuffer.c):
+/// every meta except those that describe memory or hold a reference to it, such as
+/// `GstParentBufferMeta`, which would keep the original from its pool. Nor the crop meta: the copy
+/// begins with the picture, from whose corner regions and overlays count.
 fn copy_metadata(from: &gst::BufferRef, to: &mut gst::BufferRef) {
     let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
     let _ = from.copy_into(to, flags, ..);
     from.foreach_meta(|meta| {
         let is_crop = meta.api() == VideoCropMeta::meta_api();
-        if !is_crop && !meta.has_tag::<gst::meta::tags::Memory>() {
+        let is_of_memory =
+            meta.has_tag::<tags::Memory>() || meta.has_tag::<tags::MemoryReference>();
+        if !is_crop && !is_of_memory {
             let copied = meta.transform(to, &gst::meta::MetaTransformCopy::new(..));
             if copied.is_err() {
                 gst::trace!(gst::CAT_RUST, "a meta refuses to be copied");

@@ -2,8 +2,8 @@
 //! A frame copied from where it lies to where it should: the one copy that is made where one
 //! must be.
 
-use super::error::Error;
-use super::geometry::{self, Picture, Plane};
+use super::error::{CopyError, Error};
+use super::geometry::{self, GeometryError, Picture, Plane};
 use super::lend::WINDOW_PAGES;
 use super::walk::{Cut, Placed};
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
@@ -19,19 +19,22 @@ use std::time::Duration;
 /// them. Returns the number of bytes.
 ///
 /// # Errors
-/// [`Error`]; the destination then holds nothing that can be shown.
+/// [`CopyError`]; the destination then holds nothing that can be shown.
 pub fn copy(
     source: &gst::BufferRef,
     destination: &gst::BufferRef,
     info: &VideoInfo,
     fence_timeout: Option<Duration>,
     counters: &Arc<Counters>,
-) -> Result<u64, Error> {
-    let picture = Picture::of(source, info)?;
-    let shapes = geometry::shapes_to_copy(info, &picture)?;
-    let from = geometry::planes(source, info, &shapes)?;
-    let shapes = geometry::shapes_to_copy(info, &picture.moved_to_origin())?;
-    let to = geometry::planes(destination, info, &shapes)?;
+) -> Result<u64, CopyError> {
+    let of_source = |error: GeometryError| CopyError::Source(error.into());
+    let of_destination = |error: GeometryError| CopyError::Destination(error.into());
+    let picture = Picture::of(source, info).map_err(of_source)?;
+    let shapes = geometry::shapes_to_copy(info, &picture).map_err(of_source)?;
+    let from = geometry::planes(source, info, &shapes).map_err(of_source)?;
+    let shapes = geometry::shapes_to_copy(info, &picture.moved_to_origin());
+    let shapes = shapes.map_err(of_destination)?;
+    let to = geometry::planes(destination, info, &shapes).map_err(of_destination)?;
     let how = How {
         options: Options {
             fence_timeout,
@@ -43,12 +46,13 @@ pub fn copy(
     let memories = |planes: &[Plane]| -> SmallVec<[usize; 4]> {
         planes.iter().map(|plane| plane.memory).collect()
     };
-    memory::with_memories(
+    // The reader's result is a value to the writer, so that each error keeps its side.
+    let copied = memory::with_memories(
         destination,
         &memories(&to),
         &how,
         |to_memories: &mut OpenMemories<'_, '_, WriteOnly>| {
-            memory::with_memories(
+            Ok::<_, Error>(memory::with_memories(
                 source,
                 &memories(&from),
                 &how,
@@ -61,9 +65,12 @@ pub fn copy(
                     }
                     Ok(bytes)
                 },
-            )
+            ))
         },
-    )
+    );
+    copied
+        .map_err(CopyError::Destination)?
+        .map_err(CopyError::Source)
 }
 
 fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {

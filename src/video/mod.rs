@@ -72,9 +72,9 @@ pub use caps::{
     FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
     pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
 };
-pub use copies::{Copies, Gate, Terms};
+pub use copies::{Copies, Gate, NoCopy, Terms};
 pub use copy::copy;
-pub use error::Error;
+pub use error::{CopyError, Error};
 pub(crate) use function::Closure;
 pub use function::{
     AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,

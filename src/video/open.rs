@@ -77,15 +77,16 @@ impl<A: Access> OpenFrame<'_, A> {
 /// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied; several
 /// reads of one memory nest, and run at the same time in several threads.
 ///
-/// `info` is what the caps say, of any raw format whose rows are rows of pixels;
-/// [`Frames::from_caps`](super::Frames::from_caps) has it for `DMA_DRM` caps, too. Where the planes
-/// lie is the frame's `GstVideoMeta` to say, if it has one. The rows are those of the picture: of
-/// the rectangle of a `GstVideoCropMeta`, if there is one.
+/// `info` comes from the caps by [`memory::video_info`], under `DMA_DRM` caps, too. Every raw format
+/// whose rows are rows of pixels can be read, not only those of the filter. Strides and offsets come
+/// from the frame's `GstVideoMeta`, if it has one. The rows are those of the picture: of the rectangle
+/// of a `GstVideoCropMeta`, if there is one.
 ///
 /// ```
-/// use gstdmabufcpu::{memory::How, video};
+/// use gstdmabufcpu::{memory::{self, How}, video};
 /// # gst::init()?;
-/// # let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 64, 48).build()?;
+/// # let caps: gst::Caps = "video/x-raw,format=GRAY8,width=64,height=48".parse()?;
+/// let info = memory::video_info(&caps)?;
 /// # let buffer = gst::Buffer::from_slice(vec![0; info.size()]);
 /// let darkest = video::read(&buffer, &info, &How::default(), |frame| {
 ///     let luma = frame.rows(0, 0..48)?;

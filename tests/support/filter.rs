@@ -85,6 +85,23 @@ impl Filter {
         errors.remove(0)
     }
 
+    /// Pushes a frame that must be dropped, without an error; returns the warnings on the bus.
+    pub(crate) fn drop_frame(&mut self, frame: gst::Buffer) -> Vec<String> {
+        let before = self.count("frames-dropped");
+        let flow = self.harness.push(frame);
+        assert_eq!(flow, Ok(gst::FlowSuccess::Ok), "{:?}", self.errors());
+        assert!(self.harness.try_pull().is_none(), "the frame went on");
+        self.assert_counts(&[("frames-dropped", before + 1)]);
+        let messages = self.bus.iter();
+        messages
+            .filter_map(|message| match message.view() {
+                gst::MessageView::Warning(warning) => Some(warning.error().message().to_owned()),
+                gst::MessageView::Error(error) => panic!("{error:?}"),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Takes the errors that were posted.
     pub(crate) fn errors(&self) -> Vec<String> {
         let messages = self.bus.iter_filtered(&[gst::MessageType::Error]);

@@ -65,6 +65,7 @@ fn components(format: Format) -> Vec<Component> {
         Format::Nv24 => semi(ONE),
         Format::I420 | Format::Yv12 => planar(FOUR),
         Format::Y42b => planar(TWO),
+        Format::Y41b => planar((4, 1)),
         Format::Y444 => planar(ONE),
         Format::Yuy2 | Format::Yvyu => packed_422(0, [1, 3]),
         Format::Uyvy | Format::Vyuy => packed_422(1, [0, 2]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What work on a part of a frame takes: by size of the region, of the frame, and by effect; and
-//! a clock drawn by the filter against one that `clockoverlay` draws itself.
+//! a clock drawn by the filter against one that `clockoverlay` draws itself, and an overlay that
+//! changes with every frame against GStreamer's own blending of the same.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "elements/mod.rs"]
@@ -9,7 +10,10 @@ mod elements;
 #[allow(dead_code, unused_imports)] // what other benchmarks use of it
 mod support;
 
-use elements::{caps, compare};
+use elements::{caps, compare, compare_set_up};
+use gst::prelude::*;
+use gst_video::{VideoOverlayComposition, VideoOverlayCompositionMeta, VideoOverlayRectangle};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use support::Frame;
 use support::content::Content;
 
@@ -60,6 +64,15 @@ fn main() {
         println!("SKIPPED: no clockoverlay here (gstreamer1.0-plugins-base)");
         return;
     }
+    for format in ["NV12", "I420", "YUY2", "BGRx"] {
+        let (name, width, height) = SIZES[1];
+        for font in ["Sans 60", "Sans 20"] {
+            let title = format!("an overlay that changes ({font}) on {format} {name}");
+            if wanted.is_empty() || wanted.iter().any(|part| title.contains(part.as_str())) {
+                changing(&title, &caps(format, width, height), font);
+            }
+        }
+    }
     for format in ["NV12", "BGRx", "YUY2"] {
         for (name, width, height) in SIZES {
             // Apart: what comes after a gamma that goes over 33 MB for 58 ms finds its own code in no
@@ -92,4 +105,64 @@ fn main() {
             }
         }
     }
+}
+
+/// `overlaycomposition` with a new text for each frame, which the filter draws, or it itself: what
+/// renders the text is left out on both sides.
+fn changing(title: &str, caps: &gst::Caps, font: &str) {
+    if gst::ElementFactory::find("overlaycomposition").is_none() {
+        println!("SKIPPED: no overlaycomposition here (gstreamer1.0-plugins-base)");
+        return;
+    }
+    let texts = texts(caps, font);
+    let set_up = |harness: &mut gst_check::Harness| {
+        let element = harness.find_element("overlaycomposition").unwrap();
+        let (texts, number) = (texts.clone(), AtomicUsize::new(0));
+        element.connect("draw", false, move |_| {
+            let text = &texts[number.fetch_add(1, Relaxed) % texts.len()];
+            // A new rectangle, as each new text is one.
+            let flags = text.flags();
+            let (x, y, width, height) = text.render_rectangle();
+            let pixels = text.pixels_unscaled_raw(flags);
+            let text = VideoOverlayRectangle::new_raw(&pixels, x, y, width, height, flags);
+            Some(
+                VideoOverlayComposition::new(Some(&text))
+                    .unwrap()
+                    .to_value(),
+            )
+        });
+    };
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    let picture = Content::Smooth.picture(&info);
+    let lines = ["overlaycomposition ! dmabuffilter", "overlaycomposition"];
+    compare_set_up(title, caps, &lines, set_up, |frame| {
+        frame.show(&picture);
+        let buffer = frame.buffer.as_mut().unwrap().make_mut();
+        buffer.set_pts(gst::ClockTime::ZERO);
+    });
+}
+
+/// The first few texts of `timeoverlay`.
+fn texts(caps: &gst::Caps, font: &str) -> Vec<VideoOverlayRectangle> {
+    let mut harness = gst_check::Harness::new_parse(&format!("timeoverlay font-desc=\"{font}\""));
+    let pad = harness.sinkpad().unwrap();
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let query = info.query_mut().unwrap();
+        let gst::QueryViewMut::Allocation(query) = query.view_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        query.add_allocation_meta::<VideoOverlayCompositionMeta>(None);
+        gst::PadProbeReturn::Handled
+    });
+    harness.set_src_caps(caps.clone());
+    let texts = (0..4).map(|number| {
+        let mut frame = gst::Buffer::with_size(0).unwrap();
+        let buffer = frame.make_mut();
+        buffer.set_pts(number * gst::ClockTime::from_mseconds(1_033));
+        buffer.set_duration(gst::ClockTime::from_mseconds(33));
+        let frame = harness.push_and_pull(frame).unwrap();
+        let meta = frame.meta::<VideoOverlayCompositionMeta>();
+        meta.unwrap().overlay().rectangle(0).unwrap()
+    });
+    texts.collect()
 }

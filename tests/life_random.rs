@@ -20,7 +20,7 @@ use support::random::Random;
 
 /// Between the source and its tees: what all that is asked for lies in.
 const LINES: [&str; 4] = [
-    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd \
+    "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd OVERLAYS \
      ! videocrop name=crop ! dmabuffilter name=a invert=true ! dmabuffilter name=b \
      ! fakevideosink sync=false",
     "videotestsrc name=source ! capsfilter name=caps ! dmabufupload allocator=memfd \
@@ -33,6 +33,14 @@ const LINES: [&str; 4] = [
     "videotestsrc name=source ! capsfilter name=caps ! dmabufupload name=u allocator=auto \
      ! dmabuffilter name=a n-threads=2 ! queue ! dmabuffilter name=b ! fakesink sync=false",
 ];
+
+/// Elements that attach what they draw, where they are installed.
+fn overlays() -> &'static str {
+    match gst::ElementFactory::find("textoverlay") {
+        Some(_) => "! timeoverlay ! queue max-size-buffers=2 ! textoverlay name=text text=0",
+        None => "",
+    }
+}
 
 const FORMATS: [&str; 5] = ["NV12", "I420", "YUY2", "BGRx", "GRAY8"];
 
@@ -169,7 +177,7 @@ fn goes_on(frames: impl Fn() -> u64) -> bool {
 /// One pipeline's life.
 fn live(line: &str, seed: u64, until: Instant) -> Lived {
     let mut random = Random(seed);
-    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = gst::parse::launch(&line.replace("OVERLAYS", overlays())).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let off = Off(&pipeline);
     let bus = pipeline.bus().unwrap();
@@ -268,6 +276,12 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
                 pipeline.set_state(gst::State::Playing).unwrap();
             }
             _ => set(&filters[random.below(2)], &mut random),
+        }
+        if let Some(text) = pipeline.by_name("text")
+            && random.below(4) == 0
+        {
+            text.set_property("text", random.below(1000).to_string());
+            text.set_property("shaded-background", random.below(3) == 0);
         }
         std::thread::sleep(Duration::from_micros(random.below(5000) as u64));
         while let Some(message) = bus.pop() {

@@ -21,6 +21,17 @@ pub(crate) fn compare(
     title: &str,
     caps: &gst::Caps,
     lines: &[&str],
+    prepare: impl FnMut(&mut Frame),
+) {
+    compare_set_up(title, caps, lines, |_| {}, prepare);
+}
+
+/// The same; `set_up` is given each line's elements.
+pub(crate) fn compare_set_up(
+    title: &str,
+    caps: &gst::Caps,
+    lines: &[&str],
+    set_up: impl Fn(&mut gst_check::Harness),
     mut prepare: impl FnMut(&mut Frame),
 ) {
     let size = gst_video::VideoInfo::from_caps(caps).unwrap().size();
@@ -28,6 +39,7 @@ pub(crate) fn compare(
         .iter()
         .map(|line| {
             let mut harness = gst_check::Harness::new_parse(line);
+            set_up(&mut harness);
             harness.set_src_caps(caps.clone());
             harness
         })

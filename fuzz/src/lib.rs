@@ -547,14 +547,14 @@ pub fn regions(input: &[u8]) {
     });
 }
 
-/// Overlay rectangles of any size and place.
+/// Overlay rectangles of any size and place, in several compositions that have some in common.
 pub fn overlays(input: &[u8]) {
     init();
     let mut input = Input(input);
     let info = frame_info(&mut input);
     let (mut buffer, claim, sizes, crop) = padded_frame(&info, &mut input);
     let before = bytes_of(&buffer);
-    let mut composition: Vec<gst_video::VideoOverlayRectangle> = Vec::new();
+    let mut rectangles: Vec<gst_video::VideoOverlayRectangle> = Vec::new();
     for _ in 0..1 + input.below(3) {
         let format = input.pick(&[VideoFormat::Bgra, VideoFormat::Ayuv]);
         let (width, height) = (1 + input.below(24) as u32, 1 + input.below(24) as u32);
@@ -588,10 +588,23 @@ pub fn overlays(input: &[u8]) {
                 rectangle.set_global_alpha(alpha);
             }
         }
-        composition.push(rectangle);
+        rectangles.push(rectangle);
     }
-    let composition = gst_video::VideoOverlayComposition::new(&composition).unwrap();
-    gst_video::VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+    for _ in 0..1 + input.below(4) {
+        let mut some = Vec::new();
+        for rectangle in &rectangles {
+            match input.byte() {
+                0..=63 => {}
+                64..=127 => some.push(rectangle.clone()),
+                // As elements do: the same pixels in a rectangle of its own.
+                128..=191 => some.push(gst_video::VideoOverlayRectangleRef::to_owned(rectangle)),
+                _ => some.extend([rectangle.clone(), rectangle.clone()]),
+            }
+        }
+        if let Ok(composition) = gst_video::VideoOverlayComposition::new(&some) {
+            gst_video::VideoOverlayCompositionMeta::add(buffer.make_mut(), &composition);
+        }
+    }
     with_bench(&info, |bench| {
         bench.element.set_property("invert", input.byte() > 128);
         let out = bench.push(buffer);

@@ -231,12 +231,7 @@ impl BaseTransformImpl for DmaBufFilter {
     ) -> Result<(), gst::LoggableError> {
         let element = self.obj();
         let answered = self.ask_downstream(query);
-        if query
-            .find_allocation_meta::<gst_video::VideoOverlayCompositionMeta>()
-            .is_none()
-        {
-            query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
-        }
+        self.answer_overlays(query);
         let passes_through = self.obj().is_passthrough();
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
@@ -352,6 +347,30 @@ impl DmaBufFilter {
         answered
     }
 
+    /// Says whether overlays may be attached: where an element upstream would lose a part of what it
+    /// draws by that, it is to blend itself.
+    fn answer_overlays(&self, query: &mut gst::query::Allocation) {
+        let shading = overlays::shading_element(self.obj().sink_pad());
+        let answered = query.find_allocation_meta::<gst_video::VideoOverlayCompositionMeta>();
+        match (shading, answered) {
+            (Some(element), answered) => {
+                gst::info!(
+                    CAT,
+                    imp = self,
+                    "{} shades, and blends itself",
+                    element.name()
+                );
+                if let Some(number) = answered {
+                    query.remove_nth_allocation_meta(number);
+                }
+            }
+            (None, Some(_)) => {}
+            (None, None) => {
+                query.add_allocation_meta::<gst_video::VideoOverlayCompositionMeta>(None);
+            }
+        }
+    }
+
     /// Says what is wrong with what `regions` was set to; what it held stays.
     fn refuse_regions(&self, error: &str) {
         gst::error!(CAT, imp = self, "regions: {error}");
@@ -456,7 +475,7 @@ impl DmaBufFilter {
         let task = stream.planned.task(settings, frame, &stream.frames, canvas);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
-        let sprites = stream.overlays.sprites(frame);
+        let sprites = stream.overlays.sprites();
         let watchdog = (!functions.is_empty()).then(|| self.functions.watchdog(&self.obj()));
         let mut calls = watchdog
             .as_deref()

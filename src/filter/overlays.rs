@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Overlays that other elements attached to frames, made ready to be drawn.
+//! Overlays that other elements attached to frames, prepared to be drawn.
 
 use crate::pixel::regions::{Colors, Image, Sprite};
 use crate::video::{Canvas, Frames};
+use gst::prelude::*;
 use gst_video::{
-    VideoFormat, VideoMeta, VideoOverlayCompositionMeta, VideoOverlayFormatFlags,
-    VideoOverlayRectangleRef,
+    VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
+    VideoOverlayFormatFlags, VideoOverlayRectangle, VideoOverlayRectangleRef,
 };
 use smallvec::SmallVec;
 
@@ -14,14 +15,21 @@ use smallvec::SmallVec;
 #[derive(Debug, Default)]
 pub(super) struct Overlays {
     canvas: Canvas,
-    ready: Vec<Ready>,
+    prepared: Vec<Prepared>,
+    /// What is drawn on the frame, from the lowest to the uppermost.
+    drawn: Vec<Key>,
+    /// The compositions of a frame that has several, until the next frame comes. An overlay element
+    /// knows the composition of the one before it by its address
+    /// (gst_base_text_overlay_video_chain): it would take a new one at the address of a freed one
+    /// for that one, and attach the old picture again.
+    compositions: Vec<VideoOverlayComposition>,
 }
 
 #[derive(Debug)]
-struct Ready {
+struct Prepared {
     key: Key,
     is_used: bool,
-    sprite: Option<Sprite>,
+    sprite: Sprite,
 }
 
 /// What a rectangle's picture depends on: `seqnum` changes with its pixels and its alpha.
@@ -40,47 +48,106 @@ impl Key {
     }
 }
 
-/// Whether somebody attached an overlay to a frame.
+/// What a rectangle has in common with its copies, each of which has a `seqnum` of its own
+/// (gst_video_overlay_rectangle_copy).
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    pixels: *const gst::ffi::GstBuffer,
+    place: (i32, i32, u32, u32),
+    flags: VideoOverlayFormatFlags,
+    alpha: f32,
+}
+
+impl Content {
+    fn of(rectangle: &VideoOverlayRectangleRef) -> Self {
+        let flags = rectangle.flags();
+        let pixels = rectangle.pixels_unscaled_raw(flags | GLOBAL_ALPHA);
+        Self {
+            pixels: pixels.as_ptr(),
+            place: rectangle.render_rectangle(),
+            flags,
+            alpha: rectangle.global_alpha(),
+        }
+    }
+}
+
+/// Asks for pixels without the rectangle's global alpha in them, which is applied here.
+const GLOBAL_ALPHA: VideoOverlayFormatFlags = VideoOverlayFormatFlags::GLOBAL_ALPHA;
+
+/// Whether an overlay is attached to a frame.
 pub(super) fn has_overlays(frame: &gst::BufferRef) -> bool {
     frame.meta::<VideoOverlayCompositionMeta>().is_some()
 }
 
+/// The rectangles that are drawn on a frame, from the lowest to the uppermost.
+///
+/// An overlay element attaches a composition with a copy of each rectangle of the first composition
+/// on the frame, and with its own (gst_base_text_overlay_set_composition). So what several
+/// compositions have in common is drawn as often as the one that has it most often says.
+fn rectangles(frame: &gst::BufferRef) -> SmallVec<[VideoOverlayRectangle; 8]> {
+    let mut drawn = SmallVec::new();
+    let mut contents: SmallVec<[Content; 8]> = SmallVec::new();
+    let count = |of: &[Content], content: &Content| of.iter().filter(|it| *it == content).count();
+    for meta in frame.iter_meta::<VideoOverlayCompositionMeta>() {
+        let earlier = contents.len();
+        let mut own: SmallVec<[Content; 8]> = SmallVec::new();
+        for rectangle in meta.overlay().iter() {
+            let content = Content::of(&rectangle);
+            let before = count(&contents[..earlier], &content);
+            own.push(content.clone());
+            if count(&own, &content) > before {
+                contents.push(content);
+                drawn.push(rectangle);
+            }
+        }
+    }
+    drawn
+}
+
 impl Overlays {
-    /// Makes ready what is attached to `frame`.
+    /// Prepares what is attached to `frame`.
     pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &Frames, canvas: Canvas) {
         if std::mem::replace(&mut self.canvas, canvas) != canvas {
-            self.ready.clear();
+            self.prepared.clear();
         }
-        for ready in &mut self.ready {
-            ready.is_used = false;
+        let rectangles = rectangles(frame);
+        self.drawn.clear();
+        self.drawn.extend(rectangles.iter().map(|it| Key::of(it)));
+        for prepared in &mut self.prepared {
+            prepared.is_used = self.drawn.contains(&prepared.key);
         }
-        for meta in frame.iter_meta::<VideoOverlayCompositionMeta>() {
-            for rectangle in meta.overlay().iter() {
-                let key = Key::of(&rectangle);
-                match self.ready.iter_mut().find(|ready| ready.key == key) {
-                    Some(ready) => ready.is_used = true,
-                    None => self.ready.push(Ready {
-                        key,
-                        is_used: true,
-                        sprite: sprite(&rectangle, frames, canvas),
-                    }),
-                }
+        for (key, rectangle) in self.drawn.iter().zip(&rectangles) {
+            if self.prepared.iter().any(|prepared| prepared.key == *key) {
+                continue;
             }
+            // In the memory of one that is no longer drawn.
+            let spare = self.prepared.iter().position(|prepared| !prepared.is_used);
+            let mut sprite = spare.map_or_else(Sprite::default, |spare| {
+                self.prepared.swap_remove(spare).sprite
+            });
+            if prepare(&mut sprite, rectangle, frames, canvas).is_none() {
+                sprite.clear();
+            }
+            self.prepared.push(Prepared {
+                key: *key,
+                is_used: true,
+                sprite,
+            });
         }
-        self.ready.retain(|ready| ready.is_used);
+        self.prepared.retain(|prepared| prepared.is_used);
+        self.compositions.clear();
+        let metas = || frame.iter_meta::<VideoOverlayCompositionMeta>();
+        if metas().nth(1).is_some() {
+            let compositions = metas().map(|meta| meta.overlay_owned());
+            self.compositions.extend(compositions);
+        }
     }
 
-    /// The overlays of the frame that they were made ready for, from the lowest to the uppermost.
-    pub(super) fn sprites(&self, frame: &gst::BufferRef) -> SmallVec<[&Sprite; 8]> {
-        let mut sprites = SmallVec::new();
-        for meta in frame.iter_meta::<VideoOverlayCompositionMeta>() {
-            for rectangle in meta.overlay().iter() {
-                let key = Key::of(&rectangle);
-                let ready = self.ready.iter().find(|ready| ready.key == key);
-                sprites.extend(ready.and_then(|ready| ready.sprite.as_ref()));
-            }
-        }
-        sprites
+    /// The overlays of the frame that they were prepared for, from the lowest to the uppermost.
+    pub(super) fn sprites(&self) -> SmallVec<[&Sprite; 8]> {
+        let sprite = |key: &Key| self.prepared.iter().find(|prepared| prepared.key == *key);
+        let drawn = self.drawn.iter().filter_map(sprite);
+        drawn.map(|prepared| &prepared.sprite).collect()
     }
 }
 
@@ -94,11 +161,16 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
     }
 }
 
-/// A rectangle's pixels, scaled to what it is to be; `None` when they cannot be read.
-fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames, canvas: Canvas) -> Option<Sprite> {
+/// Makes a rectangle's pixels, scaled to its size on the frame, ready to be drawn; `None` when they
+/// cannot be read.
+fn prepare(
+    sprite: &mut Sprite,
+    rectangle: &VideoOverlayRectangleRef,
+    frames: &Frames,
+    canvas: Canvas,
+) -> Option<()> {
     let flags = rectangle.flags();
-    // Our own kernel lays the global alpha on.
-    let pixels = rectangle.pixels_raw(flags | VideoOverlayFormatFlags::GLOBAL_ALPHA);
+    let pixels = rectangle.pixels_raw(flags | GLOBAL_ALPHA);
     let meta = pixels.meta::<VideoMeta>()?;
     let (order, colors) = match meta.format() {
         VideoFormat::Bgra => ([3, 2, 1, 0], Colors::Rgb),
@@ -106,32 +178,59 @@ fn sprite(rectangle: &VideoOverlayRectangleRef, frames: &Frames, canvas: Canvas)
         VideoFormat::Ayuv => ([0, 1, 2, 3], Colors::Yuv),
         _ => return None,
     };
-    let (width, height) = (meta.width() as usize, meta.height() as usize);
-    let stride = usize::try_from(*meta.stride().first()?).ok()?;
-    let offset = *meta.offset().first()?;
     let map = pixels.map_readable().ok()?;
-    let mut bytes = Vec::with_capacity(width * height * 4);
-    for row in 0..height {
-        bytes.extend_from_slice(map.get(offset + row * stride..)?.get(..width * 4)?);
-    }
-    let (x, y, ..) = rectangle.render_rectangle();
     let image = Image {
-        bytes: &bytes,
-        width,
+        bytes: map.get(*meta.offset().first()?..)?,
+        width: meta.width() as usize,
+        height: meta.height() as usize,
+        stride: usize::try_from(*meta.stride().first()?).ok()?,
         colors,
         order,
         premultiplied: flags.contains(VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA),
         alpha: rectangle.global_alpha(),
     };
-    Some(Sprite::new(
-        frames.format,
-        frames.premultiplied,
-        canvas.size,
-        canvas.margin,
-        (x, y),
-        &image,
-    ))
+    let (x, y, ..) = rectangle.render_rectangle();
+    let (size, corner) = (canvas.size, canvas.margin);
+    let premultiplied = frames.premultiplied;
+    sprite.set(frames.format, premultiplied, size, corner, (x, y), &image);
+    Some(())
 }
+
+/// The element before a sink pad that is to shade the background of what it draws. Elements do so
+/// only where they blend themselves (gst_base_text_overlay_push_frame: "FIXME: emulate shaded
+/// background box"), so nothing must be attached there.
+pub(super) fn shading_element(pad: &gst::Pad) -> Option<gst::Element> {
+    let (mut pads, mut elements) = (vec![pad.clone()], Vec::new());
+    while let Some(pad) = pads.pop() {
+        let mut source = pad.peer();
+        // Of a bin's pad, the one inside of the bin.
+        while let Some(ghost) = source
+            .as_ref()
+            .and_then(|pad| pad.downcast_ref::<gst::GhostPad>())
+        {
+            source = ghost.target();
+        }
+        let parent = source.and_then(|source| source.parent());
+        match parent.map(|parent| parent.downcast::<gst::Element>()) {
+            // Pipelines may have loops.
+            Some(Ok(element)) if !elements.contains(&element) => {
+                let property = element.find_property(SHADED);
+                let is_boolean = property.is_some_and(|it| it.value_type() == bool::static_type());
+                if is_boolean && element.property(SHADED) {
+                    return Some(element);
+                }
+                pads.extend(element.sink_pads());
+                elements.push(element);
+            }
+            // The inner side of a bin's pad.
+            Some(Err(ghost)) => pads.extend(ghost.downcast::<gst::Pad>()),
+            _ => {}
+        }
+    }
+    None
+}
+
+const SHADED: &str = "shaded-background";
 
 #[cfg(test)]
 mod tests {
@@ -168,12 +267,12 @@ mod tests {
                 let composition = VideoOverlayComposition::new(on_it.iter().copied()).unwrap();
                 VideoOverlayCompositionMeta::add(frame.make_mut(), &composition);
             }
-            let before: Vec<Key> = overlays.ready.iter().map(|ready| ready.key).collect();
+            let before: Vec<Key> = overlays.prepared.iter().map(|it| it.key).collect();
             overlays.update(&frame, &frames, Picture::whole(&frames.info).canvas());
-            let keys = overlays.ready.iter().map(|ready| ready.key);
+            let keys = overlays.prepared.iter().map(|it| it.key);
             let new = keys.filter(|key| !before.contains(key)).count();
-            assert_eq!((overlays.ready.len(), new), (on_it.len(), made));
-            assert_eq!(overlays.sprites(&frame).len(), on_it.len());
+            assert_eq!((overlays.prepared.len(), new), (on_it.len(), made));
+            assert_eq!(overlays.sprites().len(), on_it.len());
         }
     }
 }

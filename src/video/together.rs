@@ -375,6 +375,8 @@ mod tests {
             let image = Image {
                 bytes: &bytes,
                 width,
+                height,
+                stride: 4 * width,
                 colors: Colors::Rgb,
                 order: [3, 2, 1, 0],
                 premultiplied: false,

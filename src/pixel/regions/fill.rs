@@ -2,7 +2,8 @@
 //! Areas painted over.
 
 use super::Area;
-use super::ink::{Dot, Ink, Inks, is_rgb, is_wide};
+use super::dots::{BLOCK, Dots, is_rgb, is_wide};
+use super::ink::{Ink, Inks};
 use super::over::Factor;
 use super::steps::{Steps, Touch, Wanted, each_row};
 use crate::pixel::format::{Depth, Shape};
@@ -74,17 +75,18 @@ impl Fill {
         };
         let scaled = u32::from(alpha) * (full / 255);
         let color = components(format, range, matrix, depth, [red, green, blue]);
-        let dot = Dot {
-            color,
-            alpha: scaled,
-        };
+        // Sixteen bits at most.
+        let dots = Dots::uniform(color.map(|value| value as u16), scaled as u16);
         let plane = |(number, layout): (usize, &crate::pixel::PlaneLayout)| {
             let pieces = layout.pieces(area);
             let longest = pieces.iter().map(|piece| piece.units.len()).max();
             let units = longest.unwrap_or(0) + 1;
-            let dots = std::iter::repeat_n(dot, units * layout.pixels());
             let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
-            let stretch = inks.add(dots);
+            inks.begin();
+            for _ in 0..(units * layout.pixels()).div_ceil(BLOCK) {
+                inks.add(&dots);
+            }
+            let stretch = inks.stretch();
             let ink = Ink::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
                 // Padding that the ink does not lie over keeps what it is laid over.

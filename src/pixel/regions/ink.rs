@@ -4,29 +4,12 @@
 //! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
 //! small as can be, and lies in one piece for all of a plane's rows.
 
+use super::dots::{BLOCK, Dots};
 use super::over::{Factor, OverBytes, OverPixels, over, straight, within};
 use crate::pixel::format::{Depth, Role, Shape, WideChroma};
 use crate::pixel::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// What is laid over a pixel: its colour in the frame's own components, and its alpha. Both go to
-/// 255; in formats of more than eight bits to 65535.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Dot {
-    pub(super) color: [u32; 3],
-    pub(super) alpha: u32,
-}
-
-/// Whether components of a format are words.
-pub(super) fn is_wide(format: Format) -> bool {
-    matches!(format.shape(), Shape::Wide(..))
-}
-
-/// Whether a format's components are red, green and blue.
-pub(super) fn is_rgb(format: Format) -> bool {
-    matches!(format.shape(), Shape::Rgb { .. } | Shape::Rgb565)
-}
 
 /// What a byte, or a word, of a unit is: a component of its pixel with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +68,17 @@ fn fields(format: Format, plane: usize) -> Vec<Field> {
     }
 }
 
-/// What is laid over units of a plane's rows: stretches of ink, one behind the other.
+/// What is blended over units of a plane's rows: stretches of ink, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Inks {
     kind: Kind,
     factor: Factor,
-    /// The parts of stretches, in their fields, in which something is seen.
+    /// The parts of stretches, in their fields, in which something is seen: what is written has a
+    /// lot of holes.
     runs: Vec<Range<u32>>,
+    /// Where the last stretch begins.
+    start: usize,
+    first_run: usize,
     fields: Vec<Field>,
     /// Pixels and bytes in a unit.
     pixels: usize,
@@ -141,14 +128,11 @@ pub(super) struct Ink {
 }
 
 /// Where a stretch is among the others.
+#[derive(Debug)]
 pub(super) struct Stretch {
     start: usize,
     runs: Range<usize>,
 }
-
-/// Fields that are looked at together, 64 bytes of the frame: where none of them is seen, none is
-/// laid on. What is written has a lot of holes.
-const BLOCK: usize = 64;
 
 impl Inks {
     /// None yet, for a plane of a format; `premultiplied` is whether the frame's colours are
@@ -185,6 +169,8 @@ impl Inks {
             kind,
             factor,
             runs: Vec::new(),
+            start: 0,
+            first_run: 0,
             fields,
             pixels: layout.pixels(),
             unit: layout.unit(),
@@ -192,26 +178,39 @@ impl Inks {
         }
     }
 
-    /// Adds a stretch. `dots` are those of the pixels that its units stand for: as many for each
-    /// unit as there are pixels in it, of which the subsampled planes look at the first.
-    pub(super) fn add(&mut self, dots: impl Iterator<Item = Dot>) -> Stretch {
-        let (start, first_run) = (self.len(), self.runs.len());
-        let mut of_unit: Vec<Dot> = Vec::with_capacity(self.pixels);
-        for dot in dots {
-            of_unit.push(dot);
-            if of_unit.len() == self.pixels {
-                self.add_unit(&of_unit);
-                of_unit.clear();
+    /// Forgets all of it, and keeps the memory for more.
+    pub(super) fn clear(&mut self, factor: Factor) {
+        self.factor = factor;
+        self.runs.clear();
+        match &mut self.kind {
+            Kind::Bytes(ink) => ink.clear(),
+            Kind::Pixels { ink, .. } => ink.clear(),
+            Kind::Words { product, alpha, .. } => {
+                product.clear();
+                alpha.clear();
             }
+            Kind::Rgb565(ink) => ink.clear(),
         }
-        self.find_runs(start);
+        self.begin();
+    }
+
+    /// Begins a stretch.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) {
+        (self.start, self.first_run) = (self.len(), self.runs.len());
+    }
+
+    /// The stretch as it is.
+    #[inline(always)]
+    pub(super) fn stretch(&self) -> Stretch {
         Stretch {
-            start,
-            runs: first_run..self.runs.len(),
+            start: self.start,
+            runs: self.first_run..self.runs.len(),
         }
     }
 
     /// Fields so far; those of pixels are pixels.
+    #[inline(always)]
     fn len(&self) -> usize {
         match &self.kind {
             Kind::Bytes(ink) => ink.len(),
@@ -221,75 +220,137 @@ impl Inks {
         }
     }
 
-    fn add_unit(&mut self, dots: &[Dot]) {
-        // Eight bits, where it is called.
-        let narrow = |value: u32| value as u8;
-        let factor = self.factor;
+    /// Fields of so many pixels.
+    #[inline(always)]
+    fn fields_of(&self, pixels: usize) -> usize {
+        let of_unit = match self.kind {
+            Kind::Bytes(_) | Kind::Words { .. } => self.fields.len(),
+            Kind::Pixels { .. } | Kind::Rgb565(_) => 1,
+        };
+        pixels / self.pixels * of_unit
+    }
+
+    /// Adds pixels to the stretch of which nothing is seen.
+    #[inline(always)]
+    pub(super) fn add_hole(&mut self, pixels: usize) {
+        let length = self.len() + self.fields_of(pixels);
         match &mut self.kind {
-            Kind::Bytes(ink) => {
-                for field in &self.fields {
-                    let (number, dot) = dot_of(*field, dots);
-                    let color = number.map_or(0, |number| dot.color[number]);
-                    ink.push(u16::from_le_bytes([narrow(color), narrow(dot.alpha)]));
-                }
-            }
-            Kind::Pixels { ink, .. } => {
-                let mut pixel = [0; 4];
-                for (byte, field) in pixel.iter_mut().zip(&self.fields) {
-                    *byte = match dot_of(*field, dots) {
-                        (Some(number), dot) => narrow(dot.color[number]),
-                        (None, _) => narrow(dots[0].alpha),
-                    };
-                }
-                ink.push(u32::from_le_bytes(pixel));
-            }
+            Kind::Bytes(ink) => ink.resize(length, 0),
+            Kind::Pixels { ink, .. } => ink.resize(length, 0),
             Kind::Words { product, alpha, .. } => {
-                for field in &self.fields {
-                    let (number, dot) = dot_of(*field, dots);
-                    let color = number.map_or(0, |number| dot.color[number]);
-                    product.push(color * factor.of(dot.alpha));
-                    alpha.push(dot.alpha as u16); // at most 65535
-                }
+                product.resize(length, 0);
+                alpha.resize(length, 0);
             }
-            Kind::Rgb565(ink) => {
-                let [r, g, b] = dots[0].color.map(narrow);
-                ink.push([r, g, b, narrow(dots[0].alpha)]);
-            }
+            Kind::Rgb565(ink) => ink.resize(length, [0; 4]),
         }
     }
 
-    /// Finds the runs of blocks in which something is seen, from `start` on.
-    fn find_runs(&mut self, start: usize) {
-        let first = self.runs.len();
-        let runs = &mut self.runs;
-        let mut find = |number: usize, block: usize, is_seen: bool, length: usize| {
-            if !is_seen {
-                return;
-            }
-            // A plane has fewer fields.
-            let begin = (number * block) as u32;
-            let end = begin + length as u32;
-            match runs[first..].last_mut() {
-                Some(run) if run.end == begin => run.end = end,
-                _ => runs.push(begin..end),
-            }
-        };
-        match &self.kind {
+    /// Adds a block of pixels to the stretch. Where several of them are one unit, subsampled planes
+    /// look at the first.
+    #[inline(always)]
+    pub(super) fn add(&mut self, dots: &Dots) {
+        let begin = self.len();
+        self.add_hole(BLOCK);
+        // A plane has fewer fields.
+        let run = [begin - self.start, self.len() - self.start].map(|field| field as u32);
+        match self.runs[self.first_run..].last_mut() {
+            Some(last) if last.end == run[0] => last.end = run[1],
+            _ => self.runs.push(run[0]..run[1]),
+        }
+        let (fields, pixels, factor) = (&self.fields[..], self.pixels, self.factor);
+        match &mut self.kind {
             Kind::Bytes(ink) => {
-                for (number, block) in ink[start..].chunks(BLOCK).enumerate() {
-                    let is_seen = block.iter().any(|ink| ink >> 8 != 0);
-                    find(number, BLOCK, is_seen, block.len());
+                let ink = &mut ink[begin..];
+                match (pixels, fields.len()) {
+                    (1, 1) => add_bytes::<1, 1>(ink, fields, dots),
+                    (1, 2) => add_bytes::<1, 2>(ink, fields, dots),
+                    (1, 3) => add_bytes::<1, 3>(ink, fields, dots),
+                    (2, 1) => add_bytes::<2, 1>(ink, fields, dots),
+                    (2, 2) => add_bytes::<2, 2>(ink, fields, dots),
+                    (2, 4) => add_bytes::<2, 4>(ink, fields, dots),
+                    _ => each_field(ink, fields, pixels, dots, |ink, color, alpha| {
+                        *ink = color | alpha << 8;
+                    }),
                 }
             }
             Kind::Pixels { ink, place, .. } => {
-                let mask = 0xff << (8 * place);
-                for (number, block) in ink[start..].chunks(BLOCK / 4).enumerate() {
-                    let is_seen = block.iter().any(|ink| ink & mask != 0);
-                    find(number, BLOCK / 4, is_seen, block.len());
+                let mut shifts = [0; 3];
+                for (byte, field) in fields.iter().enumerate() {
+                    if let Field::Component { number, .. } = field {
+                        shifts[*number] = 8 * byte;
+                    }
+                }
+                let [first, second, third] = &dots.color;
+                let colors = first.iter().zip(second).zip(third);
+                let ink = ink[begin..].iter_mut().zip(colors).zip(&dots.alpha);
+                for ((ink, ((first, second), third)), alpha) in ink {
+                    *ink = u32::from(*first) << shifts[0]
+                        | u32::from(*second) << shifts[1]
+                        | u32::from(*third) << shifts[2]
+                        | u32::from(*alpha) << (8 * *place);
                 }
             }
-            Kind::Words { .. } | Kind::Rgb565(_) => {}
+            Kind::Words { product, alpha, .. } => {
+                let product = &mut product[begin..];
+                each_field(product, fields, pixels, dots, |product, color, alpha| {
+                    *product = u32::from(color) * factor.of(alpha.into());
+                });
+                let to = &mut alpha[begin..];
+                each_field(to, fields, pixels, dots, |to, _, alpha| *to = alpha);
+            }
+            Kind::Rgb565(ink) => {
+                for (number, ink) in ink[begin..].iter_mut().enumerate() {
+                    // Eight bits, where it is called.
+                    let [r, g, b] = dots.color.map(|values| values[number] as u8);
+                    *ink = [r, g, b, dots.alpha[number] as u8];
+                }
+            }
         }
+    }
+}
+
+/// Bytes of ink for units of `PIXELS` pixels and `UNIT` bytes.
+#[inline(always)]
+fn add_bytes<const PIXELS: usize, const UNIT: usize>(
+    ink: &mut [u16],
+    fields: &[Field],
+    dots: &Dots,
+) {
+    let fields: [Field; UNIT] = std::array::from_fn(|field| fields[field]);
+    let sources = fields.map(|field| {
+        let (number, pixel) = source_of(field);
+        (&dots.color[number], pixel.min(PIXELS - 1))
+    });
+    let alphas = dots.alpha.as_chunks::<PIXELS>().0;
+    for (unit, (ink, alpha)) in ink
+        .as_chunks_mut::<UNIT>()
+        .0
+        .iter_mut()
+        .zip(alphas)
+        .enumerate()
+    {
+        for (ink, (color, pixel)) in ink.iter_mut().zip(&sources) {
+            *ink = color[unit * PIXELS + pixel] | alpha[*pixel] << 8;
+        }
+    }
+}
+
+/// Calls `with` for each field of a block, with its colour and its alpha.
+#[inline(always)]
+fn each_field<T>(
+    ink: &mut [T],
+    fields: &[Field],
+    pixels: usize,
+    dots: &Dots,
+    with: impl Fn(&mut T, u16, u16),
+) {
+    for (at, field) in fields.iter().enumerate() {
+        let (number, pixel) = source_of(*field);
+        let ink = ink.iter_mut().skip(at).step_by(fields.len());
+        let colors = dots.color[number].iter().zip(&dots.alpha);
+        let colors = colors.skip(pixel).step_by(pixels);
+        ink.zip(colors)
+            .for_each(|(ink, (color, alpha))| with(ink, *color, *alpha));
     }
 }
 
@@ -384,18 +445,45 @@ impl Ink {
     }
 }
 
-/// The number of a field's component, and the dot of its pixel.
-fn dot_of(field: Field, dots: &[Dot]) -> (Option<usize>, Dot) {
+/// The component that a field is, and the pixel of its unit.
+fn source_of(field: Field) -> (usize, usize) {
     match field {
-        Field::Component { number, pixel } => (Some(number), dots[pixel]),
-        Field::Alpha | Field::Padding => (None, dots[0]),
+        Field::Component { number, pixel } => (number, pixel),
+        Field::Alpha | Field::Padding => (0, 0),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::random::Random;
+    use super::super::dots::is_wide;
     use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Dot {
+        color: [u32; 3],
+        alpha: u32,
+    }
+
+    /// Adds a stretch.
+    fn add(inks: &mut Inks, dots: &[Dot]) -> Stretch {
+        inks.begin();
+        for some in dots.chunks(BLOCK) {
+            let mut block = Dots::uniform([0; 3], 0);
+            for (number, dot) in some.iter().enumerate() {
+                block.alpha[number] = dot.alpha as u16;
+                for (color, value) in block.color.iter_mut().zip(dot.color) {
+                    color[number] = value as u16;
+                }
+            }
+            if some.iter().all(|dot| dot.alpha == 0) {
+                inks.add_hole(BLOCK);
+            } else {
+                inks.add(&block);
+            }
+        }
+        inks.stretch()
+    }
 
     /// Dots of which many are not seen, many hide all, and some of each are black.
     fn dots(random: &mut Random, factor: Factor, count: usize) -> Vec<Dot> {
@@ -443,9 +531,9 @@ mod tests {
                     let mut inks = Inks::new(format, premultiplied, plane, factor);
                     // More than one stretch, and fewer bytes than ink.
                     let other = dots(&mut random, factor, 7 * pixels);
-                    let before = inks.add(other.into_iter());
+                    let before = add(&mut inks, &other);
                     let dots = dots(&mut random, factor, 900 * pixels);
-                    let stretch = inks.add(dots.iter().copied());
+                    let stretch = add(&mut inks, &dots);
                     let inks = Arc::new(inks);
                     let ink = Ink::new(&inks, stretch);
                     for units in [900, 611, 1, 0] {

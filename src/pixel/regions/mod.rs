@@ -11,6 +11,7 @@ mod byte_sums;
 mod channels;
 mod clusters;
 mod counts;
+mod dots;
 mod fill;
 mod halves;
 mod ink;

@@ -38,11 +38,14 @@ pub(super) struct OverBytes<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
+/// Bytes that are blended at a time: with a length that the compiler knows, all of it is vectors.
+const LANES: usize = 32;
+
 impl Loop for OverBytes<'_> {
     #[inline(always)]
     fn run(self) {
         for run in self.runs {
-            let run = within(run, self.ink.len());
+            let run = within(run, self.bytes.len());
             let (ink, bytes) = (&self.ink[run.clone()], &mut self.bytes[run]);
             match self.factor {
                 Factor::Alpha => over_bytes(bytes, ink, |alpha| alpha),
@@ -55,10 +58,33 @@ impl Loop for OverBytes<'_> {
 
 #[inline(always)]
 fn over_bytes(bytes: &mut [u8], ink: &[u16], factor: impl Fn(u16) -> u16) {
-    for (byte, ink) in bytes.iter_mut().zip(ink) {
-        let (color, alpha) = (ink & 0xff, ink >> 8);
-        let product = color.wrapping_mul(factor(alpha));
-        *byte = over(product, *byte, 255 - alpha as u8);
+    in_blocks::<_, _, LANES>(bytes, ink, |bytes, ink| {
+        for (byte, ink) in bytes.iter_mut().zip(ink) {
+            let (color, alpha) = (ink & 0xff, ink >> 8);
+            let product = color.wrapping_mul(factor(alpha));
+            *byte = over(product, *byte, 255 - alpha as u8);
+        }
+    });
+}
+
+/// Calls `with` for each `N` elements, and for what is left at the end with others after it.
+#[inline(always)]
+fn in_blocks<T: Copy + Default, I: Copy + Default, const N: usize>(
+    of: &mut [T],
+    ink: &[I],
+    with: impl Fn(&mut [T; N], &[I; N]),
+) {
+    let (blocks, rest) = of.as_chunks_mut::<N>();
+    let (inks, ink) = ink.as_chunks::<N>();
+    for (block, ink) in blocks.iter_mut().zip(inks) {
+        with(block, ink);
+    }
+    if !rest.is_empty() {
+        let (mut last, mut last_ink) = ([T::default(); N], [I::default(); N]);
+        last[..rest.len()].copy_from_slice(rest);
+        last_ink[..rest.len()].copy_from_slice(ink);
+        with(&mut last, &last_ink);
+        rest.copy_from_slice(&last[..rest.len()]);
     }
 }
 
@@ -88,7 +114,7 @@ impl Loop for OverPixels<'_> {
     fn run(self) {
         let pixels = self.bytes.as_chunks_mut::<4>().0;
         for run in self.runs {
-            let run = within(run, self.ink.len());
+            let run = within(run, pixels.len());
             let (ink, pixels) = (&self.ink[run.clone()], &mut pixels[run]);
             match (self.factor, self.place) {
                 (Factor::Alpha, 0) => over_pixels::<0>(pixels, ink, self.is_alpha, |alpha| alpha),
@@ -117,7 +143,7 @@ fn over_pixels<const PLACE: usize>(
     let shift = 8 * PLACE;
     let fourth = 0xff_u32 << shift;
     let stays = if is_alpha { 0 } else { fourth };
-    for (pixel, ink) in pixels.iter_mut().zip(ink) {
+    let one = |pixel: &mut [u8; 4], ink: u32| {
         let old = u32::from_le_bytes(*pixel);
         let alpha = ink >> shift & 0xff;
         let (keep, factor, color) = (255 - alpha, factor(alpha), ink & !fourth);
@@ -132,7 +158,12 @@ fn over_pixels<const PLACE: usize>(
         };
         let new = over(color, old, even) | over(color >> 8, old >> 8, odd) << 8;
         *pixel = (new & !stays | old & stays).to_le_bytes();
-    }
+    };
+    in_blocks::<_, _, { LANES / 2 }>(pixels, ink, |pixels, ink| {
+        for (pixel, ink) in pixels.iter_mut().zip(ink) {
+            one(pixel, *ink);
+        }
+    });
 }
 
 /// Over, where the colours below were not multiplied with the alpha beside them.

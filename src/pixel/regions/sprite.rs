@@ -2,9 +2,10 @@
 //! Pictures with transparent parts, laid over a frame.
 
 use super::Rect;
-use super::ink::{Dot, Ink, Inks, is_rgb, is_wide};
-use super::over::Factor;
-use crate::pixel::Format;
+use super::dots::{BLOCK, Dots, Mixing};
+use super::ink::{Ink, Inks, Stretch};
+use crate::pixel::kernels::Loop;
+use crate::pixel::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,10 +21,14 @@ pub enum Colors {
 /// A picture with an alpha for each pixel.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'i> {
-    /// Four bytes a pixel, rows from top to bottom, nothing between them.
+    /// Four bytes a pixel, rows from top to bottom.
     pub bytes: &'i [u8],
     /// Pixels in a row.
     pub width: usize,
+    /// Rows. Those that are not in `bytes` as a whole are transparent.
+    pub height: usize,
+    /// Bytes from one row to the next.
+    pub stride: usize,
     /// What the colours are.
     pub colors: Colors,
     /// Which byte of a pixel is alpha, and which are its colours.
@@ -34,14 +39,33 @@ pub struct Image<'i> {
     pub alpha: f32,
 }
 
-/// A picture made ready for frames of one format and size, at one place.
+impl Image<'_> {
+    fn row(&self, number: usize) -> &[[u8; 4]] {
+        let bytes = number.checked_mul(self.stride);
+        let bytes = bytes.and_then(|start| self.bytes.get(start..));
+        let pixels = bytes.map_or(&[][..], |bytes| bytes.as_chunks().0);
+        pixels.get(..self.width).unwrap_or(&[])
+    }
+}
+
+/// A picture prepared for frames of one format and size, at one place.
 ///
 /// What is drawn is what `gst_video_overlay_composition_blend` draws: subsampled planes take the
 /// first pixel of those that share a sample, and where picture and frame do not both have RGB or
 /// YUV, colours are converted with its numbers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sprite {
-    planes: Vec<Vec<Line>>,
+    /// The frame's, and whether its colours are multiplied with its alpha.
+    format: Option<(Format, bool)>,
+    planes: Vec<Plane>,
+}
+
+#[derive(Debug)]
+struct Plane {
+    ink: Arc<Inks>,
+    lines: Vec<Line>,
+    /// The lines' rows, units and ink, while there is more to come.
+    stretches: Vec<(usize, Range<usize>, Stretch)>,
 }
 
 /// Units of a row with something to see in most of them.
@@ -49,7 +73,7 @@ pub struct Sprite {
 pub struct Line {
     row: usize,
     units: Range<usize>,
-    /// What of the first unit may change, if that is not all.
+    /// The bytes of the first unit that may change, if not all of them.
     late: Option<&'static [u8]>,
     ink: Ink,
 }
@@ -85,83 +109,114 @@ impl Line {
 }
 
 impl Sprite {
-    /// Makes `image` ready to be drawn at (`x`, `y`) on pictures of this size, in frames of this
-    /// format whose colours are multiplied with their alpha if `premultiplied` says so. Column and
-    /// row `corner` of the frame, which are less than what a sample stands for, are where the
-    /// picture begins; nothing outside of it is drawn on.
+    /// A sprite to which [`Sprite::set`] was applied.
     #[must_use]
     pub fn new(
         format: Format,
         premultiplied: bool,
         size: (usize, usize),
         corner: (usize, usize),
-        (x, y): (i32, i32),
+        place: (i32, i32),
         image: &Image<'_>,
     ) -> Self {
-        let height = image.bytes.len() / 4 / image.width.max(1);
+        let mut sprite = Self::default();
+        sprite.set(format, premultiplied, size, corner, place, image);
+        sprite
+    }
+
+    /// Prepares `image` to be drawn at (`x`, `y`) on pictures of this size, in frames of this format
+    /// whose colours are multiplied with their alpha if `premultiplied` says so. The picture begins
+    /// at column and row `corner` of the frame, which are less than what a sample stands for; nothing
+    /// outside of it is drawn on. The memory of what the sprite was before is used again.
+    pub fn set(
+        &mut self,
+        format: Format,
+        premultiplied: bool,
+        size: (usize, usize),
+        corner: (usize, usize),
+        (x, y): (i32, i32),
+        image: &Image<'_>,
+    ) {
+        let mixing = Mixing::new(format, image);
+        let new = |number| Inks::new(format, premultiplied, number, mixing.factor());
+        if self.format.replace((format, premultiplied)) != Some((format, premultiplied)) {
+            let planes = (0..format.planes().len()).map(|number| Plane {
+                ink: Arc::new(new(number)),
+                lines: Vec::new(),
+                stretches: Vec::new(),
+            });
+            self.planes = planes.collect();
+        }
+        self.clear();
+        let mut inks = Vec::with_capacity(self.planes.len());
+        for (number, (plane, layout)) in self.planes.iter_mut().zip(format.planes()).enumerate() {
+            if Arc::get_mut(&mut plane.ink).is_none() {
+                plane.ink = Arc::new(new(number));
+            }
+            if let Some(ink) = Arc::get_mut(&mut plane.ink) {
+                ink.clear(mixing.factor());
+                inks.push(Filled {
+                    ink,
+                    stretches: &mut plane.stretches,
+                    pixels: layout.pixels(),
+                    rows: layout.row_share(),
+                });
+            }
+        }
+        let of_pixel = |layout: &crate::pixel::PlaneLayout| layout.unit().div_ceil(layout.pixels());
         let place = Rect {
             x,
             y,
             width: u32::try_from(image.width).unwrap_or(u32::MAX),
-            height: u32::try_from(height).unwrap_or(u32::MAX),
+            height: u32::try_from(image.height).unwrap_or(u32::MAX),
         };
         let (columns, rows) = place.clipped(size);
         let in_frame = |range: Range<usize>, corner| range.start + corner..range.end + corner;
-        let (columns, rows) = (in_frame(columns, corner.0), in_frame(rows, corner.1));
-        let mixing = Mixing::new(format, image);
-        // Samples take the first of their pixels that is in the picture.
-        let dot = |column: usize, row: usize| -> Dot {
-            let (column, row) = (column.max(corner.0), row.max(corner.1));
-            if !columns.contains(&column) || !rows.contains(&row) {
-                return Dot::default();
-            }
-            // Both lie in the frame and in the image.
-            let column = ((column - corner.0) as i64 - i64::from(x)) as usize;
-            let row = ((row - corner.1) as i64 - i64::from(y)) as usize;
-            let at = (row * image.width + column) * 4;
-            mixing.dot(image.order.map(|byte| image.bytes[at + byte]))
-        };
-        let plane = |(number, layout): (usize, &crate::pixel::PlaneLayout)| {
-            let pixels = layout.pixels();
-            let share = layout.row_share();
-            let mut inks = Inks::new(format, premultiplied, number, mixing.factor());
-            let mut lines = Vec::new();
-            let first_row = match rows.start {
-                start if start == corner.1 => start / share,
-                start => start.div_ceil(share),
-            };
-            for row in first_row..rows.end.div_ceil(share) {
-                let units = columns.start / pixels..columns.end.div_ceil(pixels);
-                let is_seen = |unit: &usize| {
-                    let mut own = unit * pixels..(unit + 1) * pixels;
-                    own.any(|column| dot(column, row * share).alpha != 0)
-                };
-                for units in runs(units.filter(is_seen), GAP / layout.unit()) {
-                    let seen = units.start * pixels..units.end * pixels;
-                    let dots = seen.map(|column| dot(column, row * share));
-                    lines.push((row, units, inks.add(dots)));
-                }
-            }
-            let inks = Arc::new(inks);
-            let lines = lines.into_iter().map(|(row, units, stretch)| {
-                let is_late = units.start * pixels < corner.0;
+        Isa::best().run(Convert {
+            image,
+            mixing,
+            columns: in_frame(columns, corner.0),
+            rows: in_frame(rows, corner.1),
+            place: (
+                i64::from(x) + corner.0 as i64,
+                i64::from(y) + corner.1 as i64,
+            ),
+            corner,
+            inks: &mut inks,
+            align: format
+                .planes()
+                .iter()
+                .map(|layout| layout.pixels())
+                .max()
+                .unwrap_or(1),
+            gap: GAP / format.planes().iter().map(of_pixel).max().unwrap_or(1),
+        });
+        for (plane, layout) in self.planes.iter_mut().zip(format.planes()) {
+            let stretches = plane.stretches.drain(..);
+            plane.lines.extend(stretches.map(|(row, units, stretch)| {
                 Line {
                     row,
-                    late: layout.late_unit().filter(|_| is_late),
+                    late: layout
+                        .late_unit()
+                        .filter(|_| units.start * layout.pixels() < corner.0),
                     units,
-                    ink: Ink::new(&inks, stretch),
+                    ink: Ink::new(&plane.ink, stretch),
                 }
-            });
-            lines.collect()
-        };
-        let planes = format.planes().iter().enumerate().map(plane).collect();
-        Self { planes }
+            }));
+        }
+    }
+
+    /// Leaves nothing to be drawn.
+    pub fn clear(&mut self) {
+        for plane in &mut self.planes {
+            plane.lines.clear();
+        }
     }
 
     /// What is drawn on a plane, from top to bottom.
     #[must_use]
     pub fn lines(&self, plane: usize) -> &[Line] {
-        self.planes.get(plane).map_or(&[], Vec::as_slice)
+        self.planes.get(plane).map_or(&[], |plane| &plane.lines)
     }
 
     /// Whether there is something to see in a plane.
@@ -169,113 +224,151 @@ impl Sprite {
     pub fn touches(&self, plane: usize) -> bool {
         self.planes
             .get(plane)
-            .is_some_and(|lines| !lines.is_empty())
+            .is_some_and(|plane| !plane.lines.is_empty())
     }
-}
-
-/// Runs of numbers that ascend; smaller gaps than `gap` are part of a run.
-fn runs(numbers: impl Iterator<Item = usize>, gap: usize) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some(run) if number < run.end + gap => run.end = number + 1,
-            _ => runs.push(number..number + 1),
-        }
-    }
-    runs
 }
 
 /// Bytes that are gone over sooner than a new piece of a row is asked for.
 const GAP: usize = 256;
 
-/// How a picture's pixels become dots.
-struct Mixing {
-    premultiplied: bool,
-    /// 0 to 255, or to 65535 in wide formats.
-    alpha: u32,
-    is_wide: bool,
-    convert: Option<Convert>,
+/// A plane's ink while it is made.
+struct Filled<'f> {
+    ink: &'f mut Inks,
+    stretches: &'f mut Vec<(usize, Range<usize>, Stretch)>,
+    /// Pixels in a unit, and rows of the frame that a row stands for.
+    pixels: usize,
+    rows: usize,
 }
 
-enum Convert {
-    ToYuv,
-    ToRgb,
+/// The way from a picture's pixels to the ink of all planes: row by row, and of a row only the
+/// blocks in which something is seen.
+struct Convert<'c, 'f> {
+    image: &'c Image<'c>,
+    mixing: Mixing,
+    /// What the frame has of the image.
+    columns: Range<usize>,
+    rows: Range<usize>,
+    /// Column and row of the frame where the image begins.
+    place: (i64, i64),
+    /// Column and row of the frame where the picture begins: samples take the first of their pixels
+    /// that is in the picture.
+    corner: (usize, usize),
+    inks: &'c mut [Filled<'f>],
+    /// Pixels in the largest unit; a line begins with one.
+    align: usize,
+    /// Pixels that are not seen and nevertheless part of a line.
+    gap: usize,
 }
 
-impl Mixing {
-    fn new(format: Format, image: &Image<'_>) -> Self {
-        let is_wide = is_wide(format);
-        let full = if is_wide { 65535.0 } else { 255.0 };
-        Self {
-            premultiplied: image.premultiplied,
-            alpha: (full * image.alpha.clamp(0.0, 1.0)) as u32,
-            is_wide,
-            convert: match (image.colors, is_rgb(format)) {
-                (Colors::Rgb, false) => Some(Convert::ToYuv),
-                (Colors::Yuv, true) => Some(Convert::ToRgb),
-                _ => None,
-            },
-        }
-    }
-
-    /// Colours that were converted are no longer multiplied with their alpha.
-    fn factor(&self) -> Factor {
-        match self.convert {
-            Some(Convert::ToYuv) => Factor::Alpha,
-            _ if self.premultiplied => Factor::Same(self.alpha),
-            _ => Factor::Alpha,
-        }
-    }
-
-    fn dot(&self, [alpha, first, second, third]: [u8; 4]) -> Dot {
-        let own = i32::from(alpha);
-        let mut color = [first, second, third].map(i32::from);
-        match self.convert {
-            Some(Convert::ToYuv) => {
-                if self.premultiplied && own != 0 {
-                    color = color.map(|value| (value * 255 + own / 2) / own);
+impl Loop for Convert<'_, '_> {
+    #[inline(always)]
+    fn run(self) {
+        let (x, y) = self.place;
+        let top = self.corner.1;
+        let is_seen = self.mixing.is_seen();
+        let mut dots = Dots::uniform([0; 3], 0);
+        for row in self.rows {
+            // Both are in the frame and in the image.
+            let first = (self.columns.start as i64 - x) as usize;
+            let pixels = self.image.row((row as i64 - y) as usize);
+            let Some(pixels) = pixels.get(first..first + self.columns.len()) else {
+                continue;
+            };
+            let mut line: Option<Range<usize>> = None;
+            let mut last = 0;
+            let mut at = 0;
+            while let Some(seen) = next_seen(&pixels[at..], is_seen) {
+                let seen = self.columns.start + at + seen;
+                let column = seen / self.align * self.align;
+                if let Some(before) = line.take_if(|line| column >= line.end + self.gap) {
+                    end_line(of_row(self.inks, row, top), row, before.start..last);
                 }
-                color = to_yuv(color);
+                let hole = match &line {
+                    Some(line) => column - line.end,
+                    None => {
+                        of_row(self.inks, row, top).for_each(|of| of.ink.begin());
+                        0
+                    }
+                };
+                let before = self.columns.start.saturating_sub(column);
+                let from = column.saturating_sub(self.columns.start);
+                let block = block(&pixels[from..], before);
+                self.mixing.convert(&block, &mut dots);
+                // At the picture's left edge.
+                let is_first = before > 0 && self.columns.start == self.corner.0;
+                let shared = is_first.then(|| dots.repeated(before));
+                for of in of_row(self.inks, row, top) {
+                    if hole > 0 {
+                        of.ink.add_hole(hole);
+                    }
+                    let shared = shared.as_ref().filter(|_| of.pixels > 1);
+                    of.ink.add(shared.unwrap_or(&dots));
+                }
+                let end = column + BLOCK;
+                line = Some(line.map_or(column, |line| line.start)..end);
+                last = end
+                    - dots
+                        .alpha
+                        .iter()
+                        .rev()
+                        .take_while(|alpha| **alpha == 0)
+                        .count();
+                at = (end - self.columns.start).min(pixels.len());
             }
-            Some(Convert::ToRgb) => color = to_rgb(color),
-            None => {}
-        }
-        let color = color.map(i32::cast_unsigned);
-        let (alpha, shift) = if self.is_wide {
-            ((u32::from(alpha) * self.alpha / 65535) << 8, 8)
-        } else {
-            (u32::from(alpha) * self.alpha / 255, 0)
-        };
-        let full = if self.is_wide { 65535 } else { 255 };
-        let most = match self.factor() {
-            // More than alpha lets through is no premultiplied colour. (That alpha was rounded
-            // down.)
-            Factor::Same(factor) => (alpha * full + full - 1) / factor.max(1),
-            Factor::Alpha => full,
-        };
-        Dot {
-            color: color.map(|value| (value << shift).min(most)),
-            alpha,
+            if let Some(line) = line {
+                end_line(of_row(self.inks, row, top), row, line.start..last);
+            }
         }
     }
 }
 
-// The numbers of GStreamer's video-blend.c, which are those of BT.709 in limited range.
-
-fn to_yuv([r, g, b]: [i32; 3]) -> [i32; 3] {
-    [
-        (47 * r + 157 * g + 16 * b + 4096) >> 8,
-        (-26 * r - 87 * g + 112 * b + 32768) >> 8,
-        (112 * r - 102 * g - 10 * b + 32768) >> 8,
-    ]
-    .map(|value| value.clamp(0, 255))
+/// The planes that have a row of their own for one of the frame's, in a picture whose first row is
+/// `top`.
+#[inline(always)]
+fn of_row<'i, 'f>(
+    inks: &'i mut [Filled<'f>],
+    row: usize,
+    top: usize,
+) -> impl Iterator<Item = &'i mut Filled<'f>> {
+    let planes = inks.iter_mut();
+    planes.filter(move |of| row.is_multiple_of(of.rows) || row == top)
 }
 
-fn to_rgb([y, u, v]: [i32; 3]) -> [i32; 3] {
-    [
-        (298 * y + 459 * v - 63514) >> 8,
-        (298 * y - 55 * u - 136 * v + 19681) >> 8,
-        (298 * y + 541 * u - 73988) >> 8,
-    ]
-    .map(|value| value.clamp(0, 255))
+/// Ends a line that is seen in these columns.
+#[inline(always)]
+fn end_line<'i, 'f: 'i>(
+    planes: impl Iterator<Item = &'i mut Filled<'f>>,
+    row: usize,
+    columns: Range<usize>,
+) {
+    for of in planes {
+        let units = columns.start / of.pixels..columns.end.div_ceil(of.pixels);
+        of.stretches.push((row / of.rows, units, of.ink.stretch()));
+    }
+}
+
+/// The first pixel of which something is seen.
+#[inline(always)]
+fn next_seen(pixels: &[[u8; 4]], is_seen: impl Fn(u32) -> bool + Copy) -> Option<usize> {
+    let seen = |pixel: &[u8; 4]| is_seen(u32::from_le_bytes(*pixel));
+    const SOME: usize = 16;
+    let (blocks, _) = pixels.as_chunks::<SOME>();
+    let any = |block: &[[u8; 4]; SOME]| block.iter().fold(false, |any, pixel| any | seen(pixel));
+    let skipped = blocks.iter().take_while(|block| !any(block)).count() * SOME;
+    Some(skipped + pixels[skipped..].iter().position(seen)?)
+}
+
+/// A block of pixels, as many as there are, after some transparent ones.
+#[inline(always)]
+fn block(pixels: &[[u8; 4]], before: usize) -> [u32; BLOCK] {
+    if before == 0
+        && let Some(pixels) = pixels.first_chunk::<BLOCK>()
+    {
+        return pixels.map(u32::from_le_bytes);
+    }
+    let mut block = [0; BLOCK];
+    for (to, pixel) in block.iter_mut().skip(before).zip(pixels) {
+        *to = u32::from_le_bytes(*pixel);
+    }
+    block
 }

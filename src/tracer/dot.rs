@@ -27,10 +27,10 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
         "  subgraph cluster_{number} {{\n    label={};\n",
         quoted(&format!(
             "{}\n{}",
-            report.rows.pipeline, report.verdict.text
+            report.data.pipeline, report.verdict.text
         ))
     ));
-    for element in &report.rows.elements {
+    for element in &report.data.elements {
         let mut label = format!("{}\n{}", element.name, element.factory);
         if element.counts.copied_bytes > 0 {
             label.push_str(&format!(
@@ -50,7 +50,7 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
             quoted(&label)
         ));
     }
-    for link in &report.rows.links {
+    for link in &report.data.links {
         let sink = match &link.sink {
             Some(sink) => node(&sink.element),
             None => {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Why frames were copied, as far as it can be told, and what helps.
 
-use super::rows::{ElementRow, LinkRow, Rows};
-use super::work::Reason;
+use super::copy_log::CopyReason;
+use super::report_data::{ElementRow, LinkRow, ReportData};
 
 /// Hints on what a report holds.
-pub(super) fn of(report: &Rows) -> Vec<String> {
+pub(super) fn of(report: &ReportData) -> Vec<String> {
     let mut hints = Vec::new();
     for element in &report.elements {
         if element.counts.copied_bytes > 0 {
@@ -26,12 +26,12 @@ pub(super) fn of(report: &Rows) -> Vec<String> {
     hints
 }
 
-fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
+fn copied(report: &ReportData, element: &ElementRow) -> Vec<String> {
     let name = &element.name;
     let mut hints = Vec::new();
     let told = |reason| element.counts.reasons.of(reason) > 0;
     if element.is_start() && element.factory.starts_with("v4l2") {
-        if told(Reason::MemoryCopy) {
+        if told(CopyReason::MemoryCopy) {
             hints.push(format!(
                 "{name} ran low on buffers and copied frames into system memory (its \"copy \
                  threshold\"; {}). Hold fewer frames after it (queues' max-size-buffers, tee), or \
@@ -40,7 +40,7 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
                 asked(report, name)
             ));
         }
-        if told(Reason::SlowCopy) {
+        if told(CopyReason::SlowCopy) {
             hints.push(format!(
                 "{name} copied frames out of its own buffers, because what follows does not \
                  understand GstVideoMeta or wants other strides ({}). An element that understands \
@@ -51,7 +51,7 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         }
         return hints;
     }
-    if told(Reason::FrameCopy) {
+    if told(CopyReason::FrameCopy) {
         if element.counts.entered_in_dma_bufs > 0 {
             hints.push(format!(
                 "The display refused to import the dma-bufs that came to {name} ({}a stride of {} \
@@ -78,7 +78,8 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         ));
         return hints;
     }
-    if element.counts.shared > 0 && (told(Reason::MemoryCopy) || element.factory == "dmabuffilter")
+    if element.counts.shared > 0
+        && (told(CopyReason::MemoryCopy) || element.factory == "dmabuffilter")
     {
         hints.push(format!(
             "{} of {} frames came to {name} while somebody else held them, too (a tee upstream, \
@@ -94,7 +95,7 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
         ));
         return hints;
     }
-    if told(Reason::Merge) {
+    if told(CopyReason::Merge) {
         hints.push(format!(
             "{name} mapped frames of several memories as one, which copies them together. It \
              needs frames in one memory: another format, or a source that gives one."
@@ -125,7 +126,7 @@ fn copied(report: &Rows, element: &ElementRow) -> Vec<String> {
 }
 
 /// What the element behind a source said when it was asked for buffers.
-fn asked(report: &Rows, source: &str) -> String {
+fn asked(report: &ReportData, source: &str) -> String {
     let link = report.links.iter().find(|link| link.src.element == source);
     let Some((link, sink)) = link.and_then(|link| Some((link, link.sink.as_ref()?))) else {
         return "what follows is not known".to_owned();
@@ -146,7 +147,7 @@ fn asked(report: &Rows, source: &str) -> String {
 
 /// A pool was offered, and frames lie elsewhere: worth a word only where they had to be copied
 /// for it, or are in no dma-buf.
-fn pool_not_taken(report: &Rows, link: &LinkRow) -> Option<String> {
+fn pool_not_taken(report: &ReportData, link: &LinkRow) -> Option<String> {
     let sink = link.sink.as_ref()?;
     let answer = link.answer.as_ref()?;
     let pool = answer.pool.as_ref()?;
@@ -167,13 +168,13 @@ fn pool_not_taken(report: &Rows, link: &LinkRow) -> Option<String> {
     })
 }
 
-fn format_of(report: &Rows, element: &ElementRow) -> String {
+fn format_of(report: &ReportData, element: &ElementRow) -> String {
     let format = formats(report, element).0;
     format.map_or_else(String::new, |format| format!("{format}, "))
 }
 
 /// The formats of what comes to an element and of what leaves it.
-fn formats<'r>(report: &'r Rows, element: &ElementRow) -> (Option<&'r str>, Option<&'r str>) {
+fn formats<'r>(report: &'r ReportData, element: &ElementRow) -> (Option<&'r str>, Option<&'r str>) {
     let before = report.links.iter().find(|link| {
         let sink = link.sink.as_ref();
         sink.is_some_and(|sink| sink.element == element.name)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The tracer: GStreamer's hooks, brought to the books.
 
-use super::book::Book;
-use super::frames;
-use super::lines::Lines;
+use super::frame::{Frame, SentFrame, Time};
+use super::frame_log::FrameLog;
+use super::inspect;
 use super::names::ElementId;
 use super::params::{Detail, Format, Params};
-use super::passing::{Frame, Left, Time};
 use super::report::{self, Report};
-use super::rows::Stats;
+use super::report_data::Stats;
 use super::signals::Listener;
-use super::threads::{self, Step, StepKind};
-use super::{mapping, newer, output, performance};
+use super::state::TraceState;
+use super::threads::{self, Call, CallKind};
+use super::{map_hooks, output, performance, v1_28};
 use crate::lock::lock;
 use gst::glib;
 use gst::prelude::*;
@@ -30,21 +30,21 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 /// Numbers that are kept on GStreamer's objects belong to one set of books.
-static IS_THERE: AtomicBool = AtomicBool::new(false);
+static ACTIVE: AtomicBool = AtomicBool::new(false);
 
 /// The tracer's state.
 #[derive(Default)]
 pub struct ZeroCopy {
     params: OnceLock<Params>,
-    book: Mutex<Book>,
+    state: Mutex<TraceState>,
     /// Elements that count by themselves.
-    counting: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
+    own_elements: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
     /// The last report on each pipeline.
     reports: Mutex<BTreeMap<String, Report>>,
     now: AtomicU64,
     /// Allocators that were made since the last event of a kind that comes before their maps.
-    fresh: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
-    lines: Lines,
+    new_allocators: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
+    frame_log: FrameLog,
     listener: Mutex<Option<Listener>>,
 }
 
@@ -79,19 +79,19 @@ impl ObjectImpl for ZeroCopy {
         let text = self.obj().property::<Option<String>>("params");
         let (mut params, wrong) = Params::parse(text.as_deref().unwrap_or_default());
         if !wrong.is_empty() {
-            self.complain(&format!("{}; the rest goes on", wrong.join("; ")));
+            self.warn(&format!("{}; the rest goes on", wrong.join("; ")));
         }
-        if IS_THERE.swap(true, Relaxed) {
-            self.complain("there is one in this process already; this one stays idle");
+        if ACTIVE.swap(true, Relaxed) {
+            self.warn("there is one in this process already; this one stays idle");
             return;
         }
         // As the leaks tracer has GST_LEAKS_TRACER_SIG.
         params.signal |= std::env::var_os("GST_ZEROCOPY_TRACER_SIG").is_some();
         if params.detail == Detail::Frames
             && let Some(file) = &params.file
-            && let Err(error) = self.lines.open(&file.with_extension("frames"))
+            && let Err(error) = self.frame_log.open(&file.with_extension("frames"))
         {
-            self.complain(&error);
+            self.warn(&error);
         }
         if params.signal {
             let tracer = self.obj().downgrade();
@@ -102,11 +102,11 @@ impl ObjectImpl for ZeroCopy {
             });
             match listener {
                 Ok(listener) => *lock(&self.listener) = Some(listener),
-                Err(error) => self.complain(&error),
+                Err(error) => self.warn(&error),
             }
         }
         if params.maps {
-            mapping::start();
+            map_hooks::start();
         }
         if params.log {
             performance::start();
@@ -131,13 +131,13 @@ impl ObjectImpl for ZeroCopy {
         ] {
             self.register_hook(hook);
         }
-        newer::register(self.obj().upcast_ref());
+        v1_28::register(self.obj().upcast_ref());
     }
 
     fn dispose(&self) {
         *lock(&self.listener) = None;
         if self.params.get().is_some() {
-            self.last_words();
+            self.final_reports();
         }
     }
 }
@@ -146,7 +146,7 @@ impl GstObjectImpl for ZeroCopy {}
 
 impl TracerImpl for ZeroCopy {
     fn pad_push_pre(&self, ts: u64, pad: &gst::Pad, buffer: &gst::Buffer) {
-        self.push(ts, pad, |frames| frames.push(frames::frame(buffer)));
+        self.push(ts, pad, |frames| frames.push(inspect::frame(buffer)));
     }
 
     fn pad_push_post(&self, ts: u64, pad: &gst::Pad, _: Result<gst::FlowSuccess, gst::FlowError>) {
@@ -155,7 +155,7 @@ impl TracerImpl for ZeroCopy {
 
     fn pad_push_list_pre(&self, ts: u64, pad: &gst::Pad, list: &gst::BufferList) {
         self.push(ts, pad, |frames| {
-            frames.extend(list.iter().map(frames::frame))
+            frames.extend(list.iter().map(inspect::frame))
         });
     }
 
@@ -169,18 +169,18 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn pad_chain_pre(&self, ts: u64, pad: &gst::Pad, buffer: &gst::Buffer) {
-        self.chain(ts, pad, StepKind::Chain, |frames| {
-            frames.push(frames::frame(buffer));
+        self.chain(ts, pad, CallKind::Chain, |frames| {
+            frames.push(inspect::frame(buffer));
         });
     }
 
     fn pad_chain_post(&self, _: u64, pad: &gst::Pad, _: Result<gst::FlowSuccess, gst::FlowError>) {
-        self.chained(pad, |kind| matches!(kind, StepKind::Chain));
+        self.chained(pad, |kind| matches!(kind, CallKind::Chain));
     }
 
     fn pad_chain_list_pre(&self, ts: u64, pad: &gst::Pad, list: &gst::BufferList) {
-        self.chain(ts, pad, StepKind::ChainList, |frames| {
-            frames.extend(list.iter().map(frames::frame));
+        self.chain(ts, pad, CallKind::ChainList, |frames| {
+            frames.extend(list.iter().map(inspect::frame));
         });
     }
 
@@ -190,19 +190,19 @@ impl TracerImpl for ZeroCopy {
         pad: &gst::Pad,
         _: Result<gst::FlowSuccess, gst::FlowError>,
     ) {
-        self.chained(pad, |kind| matches!(kind, StepKind::ChainList));
+        self.chained(pad, |kind| matches!(kind, CallKind::ChainList));
     }
 
     fn pad_pull_range_pre(&self, _: u64, pad: &gst::Pad, _: u64, _: u32) {
-        let Some(peer) = pad.peer().and_then(|peer| frames::pad(&peer, &self.book)) else {
+        let Some(peer) = pad.peer().and_then(|peer| inspect::pad(&peer, &self.state)) else {
             return;
         };
         threads::with(|thread| {
-            thread.settle(&mut lock(&self.book));
-            thread.begin(Step {
+            thread.flush(&mut lock(&self.state));
+            thread.begin(Call {
                 pad: peer.id,
                 element: peer.element,
-                kind: StepKind::Pull,
+                kind: CallKind::Pull,
             });
         });
     }
@@ -213,31 +213,31 @@ impl TracerImpl for ZeroCopy {
         pad: &gst::Pad,
         result: Result<&gst::Buffer, gst::FlowError>,
     ) {
-        let peer = pad.peer().and_then(|peer| frames::pad(&peer, &self.book));
-        let (Some(peer), Some(sink)) = (peer, frames::pad(pad, &self.book)) else {
+        let peer = pad.peer().and_then(|peer| inspect::pad(&peer, &self.state));
+        let (Some(peer), Some(sink)) = (peer, inspect::pad(pad, &self.state)) else {
             return;
         };
-        let format = frames::format(pad, &sink);
-        let frame = format.and_then(|format| Some((frames::frame(result.ok()?), format)));
+        let format = inspect::format(pad, &sink);
+        let frame = format.and_then(|format| Some((inspect::frame(result.ok()?), format)));
         threads::with(|thread| {
-            let mut book = lock(&self.book);
-            thread.settle(&mut book);
-            thread.end(peer.id, |kind| matches!(kind, StepKind::Pull));
+            let mut state = lock(&self.state);
+            thread.flush(&mut state);
+            thread.end(peer.id, |kind| matches!(kind, CallKind::Pull));
             if let Some((frame, format)) = frame {
-                let left = book.leave(peer.id, frame.clone(), ts);
-                book.cross(peer.id, sink.id, &left, &frame, &format, ts);
-                book.enter(sink.id, &frame);
+                let left = state.leave(peer.id, frame.clone(), ts);
+                state.cross(peer.id, sink.id, &left, &frame, &format, ts);
+                state.enter(sink.id, &frame);
             }
         });
     }
 
     fn pad_query_post(&self, _: u64, pad: &gst::Pad, query: &gst::QueryRef, success: bool) {
-        self.watch_fresh();
+        self.watch_new_allocators();
         if let gst::QueryView::Allocation(query) = query.view()
-            && let Some(pad) = frames::pad(pad, &self.book)
+            && let Some(pad) = inspect::pad(pad, &self.state)
         {
-            let answer = frames::answer(query, success);
-            lock(&self.book).answer(pad.id, answer);
+            let answer = inspect::answer(query, success);
+            lock(&self.state).answer(pad.id, answer);
         }
     }
 
@@ -247,9 +247,9 @@ impl TracerImpl for ZeroCopy {
             gst::MessageView::StreamStatus(status) => {
                 let (kind, owner) = status.get();
                 if kind == gst::StreamStatusType::Enter
-                    && let Some(owner) = frames::element(&owner, &self.book)
+                    && let Some(owner) = inspect::element(&owner, &self.state)
                 {
-                    threads::with(|thread| thread.set_home(owner));
+                    threads::with(|thread| thread.set_task_owner(owner));
                 }
             }
             gst::MessageView::Eos(_) if is_top(element) => {
@@ -260,7 +260,7 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn element_change_state_pre(&self, _: u64, element: &gst::Element, change: gst::StateChange) {
-        self.watch_fresh();
+        self.watch_new_allocators();
         let listens = self.params.get().is_some_and(|params| params.log);
         if change == gst::StateChange::ReadyToPaused && listens && is_top(element) {
             performance::again();
@@ -281,7 +281,7 @@ impl TracerImpl for ZeroCopy {
             gst::StateChange::PlayingToPaused => {
                 self.report(ts, &element.name(), "on leaving PLAYING");
             }
-            gst::StateChange::PausedToReady if !lock(&self.book).was_reported(&element.name()) => {
+            gst::StateChange::PausedToReady if !lock(&self.state).was_reported(&element.name()) => {
                 self.report(ts, &element.name(), "on leaving PAUSED");
             }
             _ => {}
@@ -294,8 +294,8 @@ impl TracerImpl for ZeroCopy {
         let object = object.upcast_ref::<glib::Object>();
         if let Some(allocator) = object.downcast_ref::<gst_allocators::FdAllocator>() {
             let allocator: &gst::Allocator = allocator.upcast_ref();
-            mapping::watch(allocator);
-            lock(&self.fresh).push(allocator.downgrade());
+            map_hooks::watch(allocator);
+            lock(&self.new_allocators).push(allocator.downgrade());
         }
     }
 }
@@ -304,35 +304,35 @@ type Frames = SmallVec<[Frame; 1]>;
 
 impl ZeroCopy {
     fn push(&self, ts: u64, pad: &gst::Pad, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+        let Some(kept) = inspect::pad(pad, &self.state) else {
             return;
         };
-        let format = frames::format(pad, &kept);
+        let format = inspect::format(pad, &kept);
         let mut frames = Frames::new();
         if format.is_some() {
-            self.watch_fresh();
+            self.watch_new_allocators();
             fill(&mut frames);
             if !kept.is_remembered.swap(true, Relaxed) {
                 self.remember(pad, kept.element);
             }
         }
         threads::with(|thread| {
-            let mut left: SmallVec<[Left; 1]> = smallvec![];
+            let mut left: SmallVec<[SentFrame; 1]> = smallvec![];
             if !frames.is_empty() || !thread.work.is_nothing() {
-                let mut book = lock(&self.book);
+                let mut state = lock(&self.state);
                 // Those of a source are its own, whoever pushed on this thread before.
                 if thread.element().is_none() {
-                    thread.set_home(kept.element);
+                    thread.set_task_owner(kept.element);
                 }
-                thread.settle(&mut book);
+                thread.flush(&mut state);
                 for frame in frames {
-                    left.push(book.leave(kept.id, frame, ts));
+                    left.push(state.leave(kept.id, frame, ts));
                 }
             }
-            thread.begin(Step {
+            thread.begin(Call {
                 pad: kept.id,
                 element: kept.element,
-                kind: StepKind::Push {
+                kind: CallKind::Push {
                     frames: left,
                     arrived: 0,
                     format,
@@ -342,30 +342,30 @@ impl ZeroCopy {
     }
 
     fn pushed(&self, ts: u64, pad: &gst::Pad) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+        let Some(kept) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
             if !thread.work.is_nothing() {
-                thread.settle(&mut lock(&self.book));
+                thread.flush(&mut lock(&self.state));
             }
-            let ended = thread.end(kept.id, |kind| matches!(kind, StepKind::Push { .. }));
+            let ended = thread.end(kept.id, |kind| matches!(kind, CallKind::Push { .. }));
             if let Some(step) = ended
-                && let StepKind::Push {
+                && let CallKind::Push {
                     frames,
                     arrived,
                     format: Some(format),
                 } = step.kind
             {
                 for left in frames.iter().skip(arrived) {
-                    lock(&self.book).lose(kept.id, left, &format, ts);
+                    lock(&self.state).lose(kept.id, left, &format, ts);
                 }
             }
         });
     }
 
-    fn chain(&self, ts: u64, pad: &gst::Pad, kind: StepKind, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+    fn chain(&self, ts: u64, pad: &gst::Pad, kind: CallKind, fill: impl FnOnce(&mut Frames)) {
+        let Some(kept) = inspect::pad(pad, &self.state) else {
             return;
         };
         let mut came = Frames::new();
@@ -373,31 +373,31 @@ impl ZeroCopy {
             // The list's own function calls this one: its frames are there already.
             let again = thread.is_in_list_of(kept.id);
             let format = match thread.push().map(|step| &step.kind) {
-                Some(StepKind::Push { format, .. }) => format.clone(),
+                Some(CallKind::Push { format, .. }) => format.clone(),
                 // Somebody calls the chain function by itself.
-                _ => frames::format(pad, &kept),
+                _ => inspect::format(pad, &kept),
             };
             if let (Some(format), false) = (&format, again) {
                 fill(&mut came);
-                let mut book = lock(&self.book);
-                thread.settle(&mut book);
+                let mut state = lock(&self.state);
+                thread.flush(&mut state);
                 for frame in &came {
                     if let Some(step) = thread.push()
-                        && let StepKind::Push {
+                        && let CallKind::Push {
                             frames, arrived, ..
                         } = &mut step.kind
                         && let Some(left) = frames.get(*arrived)
                     {
                         *arrived += 1;
-                        book.cross(step.pad, kept.id, left, frame, format, ts);
-                        self.tell_frame(&book, ts, (step.pad, kept.id), left);
+                        state.cross(step.pad, kept.id, left, frame, format, ts);
+                        self.log_frame(&state, ts, (step.pad, kept.id), left);
                     }
-                    book.enter(kept.id, frame);
+                    state.enter(kept.id, frame);
                 }
             } else if !thread.work.is_nothing() {
-                thread.settle(&mut lock(&self.book));
+                thread.flush(&mut lock(&self.state));
             }
-            thread.begin(Step {
+            thread.begin(Call {
                 pad: kept.id,
                 element: kept.element,
                 kind,
@@ -405,23 +405,23 @@ impl ZeroCopy {
         });
     }
 
-    fn chained(&self, pad: &gst::Pad, is: impl Fn(&StepKind) -> bool) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+    fn chained(&self, pad: &gst::Pad, is: impl Fn(&CallKind) -> bool) {
+        let Some(kept) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
-            let mut book = lock(&self.book);
-            thread.settle(&mut book);
+            let mut state = lock(&self.state);
+            thread.flush(&mut state);
             if thread.end(kept.id, is).is_some() {
-                book.done(kept.element);
+                state.done(kept.element);
             }
         });
     }
 
-    fn watch_fresh(&self) {
-        let fresh = std::mem::take(&mut *lock(&self.fresh));
-        for allocator in fresh.iter().filter_map(glib::WeakRef::upgrade) {
-            mapping::watch(&allocator);
+    fn watch_new_allocators(&self) {
+        let new_allocators = std::mem::take(&mut *lock(&self.new_allocators));
+        for allocator in new_allocators.iter().filter_map(glib::WeakRef::upgrade) {
+            map_hooks::watch(&allocator);
         }
     }
 
@@ -431,24 +431,24 @@ impl ZeroCopy {
             && (element.is::<crate::filter::DmaBufFilter>()
                 || element.is::<crate::upload::DmaBufUpload>())
         {
-            lock(&self.counting).insert(id, element.downgrade());
+            lock(&self.own_elements).insert(id, element.downgrade());
         }
     }
 
     /// A line for a frame, where these are asked for.
-    fn tell_frame(
+    fn log_frame(
         &self,
-        book: &Book,
+        state: &TraceState,
         ts: Time,
         link: (super::names::PadId, super::names::PadId),
-        left: &Left,
+        left: &SentFrame,
     ) {
         if self.params.get().map(|params| params.detail) != Some(Detail::Frames) {
             return;
         }
         let name = |pad| {
-            let pad = book.names.pad_name(pad);
-            let element = pad.and_then(|pad| book.names.element_name(pad.element));
+            let pad = state.names.pad_name(pad);
+            let element = pad.and_then(|pad| state.names.element_name(pad.element));
             format!(
                 "{}:{}",
                 element.map_or("", |element| element.path.as_str()),
@@ -457,7 +457,7 @@ impl ZeroCopy {
         };
         let memories: Vec<String> = left
             .frame
-            .parts
+            .memories
             .iter()
             .map(|part| {
                 let inode = part.memory.identity.map_or(0, |(_, inode)| inode);
@@ -476,22 +476,22 @@ impl ZeroCopy {
             left.origin,
             memories.join(", ")
         );
-        self.lines.write(&line);
+        self.frame_log.write(&line);
     }
 
     /// Reports on a pipeline, if frames went through it since it was reported last.
     fn report(&self, ts: u64, pipeline: &str, occasion: &str) {
         self.now.store(ts, Relaxed);
-        if lock(&self.book).has_news(pipeline) {
+        if lock(&self.state).has_news(pipeline) {
             let report = self.take(pipeline, occasion);
             self.deliver(&report);
         }
     }
 
     fn report_all(&self, occasion: &str) {
-        let pipelines = lock(&self.book).names.pipelines();
+        let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
-            let has_frames = lock(&self.book).links_of(&pipeline).next().is_some();
+            let has_frames = lock(&self.state).links_of(&pipeline).next().is_some();
             if has_frames {
                 let report = self.take(&pipeline, occasion);
                 self.deliver(&report);
@@ -500,12 +500,12 @@ impl ZeroCopy {
     }
 
     /// What frames did after the last report: a table for pipelines that had none, and files.
-    fn last_words(&self) {
-        let pipelines = lock(&self.book).names.pipelines();
+    fn final_reports(&self) {
+        let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
             let (news, before) = {
-                let book = lock(&self.book);
-                (book.has_news(&pipeline), book.was_reported(&pipeline))
+                let state = lock(&self.state);
+                (state.has_news(&pipeline), state.was_reported(&pipeline))
             };
             let to_file = self
                 .params
@@ -520,21 +520,21 @@ impl ZeroCopy {
 
     /// What is known of a pipeline now.
     fn take(&self, pipeline: &str, occasion: &str) -> Report {
-        let counting = lock(&self.counting);
-        let elements: HashMap<ElementId, gst::Element> = counting
+        let own_elements = lock(&self.own_elements);
+        let elements: HashMap<ElementId, gst::Element> = own_elements
             .iter()
             .filter_map(|(id, element)| Some((*id, element.upgrade()?)))
             .collect();
-        drop(counting);
+        drop(own_elements);
         // Not while the books are in hand: an element's property is the element's to give.
         let stats: HashMap<ElementId, Stats> = elements
             .iter()
             .map(|(id, element)| (*id, stats_of(element)))
             .collect();
-        let mut book = lock(&self.book);
-        let mut report = report::of(&book, pipeline, |id| stats.get(&id).copied());
-        book.reported(pipeline);
-        drop(book);
+        let mut state = lock(&self.state);
+        let mut report = report::of(&state, pipeline, |id| stats.get(&id).copied());
+        state.reported(pipeline);
+        drop(state);
         occasion.clone_into(&mut report.occasion);
         report.time = self.now.load(Relaxed);
         lock(&self.reports).insert(pipeline.to_owned(), report.clone());
@@ -546,10 +546,14 @@ impl ZeroCopy {
             return;
         };
         let all: Vec<Report> = lock(&self.reports).values().cloned().collect();
-        let written = output::write(params, &all, report, &mapping::by_others());
-        let errors: Vec<String> = written.err().into_iter().chain(self.lines.lost()).collect();
+        let written = output::write(params, &all, report, &map_hooks::by_others());
+        let errors: Vec<String> = written
+            .err()
+            .into_iter()
+            .chain(self.frame_log.lost())
+            .collect();
         if !errors.is_empty() {
-            self.complain(&errors.join("; "));
+            self.warn(&errors.join("; "));
         }
     }
 
@@ -561,16 +565,16 @@ impl ZeroCopy {
             "dot" => Format::Dot,
             _ => return None,
         };
-        let pipelines = lock(&self.book).names.pipelines();
+        let pipelines = lock(&self.state).names.pipelines();
         let reports: Vec<Report> = pipelines
             .iter()
             .map(|pipeline| self.take(pipeline, "on request"))
             .collect();
-        Some(output::text(format, &reports, &mapping::by_others()))
+        Some(output::text(format, &reports, &map_hooks::by_others()))
     }
 
     /// Where people look who have set GST_TRACERS, whether they have set GST_DEBUG or not.
-    fn complain(&self, text: &str) {
+    fn warn(&self, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
         let _ = crate::dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
     }

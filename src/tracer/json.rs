@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The report for programs.
 
+use super::copy_log::MapCounts;
 use super::report::Report;
-use super::rows::{ElementRow, LinkRow, PadRow};
-use super::work::Maps;
+use super::report_data::{ElementRow, LinkRow, PadRow};
 use crate::json::Value;
 
 /// Of what the fields are; raised when one changes its meaning.
 const VERSION: u64 = 1;
 
 /// Writes reports as one document.
-pub(super) fn write(reports: &[Report], application: &Maps) -> String {
+pub(super) fn write(reports: &[Report], application: &MapCounts) -> String {
     let document = Value::object([
         ("tracer", Value::from("zerocopy")),
         ("version", Value::from(VERSION)),
@@ -26,14 +26,14 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
 
 fn pipeline(report: &Report) -> Value {
     Value::object([
-        ("name", Value::from(report.rows.pipeline.as_str())),
+        ("name", Value::from(report.data.pipeline.as_str())),
         ("occasion", Value::from(report.occasion.as_str())),
         ("time", Value::from(report.time)),
         ("verdict", Value::from(report.verdict.kind.name())),
         ("sentence", Value::from(report.verdict.text.as_str())),
         ("hints", Value::strings(&report.hints)),
-        ("links", list(report.rows.links.iter().map(link))),
-        ("elements", list(report.rows.elements.iter().map(element))),
+        ("links", list(report.data.links.iter().map(link))),
+        ("elements", list(report.data.elements.iter().map(element))),
     ])
 }
 
@@ -126,12 +126,12 @@ fn element(row: &ElementRow) -> Value {
     ])
 }
 
-fn maps(maps: &Maps) -> Value {
+fn maps(maps: &MapCounts) -> Value {
     Value::object([
         ("reads", Value::from(maps.reads)),
-        ("bytes-to-read", Value::from(maps.read_bytes)),
+        ("bytes-to-read", Value::from(maps.bytes_to_read)),
         ("writes", Value::from(maps.writes)),
-        ("bytes-to-write", Value::from(maps.written_bytes)),
+        ("bytes-to-write", Value::from(maps.bytes_to_write)),
         ("brackets", Value::from(maps.brackets)),
     ])
 }

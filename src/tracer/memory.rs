@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 /// What a memory is, as far as it matters to whether it can go on without a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum MemoryKind {
     /// A dma-buf.
     DmaBuf,
     /// A file descriptor that is no dma-buf, such as a memfd.
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl MemoryKind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::DmaBuf => "dma-buf",
@@ -44,7 +44,7 @@ impl Kind {
 /// A piece of memory: one of these for each dma-buf, however many `GstMemory` refer to it.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) kind: Kind,
+    pub(super) kind: MemoryKind,
     /// `st_dev` and `st_ino` of what has a descriptor.
     pub(super) identity: Option<(u64, u64)>,
     /// The exporter of a dma-buf, `memfd` or `file`; empty for what has no descriptor.
@@ -74,7 +74,7 @@ struct Visit {
 const VISITS: usize = 64;
 
 impl Memory {
-    pub(super) fn new(kind: Kind, size: u64) -> Self {
+    pub(super) fn new(kind: MemoryKind, size: u64) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             kind,
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_entered_leaves_by_each_pad_and_as_often_as_it_is_repeated() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
         assert!(!memory.leave(FILTER, OUT, true, Some(1)), "it never came");
         memory.enter(FILTER, Some(1));
         assert!(memory.leave(FILTER, OUT, true, Some(7)), "a new time");
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn memory_that_its_pool_hands_out_again_holds_something_new() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
         memory.enter(FILTER, Some(1));
         assert!(memory.leave(FILTER, OUT, true, Some(1)));
         assert!(!memory.leave(FILTER, OUT, true, Some(2)), "written anew");
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn source_that_fills_a_memory_again_makes_all_others_strangers_to_it() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
         memory.made(CAMERA, PadId(0), true, Some(1));
         memory.enter(FILTER, Some(1));
         memory.made(CAMERA, PadId(0), true, Some(2));
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn picture_that_is_sent_again_and_again_stays_known() {
-        let memory = Memory::new(Kind::System, 1);
+        let memory = Memory::new(MemoryKind::System, 1);
         memory.made(CAMERA, PadId(0), false, Some(1));
         memory.enter(FILTER, Some(1));
         memory.made(CAMERA, PadId(0), false, Some(2));
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn visits_are_bounded() {
-        let memory = Memory::new(Kind::System, 1);
+        let memory = Memory::new(MemoryKind::System, 1);
         for element in 0..1000 {
             memory.enter(ElementId(element), None);
         }

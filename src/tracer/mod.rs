@@ -11,34 +11,34 @@
 use gst::glib;
 use gst::prelude::*;
 
-mod book;
-mod counts;
+mod copy_log;
 mod dot;
-mod frames;
-mod hints;
-mod imp;
-mod json;
-mod kept;
-mod lines;
-mod mapping;
-mod memory;
-mod names;
-mod newer;
-mod output;
-mod params;
-mod passing;
-mod performance;
-mod quiet;
-mod report;
-mod rows;
-mod signals;
-mod table;
-mod threads;
+mod frame;
+mod frame_log;
 #[cfg(feature = "fault-injection")]
 #[doc(hidden)]
-pub mod tried;
+pub mod fuzz_support;
+mod hints;
+mod imp;
+mod inspect;
+mod json;
+mod log_filter;
+mod map_hooks;
+mod memory;
+mod names;
+mod output;
+mod params;
+mod performance;
+mod qdata;
+mod report;
+mod report_data;
+mod signals;
+mod state;
+mod stats;
+mod table;
+mod threads;
+mod v1_28;
 mod verdict;
-mod work;
 
 glib::wrapper! {
     /// The tracer `zerocopy`.

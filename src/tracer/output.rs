@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where reports go.
 
+use super::copy_log::MapCounts;
 use super::params::{Format, Params};
 use super::report::Report;
-use super::table::Look;
-use super::work::Maps;
+use super::table::Style;
 use super::{dot, json, table};
 use crate::dmabuf;
 use rustix::fd::AsFd;
@@ -16,12 +16,12 @@ pub(super) fn write(
     params: &Params,
     all: &[Report],
     this: &Report,
-    application: &Maps,
+    application: &MapCounts,
 ) -> Result<(), String> {
     if params.file.is_none() {
         let stderr = std::io::stderr();
         let text = match params.format {
-            Format::Table | Format::All => table::write(this, look(stderr.is_terminal())),
+            Format::Table | Format::All => table::write(this, style(stderr.is_terminal())),
             Format::Json => json::write(std::slice::from_ref(this), application),
             Format::Dot => dot::write(std::slice::from_ref(this)),
         };
@@ -43,25 +43,25 @@ pub(super) fn write(
 }
 
 /// Reports in one format, without colours.
-pub(super) fn text(format: Format, reports: &[Report], application: &Maps) -> String {
+pub(super) fn text(format: Format, reports: &[Report], application: &MapCounts) -> String {
     match format {
         Format::Json => json::write(reports, application),
         Format::Dot => dot::write(reports),
         Format::Table | Format::All => {
             let tables = reports
                 .iter()
-                .map(|report| table::write(report, Look::Plain));
+                .map(|report| table::write(report, Style::Plain));
             tables.collect::<Vec<_>>().join("\n")
         }
     }
 }
 
-fn look(is_terminal: bool) -> Look {
+fn style(is_terminal: bool) -> Style {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if is_terminal && !plain {
-        Look::Terminal
+        Style::Terminal
     } else {
-        Look::Plain
+        Style::Plain
     }
 }
 

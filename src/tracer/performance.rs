@@ -2,9 +2,9 @@
 //! Listens to the category `GST_PERFORMANCE`, where GStreamer tells of copies that no hook
 //! sees.
 
-use super::quiet;
+use super::copy_log;
+use super::log_filter;
 use super::threads;
-use super::work;
 use gst::glib::translate::IntoGlib;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
@@ -24,16 +24,16 @@ pub(super) fn start() {
     WANTED.store(wanted.into_glib(), Relaxed);
     if wanted < LEVEL {
         // Before ours is there, which is asked first then, as it was added last.
-        quiet::hush();
+        log_filter::hush();
     }
     gst::log::add_log_function(move |from, level, _, _, _, _, message| {
-        quiet::set(false);
+        log_filter::set(false);
         if from.as_ptr() != category.as_ptr() {
             return;
         }
-        quiet::set(level.into_glib() > WANTED.load(Relaxed));
+        log_filter::set(level.into_glib() > WANTED.load(Relaxed));
         if let Some(text) = message.get()
-            && let Some((reason, bytes)) = work::read(text.trim_end())
+            && let Some((reason, bytes)) = copy_log::read(text.trim_end())
         {
             threads::with(|thread| {
                 thread.work.reasons.count(reason);

@@ -21,7 +21,7 @@ impl Listener {
     /// When the application has the signal already, or there is no thread to be had.
     pub(super) fn start(report: impl Fn() + Send + Sync + 'static) -> Result<Self, String> {
         match dmabuf::read_text("/proc/self/status") {
-            Ok(status) if !is_taken_in(&status) => {}
+            Ok(status) if !is_usr1_claimed(&status) => {}
             Ok(_) => {
                 let taken = "the application handles SIGUSR1 itself, which stays as it is";
                 return Err(taken.to_owned());
@@ -69,7 +69,7 @@ impl Drop for Listener {
 
 /// Whether a process of this status catches or ignores the signal (proc(5), `SigCgt` and
 /// `SigIgn`).
-pub(super) fn is_taken_in(status: &str) -> bool {
+pub(super) fn is_usr1_claimed(status: &str) -> bool {
     ["SigCgt:", "SigIgn:"].iter().any(|name| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -83,15 +83,15 @@ mod tests {
 
     #[test]
     fn signal_of_the_application_is_seen() {
-        assert!(is_taken_in(
+        assert!(is_usr1_claimed(
             "SigIgn:\t0000000000000000\nSigCgt:\t0000000000000200\n"
         ));
-        assert!(is_taken_in(
+        assert!(is_usr1_claimed(
             "SigIgn:\t0000000000000200\nSigCgt:\t0000000000000000\n"
         ));
-        assert!(!is_taken_in(
+        assert!(!is_usr1_claimed(
             "SigIgn:\t0000000000001000\nSigCgt:\t0000000000000100\n"
         ));
-        assert!(!is_taken_in(""));
+        assert!(!is_usr1_claimed(""));
     }
 }

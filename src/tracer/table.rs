@@ -2,13 +2,13 @@
 //! The report for people.
 
 use super::report::Report;
-use super::rows::{ElementRow, LinkRow, MadeRow};
-use super::verdict::Kind;
+use super::report_data::{ElementRow, LinkRow, MadeRow};
+use super::verdict::VerdictKind;
 use std::borrow::Cow;
 
 /// Whether the table is for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Style {
     /// With colours and lines.
     Terminal,
     /// To be read by programs, too.
@@ -21,21 +21,25 @@ const RED: &str = "31";
 const BOLD: &str = "1";
 
 /// Writes a report.
-pub(super) fn write(report: &Report, look: Look) -> String {
+pub(super) fn write(report: &Report, style: Style) -> String {
     let mut text = format!(
         "{}\n",
         paint(
-            look,
+            style,
             BOLD,
             &printable(&format!(
                 "zerocopy: {}, {}, {:.3} s",
-                report.rows.pipeline,
+                report.data.pipeline,
                 report.occasion,
                 seconds(report.time)
             ))
         )
     );
-    let arrow = if look == Look::Terminal { "→" } else { "->" };
+    let arrow = if style == Style::Terminal {
+        "→"
+    } else {
+        "->"
+    };
     let mut rows = vec![Row {
         cells: [
             "link",
@@ -49,9 +53,9 @@ pub(super) fn write(report: &Report, look: Look) -> String {
         .map(str::to_owned),
         colour: BOLD,
     }];
-    rows.extend(report.rows.links.iter().map(|link| row(link, arrow)));
-    lay_out(&mut text, &rows, look);
-    for element in report.rows.elements.iter().filter(|e| e.is_worth_a_line()) {
+    rows.extend(report.data.links.iter().map(|link| row(link, arrow)));
+    lay_out(&mut text, &rows, style);
+    for element in report.data.elements.iter().filter(|e| e.is_worth_a_line()) {
         for line in lines(element) {
             let line = format!("{}: {line}", element.name);
             text.push_str(&printable(&line));
@@ -59,11 +63,11 @@ pub(super) fn write(report: &Report, look: Look) -> String {
         }
     }
     let colour = match report.verdict.kind {
-        Kind::ZeroCopy => GREEN,
-        Kind::NotInDmaBufs | Kind::NoFrames => AMBER,
-        Kind::Copied => RED,
+        VerdictKind::ZeroCopy => GREEN,
+        VerdictKind::NotInDmaBufs | VerdictKind::NoFrames => AMBER,
+        VerdictKind::Copied => RED,
     };
-    text.push_str(&paint(look, colour, &printable(&report.verdict.text)));
+    text.push_str(&paint(style, colour, &printable(&report.verdict.text)));
     text.push('\n');
     for hint in &report.hints {
         text.push_str(&printable(&format!("hint: {hint}")));
@@ -188,9 +192,9 @@ fn lines(element: &ElementRow) -> Vec<String> {
         lines.push(format!(
             "mapped {} times for reading ({}), {} times for writing ({}), {} brackets",
             maps.reads,
-            bytes(maps.read_bytes),
+            bytes(maps.bytes_to_read),
             maps.writes,
-            bytes(maps.written_bytes),
+            bytes(maps.bytes_to_write),
             maps.brackets
         ));
     }
@@ -221,7 +225,7 @@ fn made(row: &MadeRow) -> String {
     )
 }
 
-fn lay_out(text: &mut String, rows: &[Row], look: Look) {
+fn lay_out(text: &mut String, rows: &[Row], style: Style) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
         cells.max().unwrap_or(0)
@@ -240,9 +244,9 @@ fn lay_out(text: &mut String, rows: &[Row], look: Look) {
             }
             line.push_str("  ");
         }
-        text.push_str(&paint(look, row.colour, line.trim_end()));
+        text.push_str(&paint(style, row.colour, line.trim_end()));
         text.push('\n');
-        if number == 0 && look == Look::Terminal {
+        if number == 0 && style == Style::Terminal {
             let all: usize = widths.iter().sum::<usize>() + 2 * (COLUMNS - 1);
             text.push_str(&"─".repeat(all));
             text.push('\n');
@@ -250,10 +254,10 @@ fn lay_out(text: &mut String, rows: &[Row], look: Look) {
     }
 }
 
-fn paint(look: Look, colour: &str, text: &str) -> String {
-    match look {
-        Look::Terminal => format!("\x1b[{colour}m{text}\x1b[0m"),
-        Look::Plain => text.to_owned(),
+fn paint(style: Style, colour: &str, text: &str) -> String {
+    match style {
+        Style::Terminal => format!("\x1b[{colour}m{text}\x1b[0m"),
+        Style::Plain => text.to_owned(),
     }
 }
 
@@ -298,10 +302,10 @@ mod tests {
     #[test]
     fn colours_and_lines_are_for_terminals() {
         let report = Report::default();
-        let plain = write(&report, Look::Plain);
+        let plain = write(&report, Style::Plain);
         assert!(plain.is_ascii(), "{plain}");
         assert!(!plain.contains('\x1b'), "{plain}");
-        let terminal = write(&report, Look::Terminal);
+        let terminal = write(&report, Style::Terminal);
         assert!(
             terminal.contains("\x1b[33m"),
             "no frames are amber: {terminal}"

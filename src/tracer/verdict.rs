@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The verdict on a pipeline, in one sentence.
 
-use super::rows::{ElementRow, Rows};
+use super::report_data::{ElementRow, ReportData};
 
 /// The verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    pub(super) kind: Kind,
+    pub(super) kind: VerdictKind,
     /// The sentence.
     pub(super) text: String,
 }
 
 /// What there is to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum VerdictKind {
     /// No frame crossed a link.
     #[default]
     NoFrames,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Copied,
 }
 
-impl Kind {
+impl VerdictKind {
     /// As JSON has it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -38,11 +38,11 @@ impl Kind {
 }
 
 /// The verdict on what a report holds.
-pub(super) fn of(report: &Rows) -> Verdict {
+pub(super) fn of(report: &ReportData) -> Verdict {
     let frames = report.links.iter().filter(|link| link.sink.is_some());
     if frames.map(|link| link.counts.frames).sum::<u64>() == 0 {
         return Verdict {
-            kind: Kind::NoFrames,
+            kind: VerdictKind::NoFrames,
             text: "no raw video frame crossed a link".to_owned(),
         };
     }
@@ -57,15 +57,15 @@ pub(super) fn of(report: &Rows) -> Verdict {
     }
     if !copies.is_empty() {
         return Verdict {
-            kind: Kind::Copied,
+            kind: VerdictKind::Copied,
             text: format!("NOT zero-copy: {}", copies.join("; ")),
         };
     }
     let mut links = report.links.iter();
     let (kind, place) = if links.all(|link| link.is_all_dma_buf() && link.in_dma_bufs() > 0) {
-        (Kind::ZeroCopy, Place::DmaBufs)
+        (VerdictKind::ZeroCopy, Place::DmaBufs)
     } else {
-        (Kind::NotInDmaBufs, Place::Else)
+        (VerdictKind::NotInDmaBufs, Place::Else)
     };
     Verdict {
         kind,
@@ -101,7 +101,7 @@ enum Place {
 }
 
 /// The way that frames go which nobody copies.
-fn way(report: &Rows, place: Place) -> String {
+fn way(report: &ReportData, place: Place) -> String {
     let starts: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_start()).collect();
     let ends: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_end()).collect();
     let readers: Vec<&str> = ends
@@ -136,7 +136,7 @@ fn way(report: &Rows, place: Place) -> String {
                 .links
                 .iter()
                 .flat_map(|link| &link.counts.memories)
-                .filter(|sort| sort.kind != super::memory::Kind::DmaBuf)
+                .filter(|sort| sort.kind != super::memory::MemoryKind::DmaBuf)
                 .map(|sort| sort.label.as_str())
                 .collect();
             sorts.sort_unstable();

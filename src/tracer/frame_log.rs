@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 /// Where lines go: standard error, until there is a file.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<State>);
+pub(super) struct FrameLog(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
     errno: Option<Errno>,
 }
 
-impl Lines {
+impl FrameLog {
     /// Writes to this file from now on.
     pub(super) fn open(&self, file: &Path) -> Result<(), String> {
         let open = dmabuf::create_file(file).map_err(|errno| {

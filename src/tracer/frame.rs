@@ -11,7 +11,7 @@ pub(super) type Time = u64;
 /// A frame as it is at some pad.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
-    pub(super) parts: SmallVec<[Part; 4]>,
+    pub(super) memories: SmallVec<[FrameMemory; 4]>,
     pub(super) pts: Option<u64>,
     /// The buffer is one of a pool, not a copy of such a one.
     pub(super) pooled: bool,
@@ -23,20 +23,20 @@ pub(super) struct Frame {
 
 /// A memory of a frame, and how many bytes of it belong to the frame.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct FrameMemory {
     pub(super) memory: Arc<Memory>,
     pub(super) size: u64,
 }
 
 impl Frame {
     pub(super) fn size(&self) -> u64 {
-        self.parts.iter().map(|part| part.size).sum()
+        self.memories.iter().map(|part| part.size).sum()
     }
 
     /// Whether each of its memories is the other's, too.
-    pub(super) fn lies_where(&self, other: &Self) -> bool {
+    pub(super) fn has_same_memories_as(&self, other: &Self) -> bool {
         let serials = |frame: &Self| -> SmallVec<[u64; 4]> {
-            frame.parts.iter().map(|p| p.memory.serial).collect()
+            frame.memories.iter().map(|p| p.memory.serial).collect()
         };
         serials(self) == serials(other)
     }
@@ -57,7 +57,7 @@ pub(super) enum Origin {
 
 /// A frame that has left its element.
 #[derive(Clone, Debug)]
-pub(super) struct Left {
+pub(super) struct SentFrame {
     pub(super) frame: Frame,
     pub(super) origin: Origin,
     /// Bytes in memories that did not come to the element.

@@ -2,14 +2,14 @@
 //! What the tracer reads and writes, for those who try it with hostile text; only there with the
 //! seam for tests.
 
-use super::book::{Answer, Book, Format};
-use super::memory::{Kind, Memory};
+use super::copy_log::MapCounts;
+use super::frame::{Frame, FrameMemory};
+use super::memory::{Memory, MemoryKind};
 use super::names::{ElementName, PadId};
 use super::params::{self, Params};
-use super::passing::{Frame, Part};
-use super::table::{self, Look};
-use super::work::Maps;
-use super::{dot, json, output, report, signals, work};
+use super::state::{Answer, Format, TraceState};
+use super::table::{self, Style};
+use super::{copy_log, dot, json, output, report, signals};
 use std::sync::Arc;
 
 /// What parameters are understood to be, and how much of them is not understood.
@@ -20,17 +20,17 @@ pub fn parse_params(text: &str) -> (String, usize) {
 
 /// Bytes that a line of the performance log tells of.
 pub fn copied_bytes(line: &str) -> Option<u64> {
-    work::read(line).map(|(_, bytes)| bytes)
+    copy_log::read(line).map(|(_, bytes)| bytes)
 }
 
 /// Whether a `/proc/self/status` says that SIGUSR1 is the application's.
 pub fn is_usr1_taken(status: &str) -> bool {
-    signals::is_taken_in(status)
+    signals::is_usr1_claimed(status)
 }
 
 /// An element between others.
 #[derive(Clone, Debug)]
-pub struct Station {
+pub struct ElementSpec {
     /// Bins and element.
     pub path: String,
     /// As it is called.
@@ -43,11 +43,11 @@ pub struct Station {
 
 /// A pipeline of which a report is made.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub struct PipelineSpec {
     /// Its name.
     pub pipeline: String,
     /// From the source to the sink.
-    pub stations: Vec<Station>,
+    pub stations: Vec<ElementSpec>,
     /// Of the caps.
     pub caps: String,
     /// Where frames lie: exporter, allocator, pool.
@@ -60,7 +60,7 @@ pub struct Stream {
 
 /// The reports.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct Reports {
     /// For a file, and for a terminal.
     pub tables: [String; 2],
     /// For programs.
@@ -70,19 +70,19 @@ pub struct Written {
 }
 
 /// Writes reports on a stream.
-pub fn write(stream: &Stream) -> Written {
-    let mut book = Book::default();
+pub fn write(stream: &PipelineSpec) -> Reports {
+    let mut state = TraceState::default();
     let pads: Vec<[PadId; 2]> = stream
         .stations
         .iter()
         .map(|station| {
-            let element = book.names.element(ElementName {
+            let element = state.names.element(ElementName {
                 pipeline: stream.pipeline.clone(),
                 path: station.path.clone(),
                 factory: station.factory.clone(),
             });
             let [sink, src] = &station.pads;
-            [sink, src].map(|name| book.names.pad(element, name, "%u"))
+            [sink, src].map(|name| state.names.pad(element, name, "%u"))
         })
         .collect();
     let format = Arc::new(Format {
@@ -91,12 +91,12 @@ pub fn write(stream: &Stream) -> Written {
     });
     let [exporter, allocator, pool] = &stream.memory;
     let memory = || {
-        let mut memory = Memory::new(Kind::DmaBuf, stream.size);
+        let mut memory = Memory::new(MemoryKind::DmaBuf, stream.size);
         memory.exporter.clone_from(exporter);
         memory.allocator.clone_from(allocator);
         memory.pool.clone_from(pool);
         Frame {
-            parts: [Part {
+            memories: [FrameMemory {
                 memory: Arc::new(memory),
                 size: stream.size,
             }]
@@ -113,10 +113,10 @@ pub fn write(stream: &Stream) -> Written {
             if at > 0 && !stream.stations[at].keeps {
                 frame = memory();
             }
-            let left = book.leave(src, frame.clone(), number);
-            book.cross(src, sink, &left, &frame, &format, number);
-            book.enter(sink, &frame);
-            book.answer(
+            let left = state.leave(src, frame.clone(), number);
+            state.cross(src, sink, &left, &frame, &format, number);
+            state.enter(sink, &frame);
+            state.answer(
                 sink,
                 Answer {
                     answered: true,
@@ -126,14 +126,14 @@ pub fn write(stream: &Stream) -> Written {
             );
         }
     }
-    let report = report::of(&book, &stream.pipeline, |_| None);
+    let report = report::of(&state, &stream.pipeline, |_| None);
     let reports = [report];
-    Written {
+    Reports {
         tables: [
-            output::text(params::Format::Table, &reports, &Maps::default()),
-            table::write(&reports[0], Look::Terminal),
+            output::text(params::Format::Table, &reports, &MapCounts::default()),
+            table::write(&reports[0], Style::Terminal),
         ],
-        json: json::write(&reports, &Maps::default()),
+        json: json::write(&reports, &MapCounts::default()),
         dot: dot::write(&reports),
     }
 }

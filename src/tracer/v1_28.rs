@@ -3,7 +3,7 @@
 //! runs with does.
 #![allow(unsafe_code)]
 
-use super::kept;
+use super::qdata;
 use gst::ffi;
 use gst::glib::translate::ToGlibPtr;
 
@@ -42,7 +42,7 @@ unsafe extern "C" fn pool_buffer_queued(
     // SAFETY: GStreamer gives a live buffer, which nobody else has.
     let buffer = unsafe { gst::BufferRef::from_ptr(buffer) };
     for memory in buffer.iter_memories() {
-        if let Some(known) = kept::known_memory(memory) {
+        if let Some(known) = qdata::known_memory(memory) {
             known.recycled();
         }
     }

@@ -4,21 +4,21 @@
 
 /// What was mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Maps {
+pub(super) struct MapCounts {
     pub(super) reads: u64,
-    pub(super) read_bytes: u64,
+    pub(super) bytes_to_read: u64,
     pub(super) writes: u64,
-    pub(super) written_bytes: u64,
+    pub(super) bytes_to_write: u64,
     /// Maps around which `GstDmaBufAllocator` put a bracket.
     pub(super) brackets: u64,
 }
 
-impl Maps {
+impl MapCounts {
     pub(super) fn add(&mut self, other: &Self) {
         self.reads += other.reads;
-        self.read_bytes += other.read_bytes;
+        self.bytes_to_read += other.bytes_to_read;
         self.writes += other.writes;
-        self.written_bytes += other.written_bytes;
+        self.bytes_to_write += other.bytes_to_write;
         self.brackets += other.brackets;
     }
 
@@ -29,7 +29,7 @@ impl Maps {
 
 /// What a line of `GST_PERFORMANCE` tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum CopyReason {
     /// `frame copy`: kmssink could not import a frame.
     FrameCopy,
     /// `slow copy`: v4l2 elements, ximagesink, xvimagesink.
@@ -44,7 +44,7 @@ pub(super) enum Reason {
     Other,
 }
 
-impl Reason {
+impl CopyReason {
     pub(super) const ALL: [Self; 6] = [
         Self::FrameCopy,
         Self::SlowCopy,
@@ -69,14 +69,14 @@ impl Reason {
 
 /// Lines of the performance log, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reasons([u64; Reason::ALL.len()]);
+pub(super) struct ReasonCounts([u64; CopyReason::ALL.len()]);
 
-impl Reasons {
-    pub(super) fn count(&mut self, reason: Reason) {
+impl ReasonCounts {
+    pub(super) fn count(&mut self, reason: CopyReason) {
         self.0[reason as usize] += 1;
     }
 
-    pub(super) fn of(&self, reason: Reason) -> u64 {
+    pub(super) fn of(&self, reason: CopyReason) -> u64 {
         self.0[reason as usize]
     }
 
@@ -88,25 +88,27 @@ impl Reasons {
 
     /// A whole frame was copied.
     pub(super) fn are_of_a_frame(&self) -> bool {
-        self.of(Reason::FrameCopy) + self.of(Reason::SlowCopy) + self.of(Reason::Other) > 0
+        self.of(CopyReason::FrameCopy) + self.of(CopyReason::SlowCopy) + self.of(CopyReason::Other)
+            > 0
     }
 
     /// Copies of what a device or a stream had given already, not a way to draw a frame.
     pub(super) fn are_of_a_source_that_copies(&self) -> bool {
-        self.of(Reason::SlowCopy) + self.of(Reason::MemoryCopy) + self.of(Reason::Merge) > 0
+        self.of(CopyReason::SlowCopy) + self.of(CopyReason::MemoryCopy) + self.of(CopyReason::Merge)
+            > 0
     }
 }
 
 /// What was done since the last event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Work {
-    pub(super) maps: Maps,
+pub(super) struct Activity {
+    pub(super) maps: MapCounts,
     /// Bytes copied by the performance log's account.
     pub(super) copied: u64,
-    pub(super) reasons: Reasons,
+    pub(super) reasons: ReasonCounts,
 }
 
-impl Work {
+impl Activity {
     pub(super) fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -114,7 +116,7 @@ impl Work {
 
 /// What a line of `GST_PERFORMANCE` says: why, and how many bytes, if it is about a copy of
 /// frames at all. The texts are those of GStreamer 1.22 to 1.28.
-pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
+pub(super) fn read(message: &str) -> Option<(CopyReason, u64)> {
     let numbers = || {
         message
             .split(|c: char| !c.is_ascii_digit())
@@ -128,30 +130,30 @@ pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
             rest[..end.unwrap_or(rest.len())].parse().ok()
         };
         let bytes = field("w:")?.saturating_mul(field("h:")?);
-        return Some((Reason::Plane, bytes));
+        return Some((CopyReason::Plane, bytes));
     }
     if message.starts_with("memcpy ") {
         // gst_buffer.c: "memcpy 42 bytes for merge 0x… from memory 0x…";
         // gstallocator.c: "memcpy 42 memory 0x… -> 0x…".
         let reason = if message.contains(" for merge ") {
-            Reason::Merge
+            CopyReason::Merge
         } else {
-            Reason::MemoryCopy
+            CopyReason::MemoryCopy
         };
         return Some((reason, numbers().next()?));
     }
     // gstkmssink.c. Its bytes are told by the planes that are copied.
     if message == "frame copy" {
-        return Some((Reason::FrameCopy, 0));
+        return Some((CopyReason::FrameCopy, 0));
     }
     // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c; the same.
     if message.starts_with("slow copy") {
-        return Some((Reason::SlowCopy, 0));
+        return Some((CopyReason::SlowCopy, 0));
     }
     // gstadapter.c: "copy remaining 42 bytes from adapter".
     if let Some(rest) = message.strip_prefix("copy remaining ") {
         let bytes = rest.split(' ').next().and_then(|word| word.parse().ok());
-        return Some((Reason::Other, bytes?));
+        return Some((CopyReason::Other, bytes?));
     }
     // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Not "doing copy" and "copy … miniobject"
     // (caps, structures; buffers, whose memory is shared) nor "copy for merge", after which
@@ -162,7 +164,7 @@ pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
         "Copying input buffer",
     ];
     let is_other = OTHERS.iter().any(|other| message.starts_with(other));
-    is_other.then_some((Reason::Other, 0))
+    is_other.then_some((CopyReason::Other, 0))
 }
 
 #[cfg(test)]
@@ -174,29 +176,29 @@ mod tests {
         for (line, expected) in [
             (
                 "copy plane 0, w:4096 h:768 ",
-                Some((Reason::Plane, 3145728)),
+                Some((CopyReason::Plane, 3145728)),
             ),
             (
                 "memcpy 3145728 memory 0x7f11 -> 0x7f22",
-                Some((Reason::MemoryCopy, 3145728)),
+                Some((CopyReason::MemoryCopy, 3145728)),
             ),
             (
                 "memcpy 460800 bytes for merge 0x7f from memory 0x80",
-                Some((Reason::Merge, 460800)),
+                Some((CopyReason::Merge, 460800)),
             ),
-            ("frame copy", Some((Reason::FrameCopy, 0))),
-            ("slow copy into buffer 0x1", Some((Reason::SlowCopy, 0))),
+            ("frame copy", Some((CopyReason::FrameCopy, 0))),
+            ("slow copy into buffer 0x1", Some((CopyReason::SlowCopy, 0))),
             (
                 "slow copy into bufferpool buffer 0x1",
-                Some((Reason::SlowCopy, 0)),
+                Some((CopyReason::SlowCopy, 0)),
             ),
             (
                 "copying VA buffer to system memory buffer",
-                Some((Reason::Other, 0)),
+                Some((CopyReason::Other, 0)),
             ),
             (
                 "copy remaining 42 bytes from adapter",
-                Some((Reason::Other, 42)),
+                Some((CopyReason::Other, 42)),
             ),
         ] {
             assert_eq!(read(line), expected, "{line}");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the books hold of a pipeline, with names in place of numbers.
 
-use super::book::{Book, Element, Link, Made};
-use super::counts::{Deeds, Traffic};
-use super::memory::Kind;
+use super::copy_log::CopyReason;
+use super::memory::MemoryKind;
 use super::names::{ElementId, PadId};
-use super::work::Reason;
+use super::state::{Element, Link, Made, TraceState};
+use super::stats::{ElementStats, LinkStats};
 
 /// A pipeline.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct ReportData {
     pub(super) pipeline: String,
     pub(super) links: Vec<LinkRow>,
     pub(super) elements: Vec<ElementRow>,
@@ -33,7 +33,7 @@ pub(super) struct LinkRow {
     pub(super) format: String,
     pub(super) caps: String,
     pub(super) formats: usize,
-    pub(super) counts: Traffic,
+    pub(super) counts: LinkStats,
     pub(super) buffers: usize,
     pub(super) has_many_buffers: bool,
     /// The source that sends or the sink that ends here copies by itself, which shows on no
@@ -56,10 +56,10 @@ pub(super) struct AnswerRow {
 impl LinkRow {
     /// Frames that lie wholly in dma-bufs.
     pub(super) fn in_dma_bufs(&self) -> u64 {
-        self.sorts(Kind::DmaBuf)
+        self.sorts(MemoryKind::DmaBuf)
     }
 
-    fn sorts(&self, kind: Kind) -> u64 {
+    fn sorts(&self, kind: MemoryKind) -> u64 {
         let of = self.counts.memories.iter().filter(|sort| sort.kind == kind);
         of.map(|sort| sort.frames).sum()
     }
@@ -69,7 +69,7 @@ impl LinkRow {
         self.counts
             .memories
             .iter()
-            .all(|sort| sort.kind == Kind::DmaBuf)
+            .all(|sort| sort.kind == MemoryKind::DmaBuf)
     }
 
     /// Whether a frame that crossed it had been copied.
@@ -84,7 +84,7 @@ impl LinkRow {
 pub(super) struct ElementRow {
     pub(super) name: String,
     pub(super) factory: String,
-    pub(super) counts: Deeds,
+    pub(super) counts: ElementStats,
     pub(super) made: Vec<MadeRow>,
     /// What an element of this plugin counted by itself.
     pub(super) stats: Option<Stats>,
@@ -132,9 +132,9 @@ impl ElementRow {
     }
 
     /// The log's reasons for copies, with how often.
-    pub(super) fn told(&self) -> impl Iterator<Item = (Reason, u64)> {
+    pub(super) fn told(&self) -> impl Iterator<Item = (CopyReason, u64)> {
         let reasons = self.counts.reasons;
-        Reason::ALL
+        CopyReason::ALL
             .into_iter()
             .map(move |reason| (reason, reasons.of(reason)))
             .filter(|(_, times)| *times > 0)
@@ -142,19 +142,23 @@ impl ElementRow {
 }
 
 /// The rows of a pipeline; `stats` gives what an element counted by itself.
-pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Option<Stats>) -> Rows {
-    let mut links: Vec<LinkRow> = book
+pub(super) fn of(
+    state: &TraceState,
+    pipeline: &str,
+    stats: impl Fn(ElementId) -> Option<Stats>,
+) -> ReportData {
+    let mut links: Vec<LinkRow> = state
         .links_of(pipeline)
-        .map(|link| row(book, link))
+        .map(|link| row(state, link))
         .collect();
     let mut elements = Vec::new();
-    for (id, name) in book.names.elements(pipeline) {
-        let element = book.element(id);
+    for (id, name) in state.names.elements(pipeline) {
+        let element = state.element(id);
         let counts = &element.counts;
         if counts.entered + counts.left == 0 && counts.maps.is_nothing() {
             continue;
         }
-        let mut row = element_row(book, &element);
+        let mut row = element_row(state, &element);
         name.path.clone_into(&mut row.name);
         name.factory.clone_into(&mut row.factory);
         row.stats = stats(id);
@@ -180,16 +184,16 @@ pub(super) fn of(book: &Book, pipeline: &str, stats: impl Fn(ElementId) -> Optio
         link.copied_at_an_end =
             copies(&link.src, false) || link.sink.as_ref().is_some_and(|sink| copies(sink, true));
     }
-    Rows {
+    ReportData {
         pipeline: pipeline.to_owned(),
         links,
         elements,
     }
 }
 
-fn pad_row(book: &Book, pad: PadId) -> PadRow {
-    let name = book.names.pad_name(pad);
-    let element = name.and_then(|name| book.names.element_name(name.element));
+fn pad_row(state: &TraceState, pad: PadId) -> PadRow {
+    let name = state.names.pad_name(pad);
+    let element = name.and_then(|name| state.names.element_name(name.element));
     PadRow {
         element: element.map_or_else(String::new, |element| element.path.clone()),
         factory: element.map_or_else(String::new, |element| element.factory.clone()),
@@ -197,13 +201,13 @@ fn pad_row(book: &Book, pad: PadId) -> PadRow {
     }
 }
 
-fn row(book: &Book, link: &Link) -> LinkRow {
+fn row(state: &TraceState, link: &Link) -> LinkRow {
     let last = link.formats.last();
-    let answer = link.sink.and_then(|sink| book.answer_of(sink));
-    let src = book.names.element_of(link.src);
+    let answer = link.sink.and_then(|sink| state.answer_of(sink));
+    let src = state.names.element_of(link.src);
     LinkRow {
-        src: pad_row(book, link.src),
-        sink: link.sink.map(|sink| pad_row(book, sink)),
+        src: pad_row(state, link.src),
+        sink: link.sink.map(|sink| pad_row(state, sink)),
         format: last.map_or_else(String::new, |format| format.short.clone()),
         caps: last.map_or_else(String::new, |format| format.caps.clone()),
         formats: link.formats.len(),
@@ -213,7 +217,7 @@ fn row(book: &Book, link: &Link) -> LinkRow {
         copied_at_an_end: false,
         answer: answer.map(|answer| {
             let offered = (!answer.pool.is_empty()).then(|| answer.pool.clone());
-            let made = src.map(|src| book.element(src).made).unwrap_or_default();
+            let made = src.map(|src| state.element(src).made).unwrap_or_default();
             AnswerRow {
                 answered: answer.answered,
                 pool_taken: offered
@@ -226,12 +230,12 @@ fn row(book: &Book, link: &Link) -> LinkRow {
     }
 }
 
-fn element_row(book: &Book, element: &Element) -> ElementRow {
+fn element_row(state: &TraceState, element: &Element) -> ElementRow {
     let made = element.made.iter().map(|made| MadeRow {
         what: made.clone(),
-        pool_of: book
+        pool_of: state
             .owner(&made.pool)
-            .and_then(|owner| book.names.element_name(owner))
+            .and_then(|owner| state.names.element_name(owner))
             .map(|name| name.path.clone()),
     });
     ElementRow {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames, pads and elements as GStreamer has them, brought into the words of the books.
 
-use super::book::{Answer, Book, Format};
-use super::kept;
-use super::mapping;
-use super::memory::{Kind, Memory};
+use super::frame::{Frame, FrameMemory};
+use super::map_hooks;
+use super::memory::{Memory, MemoryKind};
 use super::names::{ElementId, ElementName};
-use super::passing::{Frame, Part};
+use super::qdata;
+use super::state::{Answer, Format, TraceState};
 use crate::dmabuf::{self, DmaBuf};
 use crate::lock::lock;
 use gst::prelude::*;
@@ -16,20 +16,20 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 /// What is kept on a pad; None for those of ghost pads, which are no links of their own, and for
 /// pads that belong to no element.
-pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> {
+pub(super) fn pad(pad: &gst::Pad, state: &Mutex<TraceState>) -> Option<Arc<qdata::Pad>> {
     if pad.is::<gst::ProxyPad>() {
         return None;
     }
-    kept::pad(pad, || {
+    qdata::pad(pad, || {
         let parent = pad.parent_element()?;
-        let element = element(&parent, book)?;
+        let element = element(&parent, state)?;
         let template = pad.pad_template();
         let template = template.map_or_else(
             || "*".to_owned(),
             |template| template.name_template().to_string(),
         );
-        let id = lock(book).names.pad(element, &pad.name(), &template);
-        Some(Arc::new(kept::Pad {
+        let id = lock(state).names.pad(element, &pad.name(), &template);
+        Some(Arc::new(qdata::Pad {
             id,
             element,
             is_remembered: AtomicBool::new(false),
@@ -39,10 +39,10 @@ pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> 
 }
 
 /// The number of an element.
-pub(super) fn element(element: &gst::Element, book: &Mutex<Book>) -> Option<ElementId> {
-    kept::element(element, || {
+pub(super) fn element(element: &gst::Element, state: &Mutex<TraceState>) -> Option<ElementId> {
+    qdata::element(element, || {
         let name = name_of(element);
-        lock(book).names.element(name)
+        lock(state).names.element(name)
     })
 }
 
@@ -65,7 +65,7 @@ fn name_of(element: &gst::Element) -> ElementName {
 }
 
 /// What a pad's caps say of frames; None for what is no raw video.
-pub(super) fn format(pad: &gst::Pad, kept: &kept::Pad) -> Option<Arc<Format>> {
+pub(super) fn format(pad: &gst::Pad, kept: &qdata::Pad) -> Option<Arc<Format>> {
     let caps = pad.current_caps();
     let mut seen = lock(&kept.seen);
     let address = |caps: &Option<gst::Caps>| caps.as_ref().map(|caps| caps.as_ptr());
@@ -106,25 +106,25 @@ pub(super) fn frame(buffer: &gst::BufferRef) -> Frame {
     let meta = buffer.meta::<gst_video::VideoMeta>();
     let stride = meta.and_then(|meta| meta.stride().first().copied());
     Frame {
-        parts: buffer
+        memories: buffer
             .iter_memories()
-            .map(|memory| Part {
+            .map(|memory| FrameMemory {
                 memory: memory_of(memory, buffer),
                 size: memory.size() as u64,
             })
             .collect(),
         pts: buffer.pts().map(gst::ClockTime::nseconds),
-        pooled: kept::is_pooled(buffer),
-        shared: !kept::is_writable(buffer),
+        pooled: qdata::is_pooled(buffer),
+        shared: !qdata::is_writable(buffer),
         stride: stride.map_or(0, |stride| u64::from(stride.unsigned_abs())),
     }
 }
 
 fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
-    let root = kept::root(memory);
-    kept::memory(root, || {
+    let root = qdata::root(memory);
+    qdata::memory(root, || {
         if let Some(allocator) = root.allocator() {
-            mapping::watch(allocator);
+            map_hooks::watch(allocator);
         }
         examine(root, buffer)
     })
@@ -142,12 +142,12 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     let allocator = memory.allocator();
     let type_name = allocator.map(|allocator| allocator.type_().name());
     let size = memory.maxsize() as u64;
-    let mut known = Memory::new(Kind::Other, size);
+    let mut known = Memory::new(MemoryKind::Other, size);
     known.allocator = type_name.unwrap_or_default().to_owned();
-    known.pool = kept::pool_name(buffer).unwrap_or_default();
+    known.pool = qdata::pool_name(buffer).unwrap_or_default();
     let Some(fd) = crate::memory::descriptor(memory) else {
         if allocator.is_some_and(|a| a.memory_type() == SYSTEM) {
-            known.kind = Kind::System;
+            known.kind = MemoryKind::System;
         }
         return Arc::new(known);
     };
@@ -156,7 +156,7 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
         Ok(file) => file,
         // Known by its GstMemory then, as what has no descriptor.
         Err(error) => {
-            known.kind = Kind::File;
+            known.kind = MemoryKind::File;
             known.exporter = match error {
                 dmabuf::Error::Call { errno, .. } => format!("unreadable: {errno}"),
                 _ => "unreadable".to_owned(),
@@ -165,9 +165,9 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
         }
     };
     known.kind = if file.is_dma_buf() {
-        Kind::DmaBuf
+        MemoryKind::DmaBuf
     } else {
-        Kind::File
+        MemoryKind::File
     };
     file.exporter().clone_into(&mut known.exporter);
     known.size = file.size() as u64;

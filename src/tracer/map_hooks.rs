@@ -10,10 +10,10 @@
 //! right function, too. This library stays loaded as all plugins do.
 #![allow(unsafe_code)]
 
-use super::kept;
-use super::memory::Kind;
+use super::copy_log::MapCounts;
+use super::memory::MemoryKind;
+use super::qdata;
 use super::threads;
-use super::work::Maps;
 use crate::lock::lock;
 use gst::ffi;
 use gst::glib;
@@ -197,33 +197,33 @@ unsafe extern "C" fn unmap(memory: *mut ffi::GstMemory, info: *mut ffi::GstMapIn
 static BY_OTHERS: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
 
 /// What was mapped on threads that are no element's.
-pub(super) fn by_others() -> Maps {
-    let [reads, read_bytes, writes, written_bytes, brackets] =
+pub(super) fn by_others() -> MapCounts {
+    let [reads, bytes_to_read, writes, bytes_to_write, brackets] =
         BY_OTHERS.each_ref().map(|number| number.load(Relaxed));
-    Maps {
+    MapCounts {
         reads,
-        read_bytes,
+        bytes_to_read,
         writes,
-        written_bytes,
+        bytes_to_write,
         brackets,
     }
 }
 
 fn count(memory: &gst::MemoryRef, flags: ffi::GstMapFlags, full: bool) {
     let size = memory.size() as u64;
-    let mut maps = Maps::default();
+    let mut maps = MapCounts::default();
     if flags & ffi::GST_MAP_READ != 0 {
         maps.reads = 1;
-        maps.read_bytes = size;
+        maps.bytes_to_read = size;
     }
     if flags & ffi::GST_MAP_WRITE != 0 {
         maps.writes = 1;
-        maps.written_bytes = size;
+        maps.bytes_to_write = size;
     }
     // GstDmaBufAllocator sends START in its mem_map_full, whatever lies behind the descriptor
     // (gstdmabuf.c); what is known to be no dma-buf answers ENOTTY.
     if full && memory.is_memory_type::<gst_allocators::DmaBufMemory>() {
-        let is_other = kept::known_memory(memory).is_some_and(|m| m.kind != Kind::DmaBuf);
+        let is_other = qdata::known_memory(memory).is_some_and(|m| m.kind != MemoryKind::DmaBuf);
         maps.brackets = u64::from(!is_other);
     }
     let ours = threads::with(|thread| {
@@ -236,9 +236,9 @@ fn count(memory: &gst::MemoryRef, flags: ffi::GstMapFlags, full: bool) {
     if ours == Some(false) {
         let numbers = [
             maps.reads,
-            maps.read_bytes,
+            maps.bytes_to_read,
             maps.writes,
-            maps.written_bytes,
+            maps.bytes_to_write,
             maps.brackets,
         ];
         for (all, number) in BY_OTHERS.iter().zip(numbers) {

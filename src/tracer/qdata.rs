@@ -3,9 +3,9 @@
 //! kernel twice, and nothing is known by an address that another object may have later.
 #![allow(unsafe_code)]
 
-use super::book::Format;
 use super::memory::Memory;
 use super::names::{ElementId, PadId};
+use super::state::Format;
 use crate::lock::lock;
 use gst::ffi;
 use gst::glib;

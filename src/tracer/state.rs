@@ -2,11 +2,11 @@
 //! The books: what left which element, what came to which, and what was done to it. Events come
 //! in, a [`Report`](super::report::Report) goes out; no GStreamer.
 
-use super::counts::{Deeds, SORTS, Traffic};
-use super::memory::{Kind, Memory};
+use super::copy_log::{Activity, ReasonCounts};
+use super::frame::{Frame, FrameMemory, Origin, SentFrame, Time};
+use super::memory::{Memory, MemoryKind};
 use super::names::{ElementId, Names, PadId};
-use super::passing::{Frame, Left, Origin, Part, Time};
-use super::work::{Reasons, Work};
+use super::stats::{ElementStats, LinkStats, MAX_MEMORY_TYPES};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -22,19 +22,19 @@ pub(super) struct Format {
 /// What is known of an element.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Element {
-    pub(super) counts: Deeds,
+    pub(super) counts: ElementStats,
     pub(super) made: Vec<Made>,
     /// Bytes of the last frame that came.
     size: u64,
     /// Bytes of the performance log that no frame was found for yet.
     pending: u64,
-    pending_reasons: Reasons,
+    pending_reasons: ReasonCounts,
 }
 
 /// Memory of one sort that an element was the first to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
-    pub(super) kind: Kind,
+    pub(super) kind: MemoryKind,
     pub(super) exporter: String,
     pub(super) allocator: String,
     pub(super) pool: String,
@@ -72,10 +72,10 @@ impl Element {
                     first: now,
                     last: now,
                 };
-                if self.made.len() >= SORTS {
+                if self.made.len() >= MAX_MEMORY_TYPES {
                     // Pools that come and go.
                     "*".clone_into(&mut made.pool);
-                    self.made.truncate(SORTS - 1);
+                    self.made.truncate(MAX_MEMORY_TYPES - 1);
                 }
                 self.made.push(made);
                 let last = self.made.len() - 1;
@@ -101,7 +101,7 @@ impl Element {
             self.counts.copied_bytes += bytes;
             self.counts.reasons.add(&self.pending_reasons);
         }
-        self.pending_reasons = Reasons::default();
+        self.pending_reasons = ReasonCounts::default();
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) struct Link {
     /// None for frames that came nowhere.
     pub(super) sink: Option<PadId>,
     pub(super) formats: Vec<Arc<Format>>,
-    pub(super) counts: Traffic,
+    pub(super) counts: LinkStats,
     pub(super) buffers: BTreeSet<u64>,
     reported: u64,
 }
@@ -123,7 +123,7 @@ impl Link {
             src,
             sink,
             formats: Vec::new(),
-            counts: Traffic::begin(now),
+            counts: LinkStats::begin(now),
             buffers: BTreeSet::new(),
             reported: 0,
         }
@@ -134,7 +134,7 @@ impl Link {
         self.buffers.len() >= BUFFERS
     }
 
-    fn carry(&mut self, left: &Left, format: &Arc<Format>, now: Time) {
+    fn carry(&mut self, left: &SentFrame, format: &Arc<Format>, now: Time) {
         self.counts.carry(left, now);
         if !self.formats.iter().rev().any(|known| known == format) {
             if self.formats.len() >= FORMATS {
@@ -142,7 +142,7 @@ impl Link {
             }
             self.formats.push(Arc::clone(format));
         }
-        for part in &left.frame.parts {
+        for part in &left.frame.memories {
             if self.buffers.len() < BUFFERS {
                 self.buffers.insert(part.memory.serial);
             }
@@ -162,7 +162,7 @@ pub(super) struct Answer {
 
 /// The books.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct TraceState {
     pub(super) names: Names,
     elements: Vec<Element>,
     links: Vec<Link>,
@@ -171,10 +171,10 @@ pub(super) struct Book {
     pools: HashMap<String, PadId>,
 }
 
-impl Book {
+impl TraceState {
     /// A frame leaves an element by `pad`.
-    pub(super) fn leave(&mut self, pad: PadId, frame: Frame, now: Time) -> Left {
-        let mut left = Left {
+    pub(super) fn leave(&mut self, pad: PadId, frame: Frame, now: Time) -> SentFrame {
+        let mut left = SentFrame {
             frame,
             origin: Origin::Made,
             new_bytes: 0,
@@ -186,7 +186,7 @@ impl Book {
         element.counts.left += 1;
         let frame = &left.frame;
         if element.counts.entered == 0 {
-            for part in &frame.parts {
+            for part in &frame.memories {
                 if part.memory.is_first_seen() {
                     element.first_seen(&part.memory, now);
                 }
@@ -198,12 +198,12 @@ impl Book {
             } else {
                 // How it draws: videotestsrc copies a still picture into each frame.
                 element.counts.drawn += std::mem::take(&mut element.pending);
-                element.pending_reasons = Reasons::default();
+                element.pending_reasons = ReasonCounts::default();
             }
             return left;
         }
         let mut kept = 0;
-        for part in &frame.parts {
+        for part in &frame.memories {
             if part.memory.leave(id, pad, frame.pooled, frame.pts) {
                 kept += 1;
                 continue;
@@ -214,7 +214,7 @@ impl Book {
             }
             part.memory.made(id, pad, frame.pooled, frame.pts);
         }
-        left.origin = if kept == frame.parts.len() {
+        left.origin = if kept == frame.memories.len() {
             Origin::Same
         } else if kept == 0 {
             Origin::New
@@ -230,20 +230,20 @@ impl Book {
         &mut self,
         src: PadId,
         sink: PadId,
-        left: &Left,
+        left: &SentFrame,
         frame: &Frame,
         format: &Arc<Format>,
         now: Time,
     ) {
         let link = self.link_mut(src, Some(sink), now);
         link.carry(left, format, now);
-        if !left.frame.lies_where(frame) {
+        if !left.frame.has_same_memories_as(frame) {
             link.counts.replaced += 1;
         }
     }
 
     /// A frame that left by `src` came nowhere.
-    pub(super) fn lose(&mut self, src: PadId, left: &Left, format: &Arc<Format>, now: Time) {
+    pub(super) fn lose(&mut self, src: PadId, left: &SentFrame, format: &Arc<Format>, now: Time) {
         self.link_mut(src, None, now).carry(left, format, now);
     }
 
@@ -252,7 +252,7 @@ impl Book {
         let Some(id) = self.names.element_of(pad) else {
             return;
         };
-        for part in &frame.parts {
+        for part in &frame.memories {
             part.memory.enter(id, frame.pts);
         }
         let element = self.element_mut(id);
@@ -262,8 +262,8 @@ impl Book {
         if frame.shared {
             element.counts.shared += 1;
         }
-        let is_dma_buf = |part: &Part| part.memory.kind == Kind::DmaBuf;
-        if frame.parts.iter().all(is_dma_buf) && !frame.parts.is_empty() {
+        let is_dma_buf = |part: &FrameMemory| part.memory.kind == MemoryKind::DmaBuf;
+        if frame.memories.iter().all(is_dma_buf) && !frame.memories.is_empty() {
             element.counts.entered_in_dma_bufs += 1;
         }
     }
@@ -274,7 +274,7 @@ impl Book {
     }
 
     /// Work that was done on an element's thread since the last event.
-    pub(super) fn work(&mut self, element: ElementId, work: &Work) {
+    pub(super) fn work(&mut self, element: ElementId, work: &Activity) {
         let element = self.element_mut(element);
         element.counts.maps.add(&work.maps);
         element.pending += work.copied;

@@ -107,32 +107,32 @@ thread_local! {
     };
 }
 
-/// What the tracer is told: parameters, lines of the log, a status.
+/// Text for the tracer: parameters, messages of the log, the status of a process.
 pub fn tracer_words(input: &[u8]) {
+    init();
     let Some(text) = text(input) else {
         return;
     };
-    let (read, wrong) = fuzz_support::parse_params(text);
-    assert!(wrong <= text.split(',').count() + 1, "{text:?}: {wrong}");
-    // What stands behind it is read as if it were alone.
-    if text.matches('"').count() % 2 == 0 {
+    let (read, errors) = fuzz_support::parse_params(text);
+    assert!(!read.is_empty());
+    assert!(errors <= text.split(',').count() + 1, "{text:?}: {errors}");
+    // Parameters after valid ones apply. A semicolon ends the structure.
+    if errors == 0 && text.ends_with(char::is_alphanumeric) && !text.contains(';') {
         let more = format!("{text},format=json,maps=false");
-        let (read, wrong_of_more) = fuzz_support::parse_params(&more);
-        assert!(wrong_of_more <= wrong, "{more:?}");
+        let (read, errors) = fuzz_support::parse_params(&more);
+        assert_eq!(errors, 0, "{more:?}");
         assert!(
             read.contains("format: Json") && read.contains("maps: false"),
             "{more:?}: {read}"
         );
-    } else {
-        assert!(!read.is_empty());
     }
     let _ = fuzz_support::copied_bytes(text);
-    let _ = fuzz_support::is_usr1_taken(text);
+    let _ = fuzz_support::is_usr1_claimed(text);
     for prefix in ["copy plane ", "memcpy ", "copy remaining ", "slow copy"] {
         let _ = fuzz_support::copied_bytes(&format!("{prefix}{text}"));
     }
     let status = format!("SigIgn:\t0000000000000000\nSigCgt:\t{text}\n");
-    let _ = fuzz_support::is_usr1_taken(&status);
+    let _ = fuzz_support::is_usr1_claimed(&status);
 }
 
 /// The next piece of text: so many bytes, as UTF-8 or what is left of it.

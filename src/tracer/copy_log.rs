@@ -1,46 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is done to memory between two events of a thread: maps, and copies that the performance
-//! log tells of.
+//! Parses messages of the debug category `GST_PERFORMANCE` that report copies.
 
-/// What was mapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MapCounts {
-    pub(super) reads: u64,
-    pub(super) bytes_to_read: u64,
-    pub(super) writes: u64,
-    pub(super) bytes_to_write: u64,
-    /// Maps around which `GstDmaBufAllocator` put a bracket.
-    pub(super) brackets: u64,
-}
+use serde::{Serialize, Serializer};
 
-impl MapCounts {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.reads += other.reads;
-        self.bytes_to_read += other.bytes_to_read;
-        self.writes += other.writes;
-        self.bytes_to_write += other.bytes_to_write;
-        self.brackets += other.brackets;
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What a line of `GST_PERFORMANCE` tells of.
+/// The kind of copy that a message reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CopyReason {
     /// `frame copy`: kmssink could not import a frame.
     FrameCopy,
     /// `slow copy`: v4l2 elements, ximagesink, xvimagesink.
     SlowCopy,
-    /// `memcpy … memory`: `gst_memory_copy`, behind a deep copy or a write to shared memory.
+    /// `memcpy … memory`: `gst_memory_copy`, for deep copies and for writes to shared memory.
     MemoryCopy,
     /// `… for merge …`: several memories of a buffer mapped as one.
     Merge,
     /// `copy plane …`: `gst_video_frame_copy`.
     Plane,
-    /// Other lines that speak of copies.
+    /// Any other message that reports a copy.
     Other,
 }
 
@@ -54,7 +30,7 @@ impl CopyReason {
         Self::Other,
     ];
 
-    /// As the log has it.
+    /// Returns the name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::FrameCopy => "frame copy",
@@ -67,7 +43,7 @@ impl CopyReason {
     }
 }
 
-/// Lines of the performance log, by reason.
+/// Number of messages by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReasonCounts([u64; CopyReason::ALL.len()]);
 
@@ -81,42 +57,40 @@ impl ReasonCounts {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
         }
     }
 
-    /// A whole frame was copied.
-    pub(super) fn are_of_a_frame(&self) -> bool {
+    /// Iterates over the reasons that occurred, with their counts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CopyReason, u64)> {
+        let all = CopyReason::ALL.into_iter().zip(self.0);
+        all.filter(|(_, count)| *count > 0)
+    }
+
+    /// Whether a complete frame was copied.
+    pub(super) fn have_frame_copy(&self) -> bool {
         self.of(CopyReason::FrameCopy) + self.of(CopyReason::SlowCopy) + self.of(CopyReason::Other)
             > 0
     }
 
-    /// Copies of what a device or a stream had given already, not a way to draw a frame.
-    pub(super) fn are_of_a_source_that_copies(&self) -> bool {
+    /// Whether a source copied data that it had received from a device or a stream, rather than
+    /// copying to draw a frame.
+    pub(super) fn have_source_copy(&self) -> bool {
         self.of(CopyReason::SlowCopy) + self.of(CopyReason::MemoryCopy) + self.of(CopyReason::Merge)
             > 0
     }
 }
 
-/// What was done since the last event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Activity {
-    pub(super) maps: MapCounts,
-    /// Bytes copied by the performance log's account.
-    pub(super) copied: u64,
-    pub(super) reasons: ReasonCounts,
-}
-
-impl Activity {
-    pub(super) fn is_nothing(&self) -> bool {
-        *self == Self::default()
+impl Serialize for ReasonCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(reason, count)| (reason.name(), count)))
     }
 }
 
-/// What a line of `GST_PERFORMANCE` says: why, and how many bytes, if it is about a copy of
-/// frames at all. The texts are those of GStreamer 1.22 to 1.28.
-pub(super) fn read(message: &str) -> Option<(CopyReason, u64)> {
+/// Returns the reason and the number of bytes if the message reports a copy of frame data. Knows
+/// the texts of GStreamer 1.22 to 1.28.
+pub(super) fn parse(message: &str) -> Option<(CopyReason, u64)> {
     let numbers = || {
         message
             .split(|c: char| !c.is_ascii_digit())
@@ -142,11 +116,11 @@ pub(super) fn read(message: &str) -> Option<(CopyReason, u64)> {
         };
         return Some((reason, numbers().next()?));
     }
-    // gstkmssink.c. Its bytes are told by the planes that are copied.
+    // gstkmssink.c. The bytes are reported with the planes.
     if message == "frame copy" {
         return Some((CopyReason::FrameCopy, 0));
     }
-    // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c; the same.
+    // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c. The bytes are reported with the planes.
     if message.starts_with("slow copy") {
         return Some((CopyReason::SlowCopy, 0));
     }
@@ -155,9 +129,9 @@ pub(super) fn read(message: &str) -> Option<(CopyReason, u64)> {
         let bytes = rest.split(' ').next().and_then(|word| word.parse().ok());
         return Some((CopyReason::Other, bytes?));
     }
-    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Not "doing copy" and "copy … miniobject"
-    // (caps, structures; buffers, whose memory is shared) nor "copy for merge", after which
-    // gst_memory_copy tells the bytes, nor what decoders and encoders do to their input.
+    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Excluded: "doing copy" and "copy …
+    // miniobject" (caps, structures; buffers, whose memory is shared), "copy for merge", after
+    // which gst_memory_copy reports the bytes, and copies by decoders and encoders of their input.
     const OTHERS: [&str; 3] = [
         "fill the provided buffer, copying",
         "copying VA buffer",
@@ -172,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_copies_are_understood() {
+    fn messages_about_copies_are_parsed() {
         for (line, expected) in [
             (
                 "copy plane 0, w:4096 h:768 ",
@@ -201,12 +175,12 @@ mod tests {
                 Some((CopyReason::Other, 42)),
             ),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(parse(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn lines_of_other_things_are_not() {
+    fn other_messages_are_ignored() {
         for line in [
             "allocating private data GstMemory miniobject 0x1",
             "copy GstCaps miniobject 0x1 -> 0x2",
@@ -219,7 +193,7 @@ mod tests {
             "Copy input to add padding",
             "",
         ] {
-            assert_eq!(read(line), None, "{line}");
+            assert_eq!(parse(line), None, "{line}");
         }
     }
 }

@@ -1,27 +1,36 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame on its way from pad to pad.
+//! Describes a frame at a pad: its memories, its timestamp, and its format.
 
 use super::memory::Memory;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Nanoseconds since GStreamer was started.
+/// Nanoseconds since GStreamer was initialised.
 pub(super) type Time = u64;
 
-/// A frame as it is at some pad.
+/// The format of frames, from caps.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Format {
+    /// Format and size: `BGRx 1024x768`.
+    pub(super) short: String,
+    /// The complete caps.
+    pub(super) caps: String,
+}
+
+/// A frame at a pad.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
     pub(super) memories: SmallVec<[FrameMemory; 4]>,
     pub(super) pts: Option<u64>,
-    /// The buffer is one of a pool, not a copy of such a one.
+    /// The buffer belongs to a pool. False for a copy of a pool's buffer.
     pub(super) pooled: bool,
-    /// Others hold the buffer, too: it may not be written.
+    /// The buffer has further references, so it is not writable.
     pub(super) shared: bool,
-    /// Bytes from row to row, by the frame's own account.
+    /// Stride of the first plane in bytes, from `GstVideoMeta`; 0 without it.
     pub(super) stride: u64,
 }
 
-/// A memory of a frame, and how many bytes of it belong to the frame.
+/// A memory of a frame, and the number of its bytes that belong to the frame.
 #[derive(Clone, Debug)]
 pub(super) struct FrameMemory {
     pub(super) memory: Arc<Memory>,
@@ -29,37 +38,38 @@ pub(super) struct FrameMemory {
 }
 
 impl Frame {
+    /// Returns the number of bytes in all memories.
     pub(super) fn size(&self) -> u64 {
-        self.memories.iter().map(|part| part.size).sum()
+        self.memories.iter().map(|memory| memory.size).sum()
     }
 
-    /// Whether each of its memories is the other's, too.
+    /// Whether both frames consist of the same memories, in the same order.
     pub(super) fn has_same_memories_as(&self, other: &Self) -> bool {
         let serials = |frame: &Self| -> SmallVec<[u64; 4]> {
-            frame.memories.iter().map(|p| p.memory.serial).collect()
+            frame.memories.iter().map(|m| m.memory.serial).collect()
         };
         serials(self) == serials(other)
     }
 }
 
-/// How a frame that leaves an element stands to those that came to it.
+/// Relates a frame that leaves an element to the frames that arrived at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// No frames come to this element: it makes them.
+    /// No frames arrive at the element: it produces them.
     Made,
-    /// It lies where it lay when it came.
+    /// All memories arrived at the element.
     Same,
-    /// It lies elsewhere: copied or converted.
+    /// No memory arrived at the element: the frame was copied or converted.
     New,
-    /// Some of its memories do, some do not.
+    /// Some memories arrived at the element, others did not.
     Partly,
 }
 
-/// A frame that has left its element.
+/// A frame that has left an element.
 #[derive(Clone, Debug)]
 pub(super) struct SentFrame {
     pub(super) frame: Frame,
     pub(super) origin: Origin,
-    /// Bytes in memories that did not come to the element.
+    /// Bytes in memories that did not arrive at the element.
     pub(super) new_bytes: u64,
 }

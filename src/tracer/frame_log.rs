@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A line for each frame, as it goes. What cannot be written is counted and told with the next
-//! report: a disk that is full, or nobody at the other end, must not stop the stream.
+//! Writes a line per frame and link. Lines that cannot be written are counted and reported with the
+//! next report; a full disk or a closed pipe does not stop the stream.
 
 use super::table::printable;
 use crate::dmabuf;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Where lines go: standard error, until there is a file.
+/// Writes to standard error until a file is opened.
 #[derive(Debug, Default)]
 pub(super) struct FrameLog(Mutex<State>);
 
@@ -18,18 +18,21 @@ pub(super) struct FrameLog(Mutex<State>);
 struct State {
     file: Option<(PathBuf, OwnedFd)>,
     lost: u64,
-    /// Why the first of them was.
+    /// The error of the first lost line.
     errno: Option<Errno>,
 }
 
 impl FrameLog {
     /// Writes to this file from now on.
-    pub(super) fn open(&self, file: &Path) -> Result<(), String> {
-        let open = dmabuf::create_file(file).map_err(|errno| {
-            let file = file.display();
-            format!("cannot write to {file}, lines go to standard error: {errno}")
+    ///
+    /// # Errors
+    /// If the file cannot be created, with the reason.
+    pub(super) fn open(&self, path: &Path) -> Result<(), String> {
+        let file = dmabuf::create_file(path).map_err(|errno| {
+            let path = path.display();
+            format!("cannot create {path}, lines for frames go to standard error: {errno}")
         })?;
-        lock(&self.0).file = Some((file.to_owned(), open));
+        lock(&self.0).file = Some((path.to_owned(), file));
         Ok(())
     }
 
@@ -46,14 +49,13 @@ impl FrameLog {
         }
     }
 
-    /// What was lost since this was last asked, in words.
-    pub(super) fn lost(&self) -> Option<String> {
+    /// Returns a message about the lines that were lost since the last call.
+    pub(super) fn take_lost(&self) -> Option<String> {
         let mut state = lock(&self.0);
         let lost = std::mem::take(&mut state.lost);
         let errno = state.errno.take()?;
-        // Who does not hear lines on standard error does not hear this.
-        let (file, _) = state.file.as_ref()?;
-        let file = file.display();
-        Some(format!("{file}: lines that are missing: {lost}, {errno}"))
+        // Without a file, the message would go to the stream that failed.
+        let (path, _) = state.file.as_ref()?;
+        Some(format!("{} lacks {lost} lines: {errno}", path.display()))
     }
 }

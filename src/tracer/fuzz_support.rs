@@ -1,139 +1,142 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the tracer reads and writes, for those who try it with hostile text; only there with the
-//! seam for tests.
+//! Access for fuzz targets to parsers and report writers. Available with the fault-injection shim
+//! only.
 
-use super::copy_log::MapCounts;
-use super::frame::{Frame, FrameMemory};
+use super::frame::{Format, Frame, FrameMemory};
 use super::memory::{Memory, MemoryKind};
 use super::names::{ElementName, PadId};
 use super::params::{self, Params};
-use super::state::{Answer, Format, TraceState};
+use super::report::Report;
+use super::state::TraceState;
+use super::stats::{AllocationAnswer, MapCounts};
 use super::table::{self, Style};
-use super::{copy_log, dot, json, output, report, signals};
+use super::{copy_log, output, signals};
 use std::sync::Arc;
 
-/// What parameters are understood to be, and how much of them is not understood.
+/// Parses parameters. Returns them in `Debug` format, and the number of errors. GStreamer must be
+/// initialised.
 pub fn parse_params(text: &str) -> (String, usize) {
-    let (params, wrong) = Params::parse(text);
-    (format!("{params:?}"), wrong.len())
+    let (params, errors) = Params::parse(text);
+    (format!("{params:?}"), errors.len())
 }
 
-/// Bytes that a line of the performance log tells of.
-pub fn copied_bytes(line: &str) -> Option<u64> {
-    copy_log::read(line).map(|(_, bytes)| bytes)
+/// Returns the number of bytes that a message of the performance log reports as copied.
+pub fn copied_bytes(message: &str) -> Option<u64> {
+    copy_log::parse(message).map(|(_, bytes)| bytes)
 }
 
-/// Whether a `/proc/self/status` says that SIGUSR1 is the application's.
-pub fn is_usr1_taken(status: &str) -> bool {
+/// Whether the application handles SIGUSR1, per the text of its `/proc/self/status`.
+pub fn is_usr1_claimed(status: &str) -> bool {
     signals::is_usr1_claimed(status)
 }
 
-/// An element between others.
+/// An element of a pipeline.
 #[derive(Clone, Debug)]
 pub struct ElementSpec {
     /// Bins and element.
     pub path: String,
-    /// As it is called.
+    /// The factory.
     pub factory: String,
-    /// Its two pads.
+    /// The sink pad and the source pad.
     pub pads: [String; 2],
-    /// Whether frames leave it as they came.
+    /// Whether frames leave the element in the memory in which they arrive.
     pub keeps: bool,
 }
 
-/// A pipeline of which a report is made.
+/// A pipeline to report on.
 #[derive(Clone, Debug)]
 pub struct PipelineSpec {
-    /// Its name.
+    /// The name.
     pub pipeline: String,
-    /// From the source to the sink.
+    /// Elements, from the source to the sink.
     pub stations: Vec<ElementSpec>,
-    /// Of the caps.
+    /// The caps.
     pub caps: String,
-    /// Where frames lie: exporter, allocator, pool.
+    /// Exporter, allocator and pool of the memory.
     pub memory: [String; 3],
-    /// How many.
+    /// Number of frames.
     pub frames: u64,
-    /// Bytes of each.
+    /// Bytes of a frame.
     pub size: u64,
 }
 
-/// The reports.
+/// A report in all formats.
 #[derive(Clone, Debug)]
 pub struct Reports {
-    /// For a file, and for a terminal.
+    /// Without and with terminal colours.
     pub tables: [String; 2],
-    /// For programs.
+    /// JSON.
     pub json: String,
-    /// A graph.
+    /// DOT.
     pub dot: String,
 }
 
-/// Writes reports on a stream.
-pub fn write(stream: &PipelineSpec) -> Reports {
+/// Sends frames through a pipeline and writes the report.
+pub fn write(pipeline: &PipelineSpec) -> Reports {
     let mut state = TraceState::default();
-    let pads: Vec<[PadId; 2]> = stream
+    let pads: Vec<[PadId; 2]> = pipeline
         .stations
         .iter()
-        .map(|station| {
-            let element = state.names.element(ElementName {
-                pipeline: stream.pipeline.clone(),
-                path: station.path.clone(),
-                factory: station.factory.clone(),
+        .map(|element| {
+            let id = state.names.element(ElementName {
+                pipeline: pipeline.pipeline.clone(),
+                path: element.path.clone(),
+                factory: element.factory.clone(),
             });
-            let [sink, src] = &station.pads;
-            [sink, src].map(|name| state.names.pad(element, name, "%u"))
+            let [sink, src] = &element.pads;
+            [sink, src].map(|name| state.names.pad(id, name, "%u"))
         })
         .collect();
     let format = Arc::new(Format {
-        short: stream.caps.chars().take(20).collect(),
-        caps: stream.caps.clone(),
+        short: pipeline.caps.chars().take(20).collect(),
+        caps: pipeline.caps.clone(),
     });
-    let [exporter, allocator, pool] = &stream.memory;
-    let memory = || {
-        let mut memory = Memory::new(MemoryKind::DmaBuf, stream.size);
+    let [exporter, allocator, pool] = &pipeline.memory;
+    let new_frame = |pts| {
+        let mut memory = Memory::new(MemoryKind::DmaBuf, pipeline.size);
         memory.exporter.clone_from(exporter);
         memory.allocator.clone_from(allocator);
         memory.pool.clone_from(pool);
+        let memory = FrameMemory {
+            memory: Arc::new(memory),
+            size: pipeline.size,
+        };
         Frame {
-            memories: [FrameMemory {
-                memory: Arc::new(memory),
-                size: stream.size,
-            }]
-            .into_iter()
-            .collect(),
+            memories: [memory].into_iter().collect(),
+            pts,
             ..Frame::default()
         }
     };
-    for number in 0..stream.frames {
-        let mut frame = memory();
-        frame.pts = Some(number);
+    for number in 0..pipeline.frames {
+        let mut frame = new_frame(Some(number));
         for (at, pair) in pads.windows(2).enumerate() {
             let ([_, src], [sink, _]) = (pair[0], pair[1]);
-            if at > 0 && !stream.stations[at].keeps {
-                frame = memory();
+            if at > 0 && !pipeline.stations[at].keeps {
+                frame = new_frame(None);
             }
-            let left = state.leave(src, frame.clone(), number);
-            state.cross(src, sink, &left, &frame, &format, number);
-            state.enter(sink, &frame);
+            let sent = state.send(src, frame.clone(), number);
+            state.cross(src, sink, &sent, &frame, &format, number);
+            state.receive(sink, &frame);
             state.answer(
                 sink,
-                Answer {
+                AllocationAnswer {
                     answered: true,
-                    pool: pool.clone(),
+                    pool: (!pool.is_empty()).then(|| pool.clone()),
+                    pool_taken: false,
                     video_meta: at % 2 == 0,
                 },
             );
         }
     }
-    let report = report::of(&state, &stream.pipeline, |_| None);
-    let reports = [report];
+    let stats = state.pipeline(&pipeline.pipeline, |_| None);
+    let reports = [Report::new(&pipeline.pipeline, "", 0, stats)];
+    let text = |format| output::text(format, &reports, &MapCounts::default());
     Reports {
         tables: [
-            output::text(params::Format::Table, &reports, &MapCounts::default()),
+            text(params::Format::Table),
             table::write(&reports[0], Style::Terminal),
         ],
-        json: json::write(&reports, &MapCounts::default()),
-        dot: dot::write(&reports),
+        json: text(params::Format::Json),
+        dot: text(params::Format::Dot),
     }
 }

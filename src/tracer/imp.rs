@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The tracer: GStreamer's hooks, brought to the books.
+//! Implements the tracer: turns GStreamer's hooks into events of the state.
 
 use super::frame::{Frame, SentFrame, Time};
 use super::frame_log::FrameLog;
-use super::inspect;
-use super::names::ElementId;
+use super::names::{ElementId, PadId};
 use super::params::{Detail, Format, Params};
-use super::report::{self, Report};
-use super::report_data::Stats;
+use super::report::Report;
 use super::signals::Listener;
 use super::state::TraceState;
+use super::stats::PluginStats;
 use super::threads::{self, Call, CallKind};
-use super::{map_hooks, output, performance, v1_28};
+use super::{inspect, map_hooks, output, performance, v1_28};
 use crate::lock::lock;
 use gst::glib;
 use gst::prelude::*;
@@ -25,24 +24,26 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "zerocopy",
         gst::DebugColorFlags::empty(),
-        Some("Tracer: frames that were copied"),
+        Some("Tracer for copied frames"),
     )
 });
 
-/// Numbers that are kept on GStreamer's objects belong to one set of books.
+/// Whether the process has an active tracer. The ids attached to GStreamer's objects belong to its
+/// state.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
-/// The tracer's state.
+/// The tracer. Only the active one has parameters.
 #[derive(Default)]
 pub struct ZeroCopy {
     params: OnceLock<Params>,
     state: Mutex<TraceState>,
-    /// Elements that count by themselves.
+    /// Elements of this plugin, which have a property `stats`.
     own_elements: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
     /// The last report on each pipeline.
     reports: Mutex<BTreeMap<String, Report>>,
+    /// The time of the last event that may cause a report.
     now: AtomicU64,
-    /// Allocators that were made since the last event of a kind that comes before their maps.
+    /// Allocators created since the last event, whose constructors may not have finished.
     new_allocators: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
     frame_log: FrameLog,
     listener: Mutex<Option<Listener>>,
@@ -77,15 +78,15 @@ impl ObjectImpl for ZeroCopy {
     fn constructed(&self) {
         self.parent_constructed();
         let text = self.obj().property::<Option<String>>("params");
-        let (mut params, wrong) = Params::parse(text.as_deref().unwrap_or_default());
-        if !wrong.is_empty() {
-            self.warn(&format!("{}; the rest goes on", wrong.join("; ")));
+        let (mut params, errors) = Params::parse(text.as_deref().unwrap_or_default());
+        if !errors.is_empty() {
+            self.warn(&errors.join("; "));
         }
         if ACTIVE.swap(true, Relaxed) {
-            self.warn("there is one in this process already; this one stays idle");
+            self.warn("this process has an active tracer already; this one stays idle");
             return;
         }
-        // As the leaks tracer has GST_LEAKS_TRACER_SIG.
+        // Named like GST_LEAKS_TRACER_SIG of the leaks tracer.
         params.signal |= std::env::var_os("GST_ZEROCOPY_TRACER_SIG").is_some();
         if params.detail == Detail::Frames
             && let Some(file) = &params.file
@@ -138,6 +139,8 @@ impl ObjectImpl for ZeroCopy {
         *lock(&self.listener) = None;
         if self.params.get().is_some() {
             self.final_reports();
+            performance::stop();
+            map_hooks::stop();
         }
     }
 }
@@ -224,9 +227,9 @@ impl TracerImpl for ZeroCopy {
             thread.flush(&mut state);
             thread.end(peer.id, |kind| matches!(kind, CallKind::Pull));
             if let Some((frame, format)) = frame {
-                let left = state.leave(peer.id, frame.clone(), ts);
-                state.cross(peer.id, sink.id, &left, &frame, &format, ts);
-                state.enter(sink.id, &frame);
+                let sent = state.send(peer.id, frame.clone(), ts);
+                state.cross(peer.id, sink.id, &sent, &frame, &format, ts);
+                state.receive(sink.id, &frame);
             }
         });
     }
@@ -243,7 +246,7 @@ impl TracerImpl for ZeroCopy {
 
     fn element_post_message_pre(&self, ts: u64, element: &gst::Element, message: &gst::Message) {
         match message.view() {
-            // On the thread itself, before it does anything.
+            // Posted on the new thread, before the task function runs.
             gst::MessageView::StreamStatus(status) => {
                 let (kind, owner) = status.get();
                 if kind == gst::StreamStatusType::Enter
@@ -263,7 +266,7 @@ impl TracerImpl for ZeroCopy {
         self.watch_new_allocators();
         let listens = self.params.get().is_some_and(|params| params.log);
         if change == gst::StateChange::ReadyToPaused && listens && is_top(element) {
-            performance::again();
+            performance::raise_threshold();
         }
     }
 
@@ -289,8 +292,8 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn object_created(&self, _: u64, object: &gst::Object) {
-        // Those of files; others are met with their first frame. A class below GstFdAllocator may
-        // be at work on them still, so they are looked at once more with the next event.
+        // Other allocators are watched from their first frame on. The constructor of a subclass of
+        // GstFdAllocator may still run, so the allocator is watched again with the next event.
         let object = object.upcast_ref::<glib::Object>();
         if let Some(allocator) = object.downcast_ref::<gst_allocators::FdAllocator>() {
             let allocator: &gst::Allocator = allocator.upcast_ref();
@@ -304,36 +307,36 @@ type Frames = SmallVec<[Frame; 1]>;
 
 impl ZeroCopy {
     fn push(&self, ts: u64, pad: &gst::Pad, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = inspect::pad(pad, &self.state) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
-        let format = inspect::format(pad, &kept);
+        let format = inspect::format(pad, &data);
         let mut frames = Frames::new();
         if format.is_some() {
             self.watch_new_allocators();
             fill(&mut frames);
-            if !kept.is_remembered.swap(true, Relaxed) {
-                self.remember(pad, kept.element);
+            if !data.is_checked.swap(true, Relaxed) {
+                self.register_own_element(pad, data.element);
             }
         }
         threads::with(|thread| {
-            let mut left: SmallVec<[SentFrame; 1]> = smallvec![];
-            if !frames.is_empty() || !thread.work.is_nothing() {
+            let mut sent: SmallVec<[SentFrame; 1]> = smallvec![];
+            if !frames.is_empty() || !thread.activity.is_empty() {
                 let mut state = lock(&self.state);
-                // Those of a source are its own, whoever pushed on this thread before.
+                // The activity before the first push belongs to the source.
                 if thread.element().is_none() {
-                    thread.set_task_owner(kept.element);
+                    thread.set_task_owner(data.element);
                 }
                 thread.flush(&mut state);
                 for frame in frames {
-                    left.push(state.leave(kept.id, frame, ts));
+                    sent.push(state.send(data.id, frame, ts));
                 }
             }
             thread.begin(Call {
-                pad: kept.id,
-                element: kept.element,
+                pad: data.id,
+                element: data.element,
                 kind: CallKind::Push {
-                    frames: left,
+                    frames: sent,
                     arrived: 0,
                     format,
                 },
@@ -342,78 +345,80 @@ impl ZeroCopy {
     }
 
     fn pushed(&self, ts: u64, pad: &gst::Pad) {
-        let Some(kept) = inspect::pad(pad, &self.state) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
-            if !thread.work.is_nothing() {
+            if !thread.activity.is_empty() {
                 thread.flush(&mut lock(&self.state));
             }
-            let ended = thread.end(kept.id, |kind| matches!(kind, CallKind::Push { .. }));
-            if let Some(step) = ended
+            let ended = thread.end(data.id, |kind| matches!(kind, CallKind::Push { .. }));
+            if let Some(call) = ended
                 && let CallKind::Push {
                     frames,
                     arrived,
                     format: Some(format),
-                } = step.kind
+                } = call.kind
             {
-                for left in frames.iter().skip(arrived) {
-                    lock(&self.state).lose(kept.id, left, &format, ts);
+                for sent in frames.iter().skip(arrived) {
+                    lock(&self.state).drop_frame(data.id, sent, &format, ts);
                 }
             }
         });
     }
 
     fn chain(&self, ts: u64, pad: &gst::Pad, kind: CallKind, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = inspect::pad(pad, &self.state) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
-        let mut came = Frames::new();
+        let mut frames = Frames::new();
         threads::with(|thread| {
-            // The list's own function calls this one: its frames are there already.
-            let again = thread.is_in_list_of(kept.id);
-            let format = match thread.push().map(|step| &step.kind) {
+            // The chain-list function calls the chain function: its frames have been counted.
+            let is_counted = thread.is_in_list_of(data.id);
+            let format = match thread.push().map(|call| &call.kind) {
                 Some(CallKind::Push { format, .. }) => format.clone(),
-                // Somebody calls the chain function by itself.
-                _ => inspect::format(pad, &kept),
+                // The chain function is called without a push.
+                _ => inspect::format(pad, &data),
             };
-            if let (Some(format), false) = (&format, again) {
-                fill(&mut came);
+            if let (Some(format), false) = (&format, is_counted) {
+                fill(&mut frames);
                 let mut state = lock(&self.state);
                 thread.flush(&mut state);
-                for frame in &came {
-                    if let Some(step) = thread.push()
+                for frame in &frames {
+                    if let Some(call) = thread.push()
                         && let CallKind::Push {
-                            frames, arrived, ..
-                        } = &mut step.kind
-                        && let Some(left) = frames.get(*arrived)
+                            frames: sent,
+                            arrived,
+                            ..
+                        } = &mut call.kind
+                        && let Some(sent) = sent.get(*arrived)
                     {
                         *arrived += 1;
-                        state.cross(step.pad, kept.id, left, frame, format, ts);
-                        self.log_frame(&state, ts, (step.pad, kept.id), left);
+                        state.cross(call.pad, data.id, sent, frame, format, ts);
+                        self.log_frame(&state, ts, (call.pad, data.id), sent);
                     }
-                    state.enter(kept.id, frame);
+                    state.receive(data.id, frame);
                 }
-            } else if !thread.work.is_nothing() {
+            } else if !thread.activity.is_empty() {
                 thread.flush(&mut lock(&self.state));
             }
             thread.begin(Call {
-                pad: kept.id,
-                element: kept.element,
+                pad: data.id,
+                element: data.element,
                 kind,
             });
         });
     }
 
     fn chained(&self, pad: &gst::Pad, is: impl Fn(&CallKind) -> bool) {
-        let Some(kept) = inspect::pad(pad, &self.state) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
             let mut state = lock(&self.state);
             thread.flush(&mut state);
-            if thread.end(kept.id, is).is_some() {
-                state.done(kept.element);
+            if thread.end(data.id, is).is_some() {
+                state.finish(data.element);
             }
         });
     }
@@ -425,8 +430,8 @@ impl ZeroCopy {
         }
     }
 
-    /// Remembers an element that counts by itself.
-    fn remember(&self, pad: &gst::Pad, id: ElementId) {
+    /// Registers the element of a pad if it is of this plugin.
+    fn register_own_element(&self, pad: &gst::Pad, id: ElementId) {
         if let Some(element) = pad.parent_element()
             && (element.is::<crate::filter::DmaBufFilter>()
                 || element.is::<crate::upload::DmaBufUpload>())
@@ -435,28 +440,17 @@ impl ZeroCopy {
         }
     }
 
-    /// A line for a frame, where these are asked for.
-    fn log_frame(
-        &self,
-        state: &TraceState,
-        ts: Time,
-        link: (super::names::PadId, super::names::PadId),
-        left: &SentFrame,
-    ) {
+    /// Writes a line about a frame that crosses a link, if requested.
+    fn log_frame(&self, state: &TraceState, ts: Time, link: (PadId, PadId), sent: &SentFrame) {
         if self.params.get().map(|params| params.detail) != Some(Detail::Frames) {
             return;
         }
         let name = |pad| {
-            let pad = state.names.pad_name(pad);
-            let element = pad.and_then(|pad| state.names.element_name(pad.element));
-            format!(
-                "{}:{}",
-                element.map_or("", |element| element.path.as_str()),
-                pad.map_or("", |pad| pad.name.as_str())
-            )
+            let path = state.names.path(pad);
+            format!("{}:{}", path.element, path.pad)
         };
-        let memories: Vec<String> = left
-            .frame
+        let frame = &sent.frame;
+        let memories: Vec<String> = frame
             .memories
             .iter()
             .map(|part| {
@@ -464,79 +458,71 @@ impl ZeroCopy {
                 format!("{} inode={inode}", part.memory.label())
             })
             .collect();
-        let pts = left
-            .frame
+        let pts = frame
             .pts
             .map_or_else(|| "none".to_owned(), |pts| pts.to_string());
-        let line = format!(
+        self.frame_log.write(&format!(
             "{ts} {} -> {} pts={pts} size={} {:?} {}",
             name(link.0),
             name(link.1),
-            left.frame.size(),
-            left.origin,
+            frame.size(),
+            sent.origin,
             memories.join(", ")
-        );
-        self.frame_log.write(&line);
+        ));
     }
 
-    /// Reports on a pipeline, if frames went through it since it was reported last.
+    /// Reports on a pipeline if frames crossed its links since its last report.
     fn report(&self, ts: u64, pipeline: &str, occasion: &str) {
         self.now.store(ts, Relaxed);
         if lock(&self.state).has_news(pipeline) {
-            let report = self.take(pipeline, occasion);
-            self.deliver(&report);
+            self.deliver(&self.take(pipeline, occasion));
         }
     }
 
     fn report_all(&self, occasion: &str) {
         let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
-            let has_frames = lock(&self.state).links_of(&pipeline).next().is_some();
+            let has_frames = lock(&self.state).has_frames(&pipeline);
             if has_frames {
-                let report = self.take(&pipeline, occasion);
-                self.deliver(&report);
+                self.deliver(&self.take(&pipeline, occasion));
             }
         }
     }
 
-    /// What frames did after the last report: a table for pipelines that had none, and files.
+    /// Reports on pipelines that have no report, and updates files with frames since the last one.
     fn final_reports(&self) {
+        let to_file = self
+            .params
+            .get()
+            .is_some_and(|params| params.file.is_some());
         let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
-            let (news, before) = {
+            let (news, reported) = {
                 let state = lock(&self.state);
                 (state.has_news(&pipeline), state.was_reported(&pipeline))
             };
-            let to_file = self
-                .params
-                .get()
-                .is_some_and(|params| params.file.is_some());
-            if news && (to_file || !before) {
-                let report = self.take(&pipeline, "at the end of GStreamer");
-                self.deliver(&report);
+            if news && (to_file || !reported) {
+                self.deliver(&self.take(&pipeline, "at the end of GStreamer"));
             }
         }
     }
 
-    /// What is known of a pipeline now.
+    /// Makes a report on a pipeline and records it as the last one.
     fn take(&self, pipeline: &str, occasion: &str) -> Report {
-        let own_elements = lock(&self.own_elements);
-        let elements: HashMap<ElementId, gst::Element> = own_elements
+        let own_elements: Vec<(ElementId, gst::Element)> = lock(&self.own_elements)
             .iter()
             .filter_map(|(id, element)| Some((*id, element.upgrade()?)))
             .collect();
-        drop(own_elements);
-        // Not while the books are in hand: an element's property is the element's to give.
-        let stats: HashMap<ElementId, Stats> = elements
+        // Reading a property calls the element, so the state is not locked.
+        let stats: HashMap<ElementId, PluginStats> = own_elements
             .iter()
-            .map(|(id, element)| (*id, stats_of(element)))
+            .map(|(id, element)| (*id, plugin_stats(element)))
             .collect();
         let mut state = lock(&self.state);
-        let mut report = report::of(&state, pipeline, |id| stats.get(&id).copied());
-        state.reported(pipeline);
+        let data = state.pipeline(pipeline, |id| stats.get(&id).copied());
+        state.set_reported(pipeline);
         drop(state);
-        occasion.clone_into(&mut report.occasion);
-        report.time = self.now.load(Relaxed);
+        let report = Report::new(pipeline, occasion, self.now.load(Relaxed), data);
         lock(&self.reports).insert(pipeline.to_owned(), report.clone());
         report
     }
@@ -546,18 +532,15 @@ impl ZeroCopy {
             return;
         };
         let all: Vec<Report> = lock(&self.reports).values().cloned().collect();
-        let written = output::write(params, &all, report, &map_hooks::by_others());
-        let errors: Vec<String> = written
-            .err()
-            .into_iter()
-            .chain(self.frame_log.lost())
-            .collect();
+        let written = output::write(params, &all, report, &map_hooks::application());
+        let lost = self.frame_log.take_lost();
+        let errors: Vec<String> = written.err().into_iter().chain(lost).collect();
         if !errors.is_empty() {
             self.warn(&errors.join("; "));
         }
     }
 
-    /// The reports on all pipelines now, in a format by its name.
+    /// Returns reports on all pipelines in the format of this name.
     fn text(&self, format: &str) -> Option<String> {
         let format = match format {
             "table" => Format::Table,
@@ -570,25 +553,25 @@ impl ZeroCopy {
             .iter()
             .map(|pipeline| self.take(pipeline, "on request"))
             .collect();
-        Some(output::text(format, &reports, &map_hooks::by_others()))
+        Some(output::text(format, &reports, &map_hooks::application()))
     }
 
-    /// Where people look who have set GST_TRACERS, whether they have set GST_DEBUG or not.
+    /// Writes a warning to the log and to standard error, where it is visible without GST_DEBUG.
     fn warn(&self, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
         let _ = crate::dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
     }
 }
 
-/// Whether an element is a pipeline, or stands for one.
+/// Whether an element is a pipeline, or a bin without a parent.
 fn is_top(element: &gst::Element) -> bool {
     element.is::<gst::Bin>() && element.parent().is_none()
 }
 
-fn stats_of(element: &gst::Element) -> Stats {
+fn plugin_stats(element: &gst::Element) -> PluginStats {
     let stats = element.property::<gst::Structure>("stats");
     let count = |name: &str| stats.get::<u64>(name).unwrap_or(0);
-    Stats {
+    PluginStats {
         frames_copied: count("frames-copied"),
         bytes_copied: count("bytes-copied"),
         brackets: count("brackets"),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames, pads and elements as GStreamer has them, brought into the words of the books.
+//! Describes GStreamer's pads, elements, buffers and queries in the terms of the state.
 
-use super::frame::{Frame, FrameMemory};
+use super::frame::{Format, Frame, FrameMemory};
 use super::map_hooks;
 use super::memory::{Memory, MemoryKind};
 use super::names::{ElementId, ElementName};
 use super::qdata;
-use super::state::{Answer, Format, TraceState};
+use super::state::TraceState;
+use super::stats::AllocationAnswer;
 use crate::dmabuf::{self, DmaBuf};
 use crate::lock::lock;
 use gst::prelude::*;
@@ -14,8 +15,8 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// What is kept on a pad; None for those of ghost pads, which are no links of their own, and for
-/// pads that belong to no element.
+/// Returns the data of a pad. `None` for ghost pads and their internal pads, which are no links of
+/// their own, and for pads without an element.
 pub(super) fn pad(pad: &gst::Pad, state: &Mutex<TraceState>) -> Option<Arc<qdata::Pad>> {
     if pad.is::<gst::ProxyPad>() {
         return None;
@@ -32,13 +33,13 @@ pub(super) fn pad(pad: &gst::Pad, state: &Mutex<TraceState>) -> Option<Arc<qdata
         Some(Arc::new(qdata::Pad {
             id,
             element,
-            is_remembered: AtomicBool::new(false),
-            seen: Mutex::default(),
+            is_checked: AtomicBool::new(false),
+            format: Mutex::default(),
         }))
     })
 }
 
-/// The number of an element.
+/// Returns the id of an element.
 pub(super) fn element(element: &gst::Element, state: &Mutex<TraceState>) -> Option<ElementId> {
     qdata::element(element, || {
         let name = name_of(element);
@@ -53,7 +54,7 @@ fn name_of(element: &gst::Element) -> ElementName {
         path.push(parent.name());
         top = parent;
     }
-    // An element by itself is in no pipeline.
+    // An element without a parent is in no pipeline.
     let pipeline = if path.len() > 1 { path.pop() } else { None };
     path.reverse();
     let factory = element.factory().map(|factory| factory.name());
@@ -64,17 +65,18 @@ fn name_of(element: &gst::Element) -> ElementName {
     }
 }
 
-/// What a pad's caps say of frames; None for what is no raw video.
-pub(super) fn format(pad: &gst::Pad, kept: &qdata::Pad) -> Option<Arc<Format>> {
-    let caps = pad.current_caps();
-    let mut seen = lock(&kept.seen);
+/// Returns the format of frames at a pad; `None` for anything but raw video.
+pub(super) fn format(pad: &gst::Pad, data: &qdata::Pad) -> Option<Arc<Format>> {
+    let current = pad.current_caps();
     let address = |caps: &Option<gst::Caps>| caps.as_ref().map(|caps| caps.as_ptr());
-    // The caps that are kept cannot have gone to another's address.
-    if address(&seen.0) != address(&caps) {
-        seen.1 = caps.as_deref().and_then(of_caps).map(Arc::new);
-        seen.0 = caps;
+    let mut known = lock(&data.format);
+    let (caps, format) = &mut *known;
+    // The data holds its caps, so no other caps can have their address.
+    if address(caps) != address(&current) {
+        *format = current.as_deref().and_then(of_caps).map(Arc::new);
+        *caps = current;
     }
-    seen.1.clone()
+    format.clone()
 }
 
 fn of_caps(caps: &gst::CapsRef) -> Option<Format> {
@@ -101,7 +103,7 @@ fn of_caps(caps: &gst::CapsRef) -> Option<Format> {
     })
 }
 
-/// A frame as it lies in a buffer.
+/// Describes the frame in a buffer.
 pub(super) fn frame(buffer: &gst::BufferRef) -> Frame {
     let meta = buffer.meta::<gst_video::VideoMeta>();
     let stride = meta.and_then(|meta| meta.stride().first().copied());
@@ -130,7 +132,7 @@ fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     })
 }
 
-/// What has descriptors, by what lies behind them: a dma-buf may be in several `GstMemory`.
+/// Memories with a descriptor, by the file behind it: several `GstMemory` may refer to a dma-buf.
 static BY_IDENTITY: LazyLock<Mutex<ByIdentity>> = LazyLock::new(Mutex::default);
 
 type ByIdentity = HashMap<(u64, u64), Weak<Memory>>;
@@ -151,10 +153,10 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
         }
         return Arc::new(known);
     };
-    // The duplicate that it takes is closed at once.
+    // `DmaBuf` duplicates the descriptor; the duplicate is closed on return.
     let file = match DmaBuf::from_borrowed(fd) {
         Ok(file) => file,
-        // Known by its GstMemory then, as what has no descriptor.
+        // Identified by its GstMemory, like memory without a descriptor.
         Err(error) => {
             known.kind = MemoryKind::File;
             known.exporter = match error {
@@ -174,10 +176,10 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     let identity = (file.identity().device, file.identity().inode);
     known.identity = Some(identity);
     let mut all = lock(&BY_IDENTITY);
-    if let Some(there) = all.get(&identity).and_then(Weak::upgrade) {
-        return there;
+    if let Some(known) = all.get(&identity).and_then(Weak::upgrade) {
+        return known;
     }
-    // Those that are gone leave the table before it grows.
+    // Entries of freed memories are removed before the table grows.
     if all.len() == all.capacity() {
         all.retain(|_, memory| memory.strong_count() > 0);
     }
@@ -186,12 +188,13 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     known
 }
 
-/// How an allocation query was answered.
-pub(super) fn answer(query: &gst::query::Allocation, answered: bool) -> Answer {
+/// Describes the answer to an ALLOCATION query.
+pub(super) fn answer(query: &gst::query::Allocation, answered: bool) -> AllocationAnswer {
     let pool = query.allocation_pools().find_map(|(pool, ..)| pool);
-    Answer {
+    AllocationAnswer {
         answered,
-        pool: pool.map_or_else(String::new, |pool| pool.name().into()),
+        pool: pool.map(|pool| pool.name().into()),
+        pool_taken: false,
         video_meta: query
             .find_allocation_meta::<gst_video::VideoMeta>()
             .is_some(),

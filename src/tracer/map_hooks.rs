@@ -1,51 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Counts what is mapped: a step before the allocator's own functions, as GStreamer has no hook
-//! for `gst_memory_map`.
+//! Counts maps by replacing functions of allocators, as GStreamer has no hook for `gst_memory_map`.
 //!
-//! `gst_memory_map` and `gst_memory_unmap` call the functions in their allocator's instance,
-//! `mem_map_full` and `mem_unmap_full` if they are there, else `mem_map` and `mem_unmap`
-//! (`gstmemory.c`). The first two are put aside, ours put in their place, and what was there is
-//! called with the same arguments; what it returns is returned. It is never put back, as a
-//! memory may be mapped at any time; so whoever mapped before and unmaps after comes to the
-//! right function, too. This library stays loaded as all plugins do.
+//! `gst_memory_map` and `gst_memory_unmap` call functions in the instance of the allocator:
+//! `mem_map_full` and `mem_unmap_full` if they are set, else `mem_map` and `mem_unmap`
+//! (`gstmemory.c`). [`watch`] replaces the first two by functions that call the original ones with
+//! the same arguments and return their results. So a memory that is mapped before and unmapped
+//! after a replacement reaches the right function. [`stop`] puts the original functions back. The
+//! library stays loaded, as all plugins do, so a call in progress can return.
 #![allow(unsafe_code)]
 
-use super::copy_log::MapCounts;
 use super::memory::MemoryKind;
 use super::qdata;
+use super::stats::MapCounts;
 use super::threads;
 use crate::lock::lock;
 use gst::ffi;
 use gst::glib;
 use gst::glib::ffi::gpointer;
 use gst::glib::translate::{IntoGlib, ToGlibPtr};
+use gst::prelude::*;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{LazyLock, Mutex};
 
 type Map = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo, usize) -> gpointer;
 type Unmap = unsafe extern "C" fn(*mut ffi::GstMemory, *mut ffi::GstMapInfo);
 
-/// What an allocator had before.
+const MAP: Map = map;
+const UNMAP: Unmap = unmap;
+
+/// The original functions of an allocator.
 #[derive(Clone, Copy, Debug, Default)]
-struct Functions {
+struct Originals {
     map: Option<Map>,
     unmap: Option<Unmap>,
 }
 
-/// What is kept on an allocator until it is freed.
-struct Before {
-    functions: Functions,
-    /// What was kept there earlier, for a thread that reads it now.
-    _earlier: Option<Box<Before>>,
+/// The data of an allocator.
+struct Attached {
+    originals: Originals,
+    /// The previous data, which another thread may be reading.
+    _previous: Option<Box<Attached>>,
 }
 
-static BEFORE: LazyLock<glib::Quark> = LazyLock::new(|| glib::Quark::from_str("zerocopy-before"));
-static ON: AtomicBool = AtomicBool::new(false);
+static ORIGINALS: LazyLock<glib::Quark> =
+    LazyLock::new(|| glib::Quark::from_str("zerocopy-originals"));
+static ENABLED: AtomicBool = AtomicBool::new(false);
+/// Allocators whose functions are replaced. The lock serialises replacements.
+static WATCHED: Mutex<Vec<glib::WeakRef<gst::Allocator>>> = Mutex::new(Vec::new());
 
-/// Begins to count.
+/// Starts counting, with the default allocator.
 pub(super) fn start() {
-    ON.store(true, Relaxed);
+    ENABLED.store(true, Relaxed);
     if let Some(system) = gst::Allocator::find(None) {
         watch(&system);
     }
@@ -53,109 +59,140 @@ pub(super) fn start() {
 
 /// Counts the maps of an allocator's memory from now on.
 pub(super) fn watch(allocator: &gst::Allocator) {
-    static WATCHING: Mutex<()> = Mutex::new(());
-    if !ON.load(Relaxed) {
+    if !ENABLED.load(Relaxed) {
         return;
     }
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
-    let _watching = lock(&WATCHING);
-    let mut functions = Functions {
-        // SAFETY: the caller has the allocator.
+    let mut watched = lock(&WATCHED);
+    let mut originals = Originals {
+        // SAFETY: the caller holds the allocator.
         map: unsafe { (*pointer).mem_map_full },
         // SAFETY: as above.
         unmap: unsafe { (*pointer).mem_unmap_full },
     };
-    let is_ours = |there: usize| there == map as Map as usize || there == unmap as Unmap as usize;
-    if functions.map.is_some_and(|there| is_ours(there as usize)) {
+    if originals
+        .map
+        .is_some_and(|map| map as usize == MAP as usize)
+    {
         return;
     }
-    if functions.unmap.is_some_and(|there| is_ours(there as usize)) {
-        // Only the other one was set anew.
-        functions.unmap = before(pointer).unmap;
+    if originals
+        .unmap
+        .is_some_and(|it| it as usize == UNMAP as usize)
+    {
+        // The allocator has set only its map function since.
+        originals.unmap = self::originals(pointer).unmap;
     }
-    keep(pointer, functions);
-    // SAFETY: a place in a live object.
-    let unmap_slot = unsafe { &raw mut (*pointer).mem_unmap_full };
-    // SAFETY: as above.
-    let map_slot = unsafe { &raw mut (*pointer).mem_map_full };
-    // SAFETY: an aligned pointer in a live object; other threads read it at any time, and find
-    // either function.
-    let slot = unsafe { AtomicPtr::from_ptr(unmap_slot.cast()) };
-    slot.store(unmap as Unmap as *mut (), SeqCst);
-    // SAFETY: as above.
-    let slot = unsafe { AtomicPtr::from_ptr(map_slot.cast()) };
-    slot.store(map as Map as *mut (), SeqCst);
+    attach(pointer, originals);
+    unmap_slot(pointer).store(UNMAP as *mut (), SeqCst);
+    map_slot(pointer).store(MAP as *mut (), SeqCst);
+    // Freed allocators are removed before the list grows.
+    if watched.len() == watched.capacity() {
+        watched.retain(|allocator| allocator.upgrade().is_some());
+    }
+    watched.push(allocator.downgrade());
 }
 
-/// Keeps functions on their allocator. An allocator that set its own after it was seen first
-/// (in `constructed`, below its parent's) is seen again: what it has then counts.
-fn keep(allocator: *mut ffi::GstAllocator, functions: Functions) {
+/// Stops counting and puts the original functions back, unless others have replaced them since.
+///
+/// `gst_memory_map` reads `mem_map_full` twice, so no memory of an allocator that had none may be
+/// mapped meanwhile. This holds in `gst_deinit`, which ends the tracer.
+pub(super) fn stop() {
+    ENABLED.store(false, Relaxed);
+    let watched = std::mem::take(&mut *lock(&WATCHED));
+    for allocator in watched.iter().filter_map(glib::WeakRef::upgrade) {
+        let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
+        let Originals { map, unmap } = originals(pointer);
+        let map = map.map_or(std::ptr::null_mut(), |map| map as *mut ());
+        let unmap = unmap.map_or(std::ptr::null_mut(), |unmap| unmap as *mut ());
+        let _ = map_slot(pointer).compare_exchange(MAP as *mut (), map, SeqCst, SeqCst);
+        let _ = unmap_slot(pointer).compare_exchange(UNMAP as *mut (), unmap, SeqCst, SeqCst);
+    }
+}
+
+fn map_slot<'a>(allocator: *mut ffi::GstAllocator) -> &'a AtomicPtr<()> {
+    // SAFETY: the caller holds the allocator.
+    let slot = unsafe { &raw mut (*allocator).mem_map_full };
+    // SAFETY: an aligned pointer in a live object. Other threads read it at any time and find
+    // either function.
+    unsafe { AtomicPtr::from_ptr(slot.cast()) }
+}
+
+fn unmap_slot<'a>(allocator: *mut ffi::GstAllocator) -> &'a AtomicPtr<()> {
+    // SAFETY: the caller holds the allocator.
+    let slot = unsafe { &raw mut (*allocator).mem_unmap_full };
+    // SAFETY: as in `map_slot`.
+    unsafe { AtomicPtr::from_ptr(slot.cast()) }
+}
+
+/// Attaches the original functions to their allocator. An allocator of a subclass that sets its
+/// functions after they were replaced (in `constructed`, after its parent) is attached again.
+fn attach(allocator: *mut ffi::GstAllocator, originals: Originals) {
     let object: *mut glib::gobject_ffi::GObject = allocator.cast();
-    let quark = BEFORE.into_glib();
-    // SAFETY: the caller has the allocator.
-    let earlier = unsafe { glib::gobject_ffi::g_object_get_qdata(object, quark) };
-    let kept = Box::into_raw(Box::new(Before {
-        functions,
-        _earlier: if earlier.is_null() {
+    let quark = ORIGINALS.into_glib();
+    // SAFETY: the caller holds the allocator.
+    let previous = unsafe { glib::gobject_ffi::g_object_get_qdata(object, quark) };
+    let data = Box::into_raw(Box::new(Attached {
+        originals,
+        _previous: if previous.is_null() {
             None
         } else {
-            // SAFETY: the quark is ours: it is a box of the same type from an earlier call, which
-            // the object gives up below, as the caller holds a lock that all calls take.
-            Some(unsafe { Box::from_raw(earlier.cast::<Before>()) })
+            // SAFETY: this module alone uses the quark, so the data is a box from an earlier call.
+            // The object gives it up below, and the caller holds the lock of all calls.
+            Some(unsafe { Box::from_raw(previous.cast::<Attached>()) })
         },
     }));
     let mut old_destroy = None;
-    // SAFETY: the object owns the new box from now on, and has not dropped the old one.
+    // SAFETY: the object owns the new box from now on, and does not drop the previous one.
     unsafe {
         glib::gobject_ffi::g_object_replace_qdata(
             object,
             quark,
-            earlier,
-            kept.cast(),
-            Some(drop_before),
+            previous,
+            data.cast(),
+            Some(drop_attached),
             &mut old_destroy,
         );
     }
 }
 
-unsafe extern "C" fn drop_before(data: gpointer) {
-    // SAFETY: it is the box that `keep` gave away.
-    drop(unsafe { Box::from_raw(data.cast::<Before>()) });
+unsafe extern "C" fn drop_attached(data: gpointer) {
+    // SAFETY: the box that `attach` passed to the object.
+    drop(unsafe { Box::from_raw(data.cast::<Attached>()) });
 }
 
-/// What `watch` put aside.
-fn before(allocator: *mut ffi::GstAllocator) -> Functions {
+/// Returns the original functions of an allocator.
+fn originals(allocator: *mut ffi::GstAllocator) -> Originals {
     let object: *mut glib::gobject_ffi::GObject = allocator.cast();
     // SAFETY: the allocator outlives its memory, which is being mapped.
-    let kept = unsafe { glib::gobject_ffi::g_object_get_qdata(object, BEFORE.into_glib()) };
-    // SAFETY: `watch` put it there before it put these functions in place; it goes with the
-    // allocator.
-    let kept = unsafe { kept.cast::<Before>().as_ref() };
-    kept.map(|before| before.functions).unwrap_or_default()
+    let data = unsafe { glib::gobject_ffi::g_object_get_qdata(object, ORIGINALS.into_glib()) };
+    // SAFETY: `watch` attaches the data before it replaces the functions; the object frees it.
+    let data = unsafe { data.cast::<Attached>().as_ref() };
+    data.map(|data| data.originals).unwrap_or_default()
 }
 
 thread_local! {
-    /// A function that is put aside may map another memory.
-    static WITHIN: Cell<bool> = const { Cell::new(false) };
+    /// Whether an original function is called, which may map another memory.
+    static NESTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// `mem_map_full`.
+/// Replaces `mem_map_full`.
 unsafe extern "C" fn map(
     memory: *mut ffi::GstMemory,
     info: *mut ffi::GstMapInfo,
     size: usize,
 ) -> gpointer {
-    // SAFETY: GStreamer gives a live memory.
+    // SAFETY: GStreamer passes a live memory.
     let allocator = unsafe { (*memory).allocator };
-    let before = before(allocator);
-    let outermost = WITHIN.try_with(|within| !within.replace(true)) == Ok(true);
-    let data = match before.map {
-        // SAFETY: the allocator's own function, with the arguments that it would have got.
+    let originals = originals(allocator);
+    let is_outermost = NESTED.try_with(|nested| !nested.replace(true)) == Ok(true);
+    let data = match originals.map {
+        // SAFETY: the allocator's own function, with the arguments of GStreamer.
         Some(full) => unsafe { full(memory, info, size) },
-        // SAFETY: as `gst_memory_map` does without such a function.
+        // SAFETY: as `gst_memory_map` does without `mem_map_full`.
         None => match unsafe { (*allocator).mem_map } {
             Some(plain) => {
-                // SAFETY: GStreamer gives the info of this map.
+                // SAFETY: GStreamer passes the info of this map.
                 let flags = unsafe { (*info).flags };
                 // SAFETY: as above.
                 unsafe { plain(memory, size, flags) }
@@ -163,24 +200,24 @@ unsafe extern "C" fn map(
             None => std::ptr::null_mut(),
         },
     };
-    if outermost {
-        let _ = WITHIN.try_with(|within| within.set(false));
+    if is_outermost {
+        let _ = NESTED.try_with(|nested| nested.set(false));
         if !data.is_null() {
-            // SAFETY: GStreamer gives the info of this map.
+            // SAFETY: GStreamer passes the info of this map.
             let flags = unsafe { (*info).flags };
-            // SAFETY: GStreamer gives a live memory.
+            // SAFETY: GStreamer passes a live memory.
             let memory = unsafe { gst::MemoryRef::from_ptr(memory) };
-            count(memory, flags, before.map.is_some());
+            count(memory, flags, originals.map.is_some());
         }
     }
     data
 }
 
-/// `mem_unmap_full`.
+/// Replaces `mem_unmap_full`.
 unsafe extern "C" fn unmap(memory: *mut ffi::GstMemory, info: *mut ffi::GstMapInfo) {
-    // SAFETY: GStreamer gives a live memory.
+    // SAFETY: GStreamer passes a live memory.
     let allocator = unsafe { (*memory).allocator };
-    if let Some(full) = before(allocator).unmap {
+    if let Some(full) = originals(allocator).unmap {
         // SAFETY: as in `map`.
         unsafe { full(memory, info) };
         return;
@@ -193,20 +230,18 @@ unsafe extern "C" fn unmap(memory: *mut ffi::GstMemory, info: *mut ffi::GstMapIn
     }
 }
 
-/// What was mapped on threads that are no element's.
-static BY_OTHERS: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+/// Maps on threads on which no element runs.
+static APPLICATION: Mutex<MapCounts> = Mutex::new(MapCounts {
+    reads: 0,
+    bytes_to_read: 0,
+    writes: 0,
+    bytes_to_write: 0,
+    brackets: 0,
+});
 
-/// What was mapped on threads that are no element's.
-pub(super) fn by_others() -> MapCounts {
-    let [reads, bytes_to_read, writes, bytes_to_write, brackets] =
-        BY_OTHERS.each_ref().map(|number| number.load(Relaxed));
-    MapCounts {
-        reads,
-        bytes_to_read,
-        writes,
-        bytes_to_write,
-        brackets,
-    }
+/// Returns the maps on threads on which no element runs.
+pub(super) fn application() -> MapCounts {
+    *lock(&APPLICATION)
 }
 
 fn count(memory: &gst::MemoryRef, flags: ffi::GstMapFlags, full: bool) {
@@ -220,29 +255,55 @@ fn count(memory: &gst::MemoryRef, flags: ffi::GstMapFlags, full: bool) {
         maps.writes = 1;
         maps.bytes_to_write = size;
     }
-    // GstDmaBufAllocator sends START in its mem_map_full, whatever lies behind the descriptor
-    // (gstdmabuf.c); what is known to be no dma-buf answers ENOTTY.
+    // The mem_map_full of GstDmaBufAllocator calls DMA_BUF_IOCTL_SYNC for any descriptor
+    // (gstdmabuf.c). A file that is no dma-buf answers ENOTTY.
     if full && memory.is_memory_type::<gst_allocators::DmaBufMemory>() {
         let is_other = qdata::known_memory(memory).is_some_and(|m| m.kind != MemoryKind::DmaBuf);
         maps.brackets = u64::from(!is_other);
     }
-    let ours = threads::with(|thread| {
-        let ours = thread.element().is_some();
-        if ours {
-            thread.work.maps.add(&maps);
+    let has_element = threads::with(|thread| {
+        let has_element = thread.element().is_some();
+        if has_element {
+            thread.activity.maps.add(&maps);
         }
-        ours
+        has_element
     });
-    if ours == Some(false) {
-        let numbers = [
-            maps.reads,
-            maps.bytes_to_read,
-            maps.writes,
-            maps.bytes_to_write,
-            maps.brackets,
-        ];
-        for (all, number) in BY_OTHERS.iter().zip(numbers) {
-            all.fetch_add(number, Relaxed);
-        }
+    if has_element == Some(false) {
+        lock(&APPLICATION).add(&maps);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn functions(allocator: &gst::Allocator) -> (usize, usize) {
+        let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
+        let map = map_slot(pointer).load(SeqCst) as usize;
+        (map, unmap_slot(pointer).load(SeqCst) as usize)
+    }
+
+    #[test]
+    fn stop_puts_the_functions_of_allocators_back() {
+        gst::init().unwrap();
+        // The default allocator has no mem_map_full, an allocator of descriptors has one.
+        let plain = gst::Allocator::find(None).unwrap();
+        let dma_buf: gst::Allocator = gst_allocators::DmaBufAllocator::new().upcast();
+        let replaced: gst::Allocator = gst_allocators::DmaBufAllocator::new().upcast();
+        let before = [&plain, &dma_buf].map(functions);
+        start();
+        [&dma_buf, &replaced].map(watch);
+        let ours = (MAP as usize, UNMAP as usize);
+        assert_eq!([&plain, &dma_buf].map(functions), [ours; 2]);
+        // A function that others have set since stays.
+        let others = 8 as *mut ();
+        let pointer: *mut ffi::GstAllocator = replaced.to_glib_none().0;
+        map_slot(pointer).store(others, SeqCst);
+        stop();
+        assert_eq!([&plain, &dma_buf].map(functions), before);
+        assert_eq!(functions(&replaced).0, others as usize);
+        watch(&dma_buf);
+        assert_eq!(functions(&dma_buf), before[1], "it has stopped");
     }
 }

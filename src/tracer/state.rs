@@ -1,359 +1,274 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The books: what left which element, what came to which, and what was done to it. Events come
-//! in, a [`Report`](super::report::Report) goes out; no GStreamer.
+//! The state of the tracer: turns events into statistics, and statistics into the data of a report.
+//! Uses no GStreamer.
 
-use super::copy_log::{Activity, ReasonCounts};
-use super::frame::{Frame, FrameMemory, Origin, SentFrame, Time};
-use super::memory::{Memory, MemoryKind};
-use super::names::{ElementId, Names, PadId};
-use super::stats::{ElementStats, LinkStats, MAX_MEMORY_TYPES};
-use std::collections::{BTreeSet, HashMap};
+use super::frame::{Format, Frame, Origin, SentFrame, Time};
+use super::names::{ElementId, Names, PadId, PadPath};
+use super::stats::{
+    Activity, AllocationAnswer, ElementStats, LinkStats, PipelineStats, PluginStats,
+};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What caps say of frames.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Format {
-    /// In short: `BGRx 1024x768`.
-    pub(super) short: String,
-    /// The caps.
-    pub(super) caps: String,
-}
+/// Maximum number of pools whose owners are recorded.
+const MAX_POOLS: usize = 512;
 
-/// What is known of an element.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Element {
-    pub(super) counts: ElementStats,
-    pub(super) made: Vec<Made>,
-    /// Bytes of the last frame that came.
-    size: u64,
-    /// Bytes of the performance log that no frame was found for yet.
-    pending: u64,
-    pending_reasons: ReasonCounts,
-}
-
-/// Memory of one sort that an element was the first to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Made {
-    pub(super) kind: MemoryKind,
-    pub(super) exporter: String,
-    pub(super) allocator: String,
-    pub(super) pool: String,
-    pub(super) buffers: u64,
-    pub(super) bytes: u64,
-    pub(super) first: Time,
-    pub(super) last: Time,
-}
-
-/// Buffers of a link that are told apart.
-const BUFFERS: usize = 256;
-/// Formats of a link that are remembered.
-const FORMATS: usize = 8;
-/// Pools whose owners are remembered.
-const POOLS: usize = 512;
-
-impl Element {
-    fn first_seen(&mut self, memory: &Memory, now: Time) {
-        let known = self.made.iter_mut().find(|made| {
-            made.kind == memory.kind
-                && made.exporter == memory.exporter
-                && made.allocator == memory.allocator
-                && made.pool == memory.pool
-        });
-        let made = match known {
-            Some(made) => made,
-            None => {
-                let mut made = Made {
-                    kind: memory.kind,
-                    exporter: memory.exporter.clone(),
-                    allocator: memory.allocator.clone(),
-                    pool: memory.pool.clone(),
-                    buffers: 0,
-                    bytes: 0,
-                    first: now,
-                    last: now,
-                };
-                if self.made.len() >= MAX_MEMORY_TYPES {
-                    // Pools that come and go.
-                    "*".clone_into(&mut made.pool);
-                    self.made.truncate(MAX_MEMORY_TYPES - 1);
-                }
-                self.made.push(made);
-                let last = self.made.len() - 1;
-                &mut self.made[last]
-            }
-        };
-        made.buffers += 1;
-        made.bytes += memory.size;
-        made.last = now;
-    }
-
-    /// Counts a copy of a frame of which `new` bytes lie in other memory now.
-    fn copied(&mut self, new: u64) {
-        // What the log told and what the link shows is the same copy, seen twice.
-        let mut bytes = new.max(self.pending);
-        if bytes == 0 && self.pending_reasons.are_of_a_frame() {
-            // Told without its planes: those of tiled formats are not logged.
-            bytes = self.size;
-        }
-        self.pending = 0;
-        if bytes > 0 {
-            self.counts.copied_frames += 1;
-            self.counts.copied_bytes += bytes;
-            self.counts.reasons.add(&self.pending_reasons);
-        }
-        self.pending_reasons = ReasonCounts::default();
-    }
-}
-
-/// What is known of a link.
-#[derive(Clone, Debug)]
-pub(super) struct Link {
-    pub(super) src: PadId,
-    /// None for frames that came nowhere.
-    pub(super) sink: Option<PadId>,
-    pub(super) formats: Vec<Arc<Format>>,
-    pub(super) counts: LinkStats,
-    pub(super) buffers: BTreeSet<u64>,
+#[derive(Debug)]
+struct Link {
+    src: PadId,
+    sink: Option<PadId>,
+    stats: LinkStats,
+    /// Number of frames in the last report.
     reported: u64,
 }
 
-impl Link {
-    fn new(src: PadId, sink: Option<PadId>, now: Time) -> Self {
-        Self {
-            src,
-            sink,
-            formats: Vec::new(),
-            counts: LinkStats::begin(now),
-            buffers: BTreeSet::new(),
-            reported: 0,
-        }
-    }
-
-    /// Whether there were more buffers than are told apart.
-    pub(super) fn has_many_buffers(&self) -> bool {
-        self.buffers.len() >= BUFFERS
-    }
-
-    fn carry(&mut self, left: &SentFrame, format: &Arc<Format>, now: Time) {
-        self.counts.carry(left, now);
-        if !self.formats.iter().rev().any(|known| known == format) {
-            if self.formats.len() >= FORMATS {
-                self.formats.remove(0);
-            }
-            self.formats.push(Arc::clone(format));
-        }
-        for part in &left.frame.memories {
-            if self.buffers.len() < BUFFERS {
-                self.buffers.insert(part.memory.serial);
-            }
-        }
-    }
-}
-
-/// How a pad answered the last allocation query.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) answered: bool,
-    /// The first pool's name; empty if none was offered.
-    pub(super) pool: String,
-    /// Whether `GstVideoMeta` is understood.
-    pub(super) video_meta: bool,
-}
-
-/// The books.
+/// Names, links and elements of all pipelines.
 #[derive(Debug, Default)]
 pub(super) struct TraceState {
     pub(super) names: Names,
-    elements: Vec<Element>,
+    /// By [`ElementId`].
+    elements: Vec<ElementStats>,
     links: Vec<Link>,
-    link_numbers: HashMap<(PadId, Option<PadId>), usize>,
-    answers: HashMap<PadId, Answer>,
+    link_indices: HashMap<(PadId, Option<PadId>), usize>,
+    answers: HashMap<PadId, AllocationAnswer>,
+    /// The pads that offered pools, by the names of the pools.
     pools: HashMap<String, PadId>,
 }
 
 impl TraceState {
-    /// A frame leaves an element by `pad`.
-    pub(super) fn leave(&mut self, pad: PadId, frame: Frame, now: Time) -> SentFrame {
-        let mut left = SentFrame {
+    /// Records that a frame leaves an element by `pad`.
+    pub(super) fn send(&mut self, pad: PadId, frame: Frame, now: Time) -> SentFrame {
+        let mut sent = SentFrame {
             frame,
             origin: Origin::Made,
             new_bytes: 0,
         };
         let Some(id) = self.names.element_of(pad) else {
-            return left;
+            return sent;
         };
         let element = self.element_mut(id);
-        element.counts.left += 1;
-        let frame = &left.frame;
-        if element.counts.entered == 0 {
-            for part in &frame.memories {
-                if part.memory.is_first_seen() {
-                    element.first_seen(&part.memory, now);
-                }
-                part.memory.made(id, pad, frame.pooled, frame.pts);
-            }
-            if element.pending_reasons.are_of_a_source_that_copies() {
-                element.size = frame.size();
-                element.copied(0);
-            } else {
-                // How it draws: videotestsrc copies a still picture into each frame.
-                element.counts.drawn += std::mem::take(&mut element.pending);
-                element.pending_reasons = ReasonCounts::default();
-            }
-            return left;
-        }
+        element.frames_out += 1;
+        let Frame {
+            memories,
+            pts,
+            pooled,
+            ..
+        } = &sent.frame;
+        let is_source = element.frames_in == 0;
         let mut kept = 0;
-        for part in &frame.memories {
-            if part.memory.leave(id, pad, frame.pooled, frame.pts) {
+        for part in memories {
+            if !is_source && part.memory.leave(id, pad, *pooled, *pts) {
                 kept += 1;
                 continue;
             }
-            left.new_bytes += part.size;
             if part.memory.is_first_seen() {
-                element.first_seen(&part.memory, now);
+                element.count_made(&part.memory, now);
             }
-            part.memory.made(id, pad, frame.pooled, frame.pts);
+            part.memory.made(id, pad, *pooled, *pts);
+            if !is_source {
+                sent.new_bytes += part.size;
+            }
         }
-        left.origin = if kept == frame.memories.len() {
+        if is_source {
+            element.count_produced(&sent.frame);
+            return sent;
+        }
+        sent.origin = if kept == memories.len() {
             Origin::Same
         } else if kept == 0 {
             Origin::New
         } else {
             Origin::Partly
         };
-        element.copied(left.new_bytes);
-        left
+        element.count_copy(sent.new_bytes);
+        sent
     }
 
-    /// The frame that left by `src` arrives at `sink` as `frame`.
+    /// Records that the frame that left by `src` arrives at `sink` as `frame`.
     pub(super) fn cross(
         &mut self,
         src: PadId,
         sink: PadId,
-        left: &SentFrame,
+        sent: &SentFrame,
         frame: &Frame,
         format: &Arc<Format>,
         now: Time,
     ) {
         let link = self.link_mut(src, Some(sink), now);
-        link.carry(left, format, now);
-        if !left.frame.has_same_memories_as(frame) {
-            link.counts.replaced += 1;
+        link.count(sent, format, now);
+        if !sent.frame.has_same_memories_as(frame) {
+            link.frames_replaced += 1;
         }
     }
 
-    /// A frame that left by `src` came nowhere.
-    pub(super) fn lose(&mut self, src: PadId, left: &SentFrame, format: &Arc<Format>, now: Time) {
-        self.link_mut(src, None, now).carry(left, format, now);
+    /// Records that the frame that left by `src` was not delivered.
+    pub(super) fn drop_frame(
+        &mut self,
+        src: PadId,
+        sent: &SentFrame,
+        format: &Arc<Format>,
+        now: Time,
+    ) {
+        self.link_mut(src, None, now).count(sent, format, now);
     }
 
-    /// A frame comes to an element by `pad`.
-    pub(super) fn enter(&mut self, pad: PadId, frame: &Frame) {
+    /// Records that a frame arrives at an element by `pad`.
+    pub(super) fn receive(&mut self, pad: PadId, frame: &Frame) {
         let Some(id) = self.names.element_of(pad) else {
             return;
         };
         for part in &frame.memories {
             part.memory.enter(id, frame.pts);
         }
-        let element = self.element_mut(id);
-        element.counts.entered += 1;
-        element.counts.stride = frame.stride;
-        element.size = frame.size();
-        if frame.shared {
-            element.counts.shared += 1;
-        }
-        let is_dma_buf = |part: &FrameMemory| part.memory.kind == MemoryKind::DmaBuf;
-        if frame.memories.iter().all(is_dma_buf) && !frame.memories.is_empty() {
-            element.counts.entered_in_dma_bufs += 1;
-        }
+        self.element_mut(id).count_arrival(frame);
     }
 
-    /// An element is done with a frame that came to it.
-    pub(super) fn done(&mut self, element: ElementId) {
-        self.element_mut(element).copied(0);
+    /// Records that an element has processed a frame: its chain function returns.
+    pub(super) fn finish(&mut self, element: ElementId) {
+        self.element_mut(element).count_copy(0);
     }
 
-    /// Work that was done on an element's thread since the last event.
-    pub(super) fn work(&mut self, element: ElementId, work: &Activity) {
-        let element = self.element_mut(element);
-        element.counts.maps.add(&work.maps);
-        element.pending += work.copied;
-        element.pending_reasons.add(&work.reasons);
+    /// Adds what an element did on its thread since the last event.
+    pub(super) fn add(&mut self, element: ElementId, activity: &Activity) {
+        self.element_mut(element).add(activity);
     }
 
-    /// An allocation query to `pad` was answered.
-    pub(super) fn answer(&mut self, pad: PadId, answer: Answer) {
-        // Answers come from the end of the stream to its start: the first to name a pool is
-        // the one who offers it.
-        if !answer.pool.is_empty()
-            && self.pools.len() < POOLS
-            && !self.pools.contains_key(&answer.pool)
+    /// Records the answer to an ALLOCATION query to `pad`.
+    pub(super) fn answer(&mut self, pad: PadId, answer: AllocationAnswer) {
+        // Queries are answered from the end of the stream to its start, so the first pad to name a
+        // pool is the one that offers it.
+        if let Some(pool) = &answer.pool
+            && self.pools.len() < MAX_POOLS
+            && !self.pools.contains_key(pool)
         {
-            self.pools.insert(answer.pool.clone(), pad);
+            self.pools.insert(pool.clone(), pad);
         }
         self.answers.insert(pad, answer);
     }
 
-    /// Whether frames went through a pipeline since it was last reported.
+    /// Whether frames crossed a link of the pipeline since the last report.
     pub(super) fn has_news(&self, pipeline: &str) -> bool {
-        self.links_of(pipeline)
-            .any(|link| link.counts.frames > link.reported)
+        let mut links = self.links_of(pipeline);
+        links.any(|link| link.stats.frames > link.reported)
     }
 
-    /// Whether a pipeline was reported at all.
+    /// Whether a report on the pipeline was written.
     pub(super) fn was_reported(&self, pipeline: &str) -> bool {
         self.links_of(pipeline).any(|link| link.reported > 0)
     }
 
-    /// What is there now was reported.
-    pub(super) fn reported(&mut self, pipeline: &str) {
+    /// Whether a frame crossed a link of the pipeline.
+    pub(super) fn has_frames(&self, pipeline: &str) -> bool {
+        self.links_of(pipeline).next().is_some()
+    }
+
+    /// Marks the present state of the pipeline as reported.
+    pub(super) fn set_reported(&mut self, pipeline: &str) {
         let names = &self.names;
         for link in &mut self.links {
             if is_of(names, link, pipeline) {
-                link.reported = link.counts.frames;
+                link.reported = link.stats.frames;
             }
         }
     }
 
-    pub(super) fn links_of<'b>(&'b self, pipeline: &'b str) -> impl Iterator<Item = &'b Link> {
+    /// Returns the data of a report on a pipeline. `plugin_stats` returns the property `stats` of
+    /// an element of this plugin.
+    pub(super) fn pipeline(
+        &self,
+        pipeline: &str,
+        plugin_stats: impl Fn(ElementId) -> Option<PluginStats>,
+    ) -> PipelineStats {
+        let mut elements = Vec::new();
+        for (id, name) in self.names.elements(pipeline) {
+            let Some(mut element) = self.elements.get(id.0 as usize).cloned() else {
+                continue;
+            };
+            if element.frames_in > 0 {
+                // Copies that are assigned to no frame: the last ones of a streaming thread.
+                element.count_copy(0);
+            }
+            if element.frames_in + element.frames_out == 0 && element.maps.is_empty() {
+                continue;
+            }
+            element.name.clone_from(&name.path);
+            element.factory.clone_from(&name.factory);
+            for made in &mut element.made {
+                made.pool_offered_by = self.pool_owner(&made.pool);
+            }
+            element.stats = plugin_stats(id);
+            if let Some(stats) = element.stats
+                && stats.bytes_copied > element.bytes_copied
+            {
+                // The element copied into memory of a pool that it shares with upstream elements.
+                element.bytes_copied = stats.bytes_copied;
+                element.frames_copied = element.frames_copied.max(stats.frames_copied);
+            }
+            elements.push(element);
+        }
+        let links = self.links_of(pipeline);
+        let links = links.map(|link| self.link(link, &elements)).collect();
+        PipelineStats { links, elements }
+    }
+
+    /// Returns the statistics of a link, completed from those of its elements.
+    fn link(&self, link: &Link, elements: &[ElementStats]) -> LinkStats {
+        let element = |pad: &PadPath| {
+            let mut elements = elements.iter();
+            elements.find(|e| e.name == pad.element && e.factory == pad.factory)
+        };
+        let mut stats = link.stats.clone();
+        let source = element(&stats.src);
+        let sink = stats.sink.as_ref().and_then(element);
+        stats.copied_at_an_end = source.is_some_and(|e| e.is_source() && e.bytes_copied > 0)
+            || sink.is_some_and(|e| e.is_sink() && e.bytes_copied > 0);
+        let answer = link.sink.and_then(|sink| self.answers.get(&sink));
+        stats.allocation = answer.cloned().map(|mut answer| {
+            if let (Some(source), Some(pool)) = (source, &answer.pool) {
+                answer.pool_taken = source.made.iter().any(|made| made.pool == *pool);
+            }
+            answer
+        });
+        stats
+    }
+
+    /// Returns the path of the element that offered the pool of this name.
+    fn pool_owner(&self, pool: &str) -> Option<String> {
+        let element = self.names.element_of(*self.pools.get(pool)?)?;
+        Some(self.names.element_name(element)?.path.clone())
+    }
+
+    fn links_of<'s>(&'s self, pipeline: &'s str) -> impl Iterator<Item = &'s Link> {
         let of = move |link: &&Link| is_of(&self.names, link, pipeline);
         self.links.iter().filter(of)
     }
 
-    pub(super) fn element(&self, id: ElementId) -> Element {
-        let element = self.elements.get(id.0 as usize).cloned();
-        let mut element = element.unwrap_or_default();
-        // What no frame was found for: the last copies of a thread that went on.
-        if element.counts.entered > 0 {
-            element.copied(0);
-        }
-        element
-    }
-
-    pub(super) fn answer_of(&self, pad: PadId) -> Option<&Answer> {
-        self.answers.get(&pad)
-    }
-
-    /// Who offers the pool of this name.
-    pub(super) fn owner(&self, pool: &str) -> Option<ElementId> {
-        self.names.element_of(*self.pools.get(pool)?)
-    }
-
-    fn element_mut(&mut self, id: ElementId) -> &mut Element {
+    fn element_mut(&mut self, id: ElementId) -> &mut ElementStats {
         let index = id.0 as usize;
         if self.elements.len() <= index {
-            self.elements.resize_with(index + 1, Element::default);
+            self.elements.resize_with(index + 1, ElementStats::default);
         }
         &mut self.elements[index]
     }
 
-    fn link_mut(&mut self, src: PadId, sink: Option<PadId>, now: Time) -> &mut Link {
-        let links = &mut self.links;
-        let number = self.link_numbers.entry((src, sink)).or_insert_with(|| {
-            links.push(Link::new(src, sink, now));
+    fn link_mut(&mut self, src: PadId, sink: Option<PadId>, now: Time) -> &mut LinkStats {
+        let Self {
+            names,
+            links,
+            link_indices,
+            ..
+        } = self;
+        let index = *link_indices.entry((src, sink)).or_insert_with(|| {
+            let path = |pad| names.path(pad);
+            links.push(Link {
+                src,
+                sink,
+                stats: LinkStats::new(path(src), sink.map(path), now),
+                reported: 0,
+            });
             links.len() - 1
         });
-        &mut links[*number]
+        &mut self.links[index].stats
     }
 }
 

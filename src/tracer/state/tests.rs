@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 use super::super::copy_log::CopyReason;
+use super::super::frame::FrameMemory;
+use super::super::memory::{Memory, MemoryKind};
 use super::super::names::ElementName;
-use super::super::report::{self, Report};
-use super::super::verdict::VerdictKind;
+use super::super::report::{Report, json};
+use super::super::stats::{MAX_BUFFERS, MapCounts};
+use super::super::verdict::Verdict;
 use super::*;
 use smallvec::SmallVec;
 
 const SIZE: u64 = 1000;
 
-/// A pipeline of elements with one sink and one source pad each.
-struct Line {
+/// A pipeline whose elements have one sink pad and one source pad each.
+struct Pipeline {
     state: TraceState,
     format: Arc<Format>,
 }
 
-impl Line {
+impl Pipeline {
     fn new() -> Self {
         Self {
             state: TraceState::default(),
@@ -38,7 +41,7 @@ impl Line {
         self.state.names.pad(element, pad, pad)
     }
 
-    /// A frame goes from one element to the next.
+    /// Sends a frame from one element to the next.
     fn go(&mut self, from: &str, to: &str, memory: &Arc<Memory>, pts: u64) {
         self.go_by((from, "src"), (to, "sink"), memory, pts);
     }
@@ -46,30 +49,35 @@ impl Line {
     fn go_by(&mut self, from: (&str, &str), to: (&str, &str), memory: &Arc<Memory>, pts: u64) {
         let src = self.pad(from.0, from.1);
         let sink = self.pad(to.0, to.1);
-        let left = self.state.leave(src, frame(memory, pts), pts);
+        let sent = self.state.send(src, frame(memory, pts), pts);
         let format = Arc::clone(&self.format);
         let arrived = frame(memory, pts);
-        self.state.cross(src, sink, &left, &arrived, &format, pts);
-        self.state.enter(sink, &arrived);
+        self.state.cross(src, sink, &sent, &arrived, &format, pts);
+        self.state.receive(sink, &arrived);
     }
 
     fn log(&mut self, element: &str, reason: CopyReason, bytes: u64) {
         let id = self.element(element);
-        let mut work = Activity {
-            copied: bytes,
+        let mut activity = Activity {
+            bytes_copied: bytes,
             ..Activity::default()
         };
-        work.reasons.count(reason);
-        self.state.work(id, &work);
+        activity.reasons.count(reason);
+        self.state.add(id, &activity);
     }
 
     fn done(&mut self, element: &str) {
         let id = self.element(element);
-        self.state.done(id);
+        self.state.finish(id);
     }
 
     fn report(&self) -> Report {
-        report::of(&self.state, "pipeline0", |_| None)
+        Report::new(
+            "pipeline0",
+            "",
+            0,
+            self.state.pipeline("pipeline0", |_| None),
+        )
     }
 }
 
@@ -99,72 +107,65 @@ fn frame(memory: &Arc<Memory>, pts: u64) -> Frame {
     }
 }
 
-fn copied(report: &Report, element: &str) -> (u64, u64) {
-    let row = report.data.elements.iter().find(|row| row.name == element);
-    row.map_or((0, 0), |row| {
-        (row.counts.copied_frames, row.counts.copied_bytes)
+fn copied(report: &Report, name: &str) -> (u64, u64) {
+    let mut elements = report.stats.elements.iter();
+    let element = elements.find(|element| element.name == name);
+    element.map_or((0, 0), |element| {
+        (element.frames_copied, element.bytes_copied)
     })
 }
 
 #[test]
 fn camera_to_display_is_zero_copy() {
-    let mut line = Line::new();
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(4);
     for number in 0..100 {
         let buffer = &buffers[number as usize % 4];
-        line.go("camera", "filter", buffer, number);
-        line.go("filter", "display", buffer, number);
-        line.done("display");
-        line.done("filter");
+        pipeline.go("camera", "filter", buffer, number);
+        pipeline.go("filter", "display", buffer, number);
+        pipeline.done("display");
+        pipeline.done("filter");
     }
-    let report = line.report();
-    assert_eq!(report.verdict.kind, VerdictKind::ZeroCopy);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::ZeroCopy);
     assert_eq!(
-        report.verdict.text,
+        report.sentence,
         "zero-copy: each of 100 frames left camera in one of 4 dma-bufs and reached display in \
          the same"
     );
     assert!(report.hints.is_empty(), "{:?}", report.hints);
-    assert_eq!(report.data.links.len(), 2);
-    let link = &report.data.links[1];
+    assert_eq!(report.stats.links.len(), 2);
+    let link = &report.stats.links[1];
     assert_eq!(
-        (
-            link.counts.frames,
-            link.counts.same,
-            link.counts.new,
-            link.buffers
-        ),
+        (link.frames, link.frames_same, link.frames_new, link.buffers),
         (100, 100, 0, 4)
     );
-    assert_eq!(link.counts.memories[0].label, "dma-buf (vivid)");
-    let camera = &report.data.elements[0];
+    assert_eq!(link.memory[0].label, "dma-buf (vivid)");
+    let camera = &report.stats.elements[0];
     assert_eq!(camera.made.len(), 1);
-    assert_eq!(camera.made[0].what.buffers, 4);
-    assert_eq!(
-        (camera.made[0].what.first, camera.made[0].what.last),
-        (0, 3)
-    );
+    assert_eq!(camera.made[0].buffers, 4);
+    assert_eq!((camera.made[0].first, camera.made[0].last), (0, 3));
 }
 
 #[test]
 fn converter_is_found_with_its_bytes() {
-    let mut line = Line::new();
+    let mut pipeline = Pipeline::new();
     let (buffers, others) = (dma_bufs(4), dma_bufs(3));
     for number in 0..10 {
-        line.go("camera", "convert", &buffers[number as usize % 4], number);
-        // It maps what it reads.
-        let convert = line.element("convert");
-        let mut work = Activity::default();
-        work.maps.reads = 1;
-        work.maps.bytes_to_read = SIZE;
-        line.state.work(convert, &work);
-        line.go("convert", "display", &others[number as usize % 3], number);
-        line.done("convert");
+        pipeline.go("camera", "convert", &buffers[number as usize % 4], number);
+        // It maps its input.
+        let convert = pipeline.element("convert");
+        let mut activity = Activity::default();
+        activity.maps.reads = 1;
+        activity.maps.bytes_to_read = SIZE;
+        pipeline.state.add(convert, &activity);
+        pipeline.go("convert", "display", &others[number as usize % 3], number);
+        pipeline.done("convert");
     }
-    let report = line.report();
-    assert_eq!(report.verdict.kind, VerdictKind::Copied);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::Copied);
     assert_eq!(
-        report.verdict.text,
+        report.sentence,
         "NOT zero-copy: convert copied 10 frames, 10000 bytes"
     );
     assert_eq!(copied(&report, "convert"), (10, 10_000));
@@ -173,43 +174,43 @@ fn converter_is_found_with_its_bytes() {
 }
 
 #[test]
-fn what_a_device_may_have_done_is_not_put_on_the_cpu() {
-    let mut line = Line::new();
+fn copy_without_a_map_may_be_by_a_device() {
+    let mut pipeline = Pipeline::new();
     let (buffers, others) = (dma_bufs(4), dma_bufs(3));
     for number in 0..10 {
-        line.go("camera", "convert", &buffers[number as usize % 4], number);
-        line.go("convert", "display", &others[number as usize % 3], number);
+        pipeline.go("camera", "convert", &buffers[number as usize % 4], number);
+        pipeline.go("convert", "display", &others[number as usize % 3], number);
     }
-    let text = line.report().verdict.text;
-    assert!(text.contains("a device may have done it"), "{text}");
+    let text = pipeline.report().sentence;
+    assert!(text.contains("possibly on a device"), "{text}");
 }
 
 #[test]
-fn copy_that_link_and_log_both_show_counts_once() {
-    let mut line = Line::new();
+fn copy_shown_by_link_and_log_counts_once() {
+    let mut pipeline = Pipeline::new();
     let (buffers, others) = (dma_bufs(1), dma_bufs(1));
     for number in 0..5 {
-        line.go("camera", "balance", &buffers[0], number);
-        line.log("balance", CopyReason::MemoryCopy, SIZE);
-        line.go("balance", "display", &others[0], number);
-        line.done("balance");
+        pipeline.go("camera", "balance", &buffers[0], number);
+        pipeline.log("balance", CopyReason::MemoryCopy, SIZE);
+        pipeline.go("balance", "display", &others[0], number);
+        pipeline.done("balance");
     }
-    assert_eq!(copied(&line.report(), "balance"), (5, 5 * SIZE));
+    assert_eq!(copied(&pipeline.report(), "balance"), (5, 5 * SIZE));
 }
 
 #[test]
-fn copy_at_the_end_is_told_by_the_log_alone() {
-    let mut line = Line::new();
+fn copy_by_a_sink_is_known_from_the_log() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(2);
     for number in 0..7 {
-        line.go("camera", "kmssink", &buffers[number as usize % 2], number);
-        line.log("kmssink", CopyReason::FrameCopy, 0);
-        line.log("kmssink", CopyReason::Plane, SIZE);
-        line.done("kmssink");
+        pipeline.go("camera", "kmssink", &buffers[number as usize % 2], number);
+        pipeline.log("kmssink", CopyReason::FrameCopy, 0);
+        pipeline.log("kmssink", CopyReason::Plane, SIZE);
+        pipeline.done("kmssink");
     }
-    let report = line.report();
+    let report = pipeline.report();
     assert_eq!(copied(&report, "kmssink"), (7, 7 * SIZE));
-    assert!(report.data.links[0].has_copies(), "red");
+    assert!(report.stats.links[0].has_copies(), "red");
     assert!(
         report
             .hints
@@ -221,33 +222,33 @@ fn copy_at_the_end_is_told_by_the_log_alone() {
 }
 
 #[test]
-fn copy_without_its_planes_has_the_size_of_a_frame() {
-    let mut line = Line::new();
+fn copy_logged_without_planes_has_the_size_of_a_frame() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(1);
-    line.go("camera", "kmssink", &buffers[0], 1);
-    line.log("kmssink", CopyReason::FrameCopy, 0);
-    line.done("kmssink");
-    assert_eq!(copied(&line.report(), "kmssink"), (1, SIZE));
+    pipeline.go("camera", "kmssink", &buffers[0], 1);
+    pipeline.log("kmssink", CopyReason::FrameCopy, 0);
+    pipeline.done("kmssink");
+    assert_eq!(copied(&pipeline.report(), "kmssink"), (1, SIZE));
 }
 
 #[test]
-fn source_that_draws_does_not_copy_and_one_that_runs_low_does() {
-    let mut line = Line::new();
+fn drawing_is_no_copy_but_a_low_source_copies() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(1);
-    line.log("videotestsrc0", CopyReason::Plane, SIZE);
-    line.go("videotestsrc0", "display", &buffers[0], 1);
-    let report = line.report();
+    pipeline.log("videotestsrc0", CopyReason::Plane, SIZE);
+    pipeline.go("videotestsrc0", "display", &buffers[0], 1);
+    let report = pipeline.report();
     assert_eq!(copied(&report, "videotestsrc0"), (0, 0));
-    assert_eq!(report.data.elements[0].counts.drawn, SIZE);
-    assert_eq!(report.verdict.kind, VerdictKind::ZeroCopy);
+    assert_eq!(report.stats.elements[0].bytes_drawn, SIZE);
+    assert_eq!(report.verdict, Verdict::ZeroCopy);
 
-    let mut line = Line::new();
-    line.log("v4l2src0", CopyReason::MemoryCopy, SIZE);
-    line.go("v4l2src0", "display", &memory(MemoryKind::System, ""), 1);
-    line.go("v4l2src0", "display", &buffers[0], 2);
-    let report = line.report();
+    let mut pipeline = Pipeline::new();
+    pipeline.log("v4l2src0", CopyReason::MemoryCopy, SIZE);
+    pipeline.go("v4l2src0", "display", &memory(MemoryKind::System, ""), 1);
+    pipeline.go("v4l2src0", "display", &buffers[0], 2);
+    let report = pipeline.report();
     assert_eq!(copied(&report, "v4l2src0"), (1, SIZE));
-    assert_eq!(report.verdict.kind, VerdictKind::Copied);
+    assert_eq!(report.verdict, Verdict::Copied);
     assert!(
         report.hints[0].contains("copy threshold"),
         "{:?}",
@@ -256,142 +257,194 @@ fn source_that_draws_does_not_copy_and_one_that_runs_low_does() {
 }
 
 #[test]
-fn tee_gives_what_it_got_on_every_pad() {
-    let mut line = Line::new();
+fn tee_sends_the_same_memory_on_every_pad() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(2);
     for number in 0..6 {
         let buffer = &buffers[number as usize % 2];
-        line.go("camera", "tee", buffer, number);
-        line.go_by(("tee", "src_0"), ("one", "sink"), buffer, number);
-        line.go_by(("tee", "src_1"), ("other", "sink"), buffer, number);
+        pipeline.go("camera", "tee", buffer, number);
+        pipeline.go_by(("tee", "src_0"), ("one", "sink"), buffer, number);
+        pipeline.go_by(("tee", "src_1"), ("other", "sink"), buffer, number);
     }
-    let report = line.report();
-    assert_eq!(report.verdict.kind, VerdictKind::ZeroCopy);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::ZeroCopy);
     assert!(
-        report.verdict.text.contains("one and other"),
+        report.sentence.contains("one and other"),
         "{}",
-        report.verdict.text
+        report.sentence
     );
     assert!(
         report
-            .data
+            .stats
             .links
             .iter()
             .skip(1)
-            .all(|link| link.counts.same == 6)
+            .all(|link| link.frames_same == 6)
     );
 }
 
 #[test]
-fn copy_into_the_pool_that_the_source_fills_too_is_seen() {
+fn copy_into_a_pool_shared_with_the_source_is_detected() {
     // Both sides take buffers of the display's pool.
-    let mut line = Line::new();
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(3);
-    line.go("source", "filter", &buffers[0], 1);
-    line.go("filter", "display", &buffers[0], 1);
-    line.go("source", "filter", &buffers[1], 2);
-    // The first is free again, and takes a copy of the second.
-    line.go("filter", "display", &buffers[0], 2);
-    assert_eq!(copied(&line.report(), "filter"), (1, SIZE));
+    pipeline.go("source", "filter", &buffers[0], 1);
+    pipeline.go("filter", "display", &buffers[0], 1);
+    pipeline.go("source", "filter", &buffers[1], 2);
+    // The first buffer is free and receives a copy of the second.
+    pipeline.go("filter", "display", &buffers[0], 2);
+    assert_eq!(copied(&pipeline.report(), "filter"), (1, SIZE));
 }
 
 #[test]
-fn system_memory_that_nobody_copies_is_neither_verdict() {
-    let mut line = Line::new();
+fn system_memory_without_copies_has_its_own_verdict() {
+    let mut pipeline = Pipeline::new();
     let buffer = memory(MemoryKind::System, "");
-    line.go("source", "sink", &buffer, 1);
-    let verdict = line.report().verdict;
-    assert_eq!(verdict.kind, VerdictKind::NotInDmaBufs);
+    pipeline.go("source", "sink", &buffer, 1);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::NotInDmaBufs);
     assert_eq!(
-        verdict.text,
-        "nothing was copied between source and sink, but frames lie in system memory, not in \
+        report.sentence,
+        "nothing was copied between source and sink, but frames are in system memory, not in \
          dma-bufs"
     );
 }
 
 #[test]
-fn no_frames_no_verdict() {
-    let mut line = Line::new();
-    assert_eq!(line.report().verdict.kind, VerdictKind::NoFrames);
-    // One that comes nowhere.
-    let pad = line.pad("source", "src");
-    let left = line.state.leave(pad, frame(&dma_bufs(1)[0], 1), 1);
-    let format = Arc::clone(&line.format);
-    line.state.lose(pad, &left, &format, 1);
-    let report = line.report();
-    assert_eq!(report.verdict.kind, VerdictKind::NoFrames);
-    assert_eq!(report.data.links[0].sink, None);
+fn no_delivered_frames_have_their_own_verdict() {
+    let mut pipeline = Pipeline::new();
+    assert_eq!(pipeline.report().verdict, Verdict::NoFrames);
+    // A frame that is not delivered.
+    let pad = pipeline.pad("source", "src");
+    let sent = pipeline.state.send(pad, frame(&dma_bufs(1)[0], 1), 1);
+    let format = Arc::clone(&pipeline.format);
+    pipeline.state.drop_frame(pad, &sent, &format, 1);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::NoFrames);
+    assert_eq!(report.stats.links[0].sink, None);
 }
 
 #[test]
-fn frame_that_a_probe_replaces_is_seen() {
-    let mut line = Line::new();
+fn frame_replaced_by_a_probe_is_detected() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(2);
-    let (src, sink) = (line.pad("source", "src"), line.pad("sink", "sink"));
-    let left = line.state.leave(src, frame(&buffers[0], 1), 1);
-    let format = Arc::clone(&line.format);
-    line.state
-        .cross(src, sink, &left, &frame(&buffers[1], 1), &format, 1);
-    let verdict = line.report().verdict;
-    assert_eq!(verdict.kind, VerdictKind::Copied);
-    assert!(
-        verdict.text.contains("a probe on source:src"),
-        "{}",
-        verdict.text
-    );
+    let (src, sink) = (pipeline.pad("source", "src"), pipeline.pad("sink", "sink"));
+    let sent = pipeline.state.send(src, frame(&buffers[0], 1), 1);
+    let format = Arc::clone(&pipeline.format);
+    pipeline
+        .state
+        .cross(src, sink, &sent, &frame(&buffers[1], 1), &format, 1);
+    let report = pipeline.report();
+    assert_eq!(report.verdict, Verdict::Copied);
+    let sentence = "a probe on source:src replaced 1 frame";
+    assert!(report.sentence.contains(sentence), "{}", report.sentence);
 }
 
 #[test]
-fn report_is_news_only_when_frames_went_on() {
-    let mut line = Line::new();
+fn pipeline_has_news_only_after_new_frames() {
+    let mut pipeline = Pipeline::new();
     let buffers = dma_bufs(1);
-    assert!(!line.state.has_news("pipeline0"));
-    line.go("source", "sink", &buffers[0], 1);
-    assert!(line.state.has_news("pipeline0"));
-    assert!(!line.state.has_news("pipeline1"));
-    line.state.reported("pipeline0");
-    assert!(!line.state.has_news("pipeline0"));
-    assert!(line.state.was_reported("pipeline0"));
-    line.go("source", "sink", &buffers[0], 2);
-    assert!(line.state.has_news("pipeline0"));
+    assert!(!pipeline.state.has_news("pipeline0"));
+    pipeline.go("source", "sink", &buffers[0], 1);
+    assert!(pipeline.state.has_news("pipeline0"));
+    assert!(!pipeline.state.has_news("pipeline1"));
+    pipeline.state.set_reported("pipeline0");
+    assert!(!pipeline.state.has_news("pipeline0"));
+    assert!(pipeline.state.was_reported("pipeline0"));
+    pipeline.go("source", "sink", &buffers[0], 2);
+    assert!(pipeline.state.has_news("pipeline0"));
 }
 
 #[test]
-fn books_of_a_process_that_runs_for_years_stay_small() {
-    let mut line = Line::new();
-    let format = Arc::clone(&line.format);
+fn state_of_a_long_running_process_is_bounded() {
+    let mut pipeline = Pipeline::new();
+    let format = Arc::clone(&pipeline.format);
     for number in 0..20_000_u64 {
         let mut name = |path: &str, factory: &str| {
-            line.state.names.element(ElementName {
+            pipeline.state.names.element(ElementName {
                 pipeline: format!("pipeline{number}"),
                 path: format!("{path}{number}"),
                 factory: factory.to_owned(),
             })
         };
         let (source, sink) = (name("source", "appsrc"), name("sink", "appsink"));
-        let src = line.state.names.pad(source, "src", "src");
-        let sink = line.state.names.pad(sink, "sink", "sink");
+        let src = pipeline.state.names.pad(source, "src", "src");
+        let sink = pipeline.state.names.pad(sink, "sink", "sink");
         let buffer = memory(MemoryKind::Other, "");
-        let left = line.state.leave(src, frame(&buffer, number), number);
-        line.state
-            .cross(src, sink, &left, &frame(&buffer, number), &format, number);
-        line.state.enter(sink, &frame(&buffer, number));
-        line.state.answer(
+        let sent = pipeline.state.send(src, frame(&buffer, number), number);
+        pipeline
+            .state
+            .cross(src, sink, &sent, &frame(&buffer, number), &format, number);
+        pipeline.state.receive(sink, &frame(&buffer, number));
+        pipeline.state.answer(
             sink,
-            Answer {
-                pool: format!("pool{number}"),
-                ..Answer::default()
+            AllocationAnswer {
+                pool: Some(format!("pool{number}")),
+                ..AllocationAnswer::default()
             },
         );
     }
-    assert!(line.state.links.len() < 2000);
-    assert!(line.state.elements.len() < 2000);
-    assert!(line.state.answers.len() < 2000);
-    assert!(line.state.pools.len() < 2000);
-    let shared = line.state.links_of("*").next();
-    let frames = shared.map(|link| (link.counts.frames, link.buffers.len() <= BUFFERS));
+    assert!(pipeline.state.links.len() < 2000);
+    assert!(pipeline.state.elements.len() < 2000);
+    assert!(pipeline.state.answers.len() < 2000);
+    assert!(pipeline.state.pools.len() < 2000);
+    let shared = pipeline.state.links_of("*").next();
+    let frames = shared.map(|link| (link.stats.frames, link.stats.buffers <= MAX_BUFFERS));
     assert!(frames.is_some_and(|(frames, few)| frames > 19_000 && few));
-    // Nothing is lost.
-    let all: u64 = line.state.links.iter().map(|link| link.counts.frames).sum();
+    // No frame is lost.
+    let all: u64 = pipeline.state.links.iter().map(|l| l.stats.frames).sum();
     assert_eq!(all, 20_000);
+}
+
+/// The keys in `json`, in their order.
+fn keys(json: &str) -> Vec<&str> {
+    let lines = json
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"'));
+    lines
+        .filter_map(|line| line.split_once("\": "))
+        .map(|(key, _)| key)
+        .collect()
+}
+
+#[test]
+fn json_has_every_key_in_order_and_exact_integers() {
+    let mut pipeline = Pipeline::new();
+    let buffers = dma_bufs(2);
+    pipeline.go("camera", "sink", &buffers[0], u64::MAX);
+    pipeline.log("sink", CopyReason::FrameCopy, 7);
+    let sink = pipeline.pad("sink", "sink");
+    pipeline.state.answer(
+        sink,
+        AllocationAnswer {
+            answered: true,
+            ..AllocationAnswer::default()
+        },
+    );
+    let stats = PluginStats::default();
+    let data = pipeline.state.pipeline("pipeline0", |_| Some(stats));
+    let report = Report::new("pipeline0", "test", u64::MAX, data);
+    let json = json(&[report], &MapCounts::default());
+    assert!(json.contains("\"time\": 18446744073709551615,"), "{json}");
+    assert!(json.contains("\"frame copy\": 1"), "{json}");
+    assert!(json.contains("\"pool\": null"), "{json}");
+    let maps = "reads bytes-to-read writes bytes-to-write brackets";
+    let own = "frames-copied bytes-copied brackets maps";
+    let element = "name factory frames-in frames-out frames-in-shared frames-copied bytes-copied \
+                   bytes-drawn log";
+    let expected = format!(
+        "tracer version pipelines name occasion time verdict sentence hints links \
+         src element factory pad sink element factory pad format caps formats frames bytes \
+         frames-in-dma-bufs memory kind label frames buffers buffers-are-more frames-made \
+         frames-same frames-new frames-partly frames-replaced bytes-copied first last allocation \
+         answered pool pool-taken video-meta \
+         elements {element} made kind exporter allocator pool pool-offered-by buffers bytes first \
+         last maps {maps} stats {own} \
+         {element} frame+copy made maps {maps} stats {own} application {maps}"
+    );
+    let expected: Vec<String> = expected
+        .split(' ')
+        .map(|key| key.replace('+', " "))
+        .collect();
+    assert_eq!(keys(&json), expected, "{json}");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the tracer costs: CPU time of whole processes, with and without it, in turns.
+//! Measures the cost of the tracer: CPU time of processes with and without it, in alternation.
 //!
-//! `cargo bench --bench tracer`; a tracer cannot be taken off again, so each run is a process of
-//! its own, which measures itself from the first frame to the last.
+//! `cargo bench --bench tracer`. A tracer stays until GStreamer is deinitialised, so each run is a
+//! process, which measures itself from the first frame to the last.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use gst::prelude::*;
@@ -13,8 +13,8 @@ const ROLE: &str = "DMABUFCPU_BENCH_CHILD";
 const FRAMES: u64 = 300;
 const ROUNDS: usize = 9;
 
-/// Name, links, and the line. 1080p, as fast as it goes: CPU time of a frame is the same at 60
-/// frames a second.
+/// Name, number of links, and pipeline. 1080p, without a clock: the CPU time of a frame is the same at
+/// 60 frames per second.
 const LINES: [(&str, u64, &str); 4] = [
     (
         "filtered in place in memory files",
@@ -23,7 +23,7 @@ const LINES: [(&str, u64, &str); 4] = [
          ! dmabufupload allocator=memfd ! dmabuffilter invert=true ! fakesink",
     ),
     (
-        "none of our elements, converted",
+        "stock elements, converted",
         4,
         "videotestsrc num-buffers=300 pattern=smpte ! video/x-raw,format=I420,width=1920,height=1080 \
          ! videoconvert ! video/x-raw,format=BGRx ! fakesink",
@@ -72,7 +72,7 @@ fn child(role: &str) {
     }
 }
 
-/// CPU time of this process, in nanoseconds.
+/// Returns the CPU time of this process in nanoseconds.
 fn cpu() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -97,9 +97,9 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 }
 
 fn compare() {
-    println!("CPU time of a frame, {FRAMES} frames, medians of {ROUNDS} pairs, in turns\n");
+    println!("CPU time per frame, {FRAMES} frames, medians of {ROUNDS} alternating pairs\n");
     println!(
-        "| pipeline | without | with | more | µs a frame and link | of one CPU at 60 frames/s |"
+        "| pipeline | without | with | more | µs per frame and link | of one CPU at 60 frames/s |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
     for (number, (name, links, _)) in LINES.iter().enumerate() {

@@ -168,7 +168,7 @@ fn converter_on_the_way_is_the_culprit() {
         &format!("NOT zero-copy: convert copied {FRAMES} frames, {bytes} bytes"),
     );
     run.copied("convert", FRAMES, bytes);
-    run.hint(&["convert made BGR 1024x768 of BGRx 1024x768"]);
+    run.hint(&["convert converted BGRx 1024x768 to BGR 1024x768"]);
     // It read each frame of the camera: so says the kernel.
     assert_eq!(run.probes.count("start-read"), FRAMES);
     let maps = &run.element("convert")["maps"];

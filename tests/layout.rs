@@ -55,10 +55,10 @@ const UNSAFE: &[&str] = &[
     "pixel/kernels/ssse3.rs",
     "pixel/kernels/words.rs",
     "plugin.rs",
-    "tracer/kept.rs",
-    "tracer/mapping.rs",
-    "tracer/newer.rs",
-    "tracer/quiet.rs",
+    "tracer/map_hooks.rs",
+    "tracer/performance.rs",
+    "tracer/qdata.rs",
+    "tracer/v1_28.rs",
     "video/crew.rs",
 ];
 

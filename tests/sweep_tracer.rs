@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Every system call of the tracer failed, one after the other, with every errno that it can give:
-//! the pipeline goes on as if there were no tracer; what the tracer could not write or start is one
-//! message that says why, and what it could not look at is called unreadable or unknown.
+//! Lets every system call of the tracer fail in turn, with every errno that it can return. The
+//! pipeline must run as without the tracer. A file that cannot be written or a thread that cannot be
+//! started must be reported in one message with the reason. A memory that cannot be examined must be
+//! called unreadable or unknown.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -20,7 +21,7 @@ use sweep::{Broken, Ended, Scenario, alone, report, sweep};
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 
-/// A folder for reports, gone with this.
+/// A folder for reports, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -43,7 +44,7 @@ impl Drop for Folder {
     }
 }
 
-/// What the tracer says from now on.
+/// Collects the messages of the tracer from now on.
 fn listen() -> Arc<Mutex<Vec<String>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let writes = Arc::clone(&heard);
@@ -58,7 +59,7 @@ fn listen() -> Arc<Mutex<Vec<String>>> {
     heard
 }
 
-/// Plays to the end; the reason if it does not get there.
+/// Plays to EOS. Returns the error otherwise.
 fn play(pipeline: &gst::Pipeline) -> Result<(), String> {
     let bus = pipeline.bus().unwrap();
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
@@ -71,14 +72,14 @@ fn play(pipeline: &gst::Pipeline) -> Result<(), String> {
     }
 }
 
-/// Frames of files through elements that make no calls of ours, so that all there are are the
-/// tracer's.
+/// Sends frames through elements of GStreamer, so that the tracer makes all system calls of the
+/// plugin.
 fn stock_pipeline(layout: &Layout) -> Result<(), Broken> {
     let line = "appsrc name=source format=time ! identity name=same ! fakesink name=end \
                 async=false enable-last-sample=false";
     let pipeline = gst::parse::launch(line).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
-    // The tracer knows pipelines by their names, and not of any number.
+    // The tracer identifies pipelines by name and bounds their number.
     pipeline.set_property("name", "swept");
     let source = pipeline.by_name("source").unwrap();
     let source = source.downcast::<gst_app::AppSrc>().unwrap();
@@ -101,24 +102,24 @@ fn stock_pipeline(layout: &Layout) -> Result<(), Broken> {
     Ok(())
 }
 
-/// What the tracer said and wrote of a run.
+/// Returns the outcome of a run from the messages and lines of the tracer.
 fn outcome(heard: &Mutex<Vec<String>>, lines: &str, expected: usize) -> Result<Ended, Broken> {
     let heard = std::mem::take(&mut *heard.lock().unwrap());
     match heard.as_slice() {
         [] if lines.lines().count() != expected => {
-            Err(format!("lines are missing, and nobody says so: {lines}"))
+            Err(format!("lines are missing without a message: {lines}"))
         }
         [] if lines.contains("unreadable") || lines.contains("unknown") => {
             Ok(Ended::Refused(lines.to_owned()))
         }
         [] => Ok(Ended::Well),
         [one] => Ok(Ended::Refused(one.clone())),
-        several => Err(format!("said more than once: {several:?}")),
+        several => Err(format!("several messages: {several:?}")),
     }
 }
 
 #[test]
-fn tracer_survives_every_call_that_fails() {
+fn tracer_survives_every_failing_call() {
     if std::env::var_os(ROLE).is_some() {
         return;
     }
@@ -129,7 +130,7 @@ fn tracer_survives_every_call_that_fails() {
     let file = folder.0.join("report.frames");
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::TwoFiles);
     let read = Mutex::new(0);
-    // What was written since this was last asked.
+    // Returns the lines written since the last call.
     let news = || {
         let text = std::fs::read_to_string(&file).unwrap();
         let mut read = read.lock().unwrap();
@@ -137,7 +138,7 @@ fn tracer_survives_every_call_that_fails() {
         *read = text.len();
         news
     };
-    let mut stock = Scenario::new("a pipeline of others under the tracer", || {
+    let mut stock = Scenario::new("a pipeline of stock elements under the tracer", || {
         let played = stock_pipeline(&layout);
         // Two links, three frames.
         let outcome = outcome(&heard, &news(), 6)?;
@@ -152,7 +153,7 @@ fn tracer_survives_every_call_that_fails() {
         Ok(outcome)
     });
     stock.threads = true;
-    let mut own = Scenario::new("a pipeline of ours under the tracer", || {
+    let mut own = Scenario::new("a pipeline of own elements under the tracer", || {
         let _kernel = sweep::scenarios::brackets(false);
         let line = "videotestsrc name=source num-buffers=2 \
                     ! video/x-raw,format=NV12,width=128,height=96 \
@@ -170,8 +171,10 @@ fn tracer_survives_every_call_that_fails() {
             (Ok(()), heard) => Ok(heard),
             (Err(error), _) if error == "it hangs" => Err(error),
             (Err(error), Ended::Well) => Ok(Ended::Refused(error)),
-            // Two of its calls in a row: the filter's, then the tracer's.
-            (Err(error), Ended::Refused(told)) => Ok(Ended::Refused(format!("{error}; {told}"))),
+            // Two consecutive calls failed: one of the filter, then one of the tracer.
+            (Err(error), Ended::Refused(warning)) => {
+                Ok(Ended::Refused(format!("{error}; {warning}")))
+            }
         }
     });
     own.threads = true;
@@ -185,7 +188,7 @@ fn is_usr1_caught() -> bool {
     u64::from_str_radix(mask.unwrap().trim(), 16).unwrap() & (1 << 9) != 0
 }
 
-/// A process that starts the tracer, with a fault or without one, and plays.
+/// Starts the tracer with or without a fault, and plays.
 fn start(role: &str, folder: &Path) {
     support::init();
     let mut words = role.split(' ');
@@ -215,7 +218,11 @@ fn start(role: &str, folder: &Path) {
 
 fn child(folder: &Path, role: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tracer_starts_or_says_why_not", "--nocapture"])
+        .args([
+            "--exact",
+            "tracer_starts_or_reports_the_reason",
+            "--nocapture",
+        ])
         .env(ROLE, role)
         .env("DMABUFCPU_TEST_FOLDER", folder)
         .env_remove("GST_DEBUG")
@@ -225,12 +232,12 @@ fn child(folder: &Path, role: &str) -> Output {
 }
 
 #[test]
-fn tracer_starts_or_says_why_not() {
+fn tracer_starts_or_reports_the_reason() {
     if let Ok(role) = std::env::var(ROLE) {
         let folder = std::env::var("DMABUFCPU_TEST_FOLDER").unwrap();
         return start(&role, Path::new(&folder));
     }
-    // The children's pipes are descriptors, which the sweep counts.
+    // The sweep counts descriptors, among them the pipes of children.
     let _alone = alone();
     let folder = Folder::new("start-tracer");
     let run = |role: &str| {
@@ -262,18 +269,18 @@ fn tracer_starts_or_says_why_not() {
                 let role = format!("{name} {number} {errno}");
                 let (text, errors) = run(&role);
                 faults += 1;
-                let told: Vec<&str> = errors
+                let warnings: Vec<&str> = errors
                     .lines()
                     .filter(|line| line.starts_with("zerocopy tracer: "))
                     .collect();
                 if errno == 4 {
-                    assert_eq!(errors, "", "{role}: it is made again");
+                    assert_eq!(errors, "", "{role}: the call is repeated");
                     continue;
                 }
-                assert_eq!(told.len(), 1, "{role}: {errors}");
+                assert_eq!(warnings.len(), 1, "{role}: {errors}");
                 let reason = format!("(os error {errno})");
-                assert!(told[0].contains(&reason), "{role}: {errors}");
-                // A signal that may be the application's is not taken from it.
+                assert!(warnings[0].contains(&reason), "{role}: {errors}");
+                // The signal is left alone if the application may handle it.
                 let is_caught = text.contains("USR1 true");
                 assert_eq!(is_caught, call == Call::CreateFile, "{role}");
             }

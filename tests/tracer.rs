@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The tracer `zerocopy` as users meet it: with `gst-launch-1.0`, on pipelines whose truth is
-//! known, here without a device.
+//! Runs the tracer `zerocopy` with `gst-launch-1.0` on pipelines with known copies. Needs no device.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/launch.rs"]
@@ -56,7 +55,7 @@ fn pipeline_in_system_memory_copies_nothing() {
     assert_eq!(whole["verdict"], "not-in-dma-bufs", "{report:#}");
     assert_eq!(
         whole["sentence"],
-        "nothing was copied between videotestsrc0 and fakesink0, but frames lie in system \
+        "nothing was copied between videotestsrc0 and fakesink0, but frames are in system \
          memory, not in dma-bufs"
     );
     // videotestsrc, capsfilter, queue, identity, fakesink.
@@ -71,7 +70,7 @@ fn pipeline_in_system_memory_copies_nothing() {
     }
     assert_eq!(link(&report, "videotestsrc0", "src")["frames-made"], 20);
     assert_eq!(link(&report, "identity0", "src")["frames-same"], 20);
-    // It maps each frame once, to draw it.
+    // The source maps each frame once, to draw it.
     let maps = &element(&report, "videotestsrc0")["maps"];
     assert_eq!(maps["writes"], 20, "{maps}");
     assert_eq!(maps["bytes-to-write"], 20 * NV12_BYTES, "{maps}");
@@ -79,7 +78,7 @@ fn pipeline_in_system_memory_copies_nothing() {
 }
 
 #[test]
-fn converter_is_the_culprit_with_every_byte() {
+fn converter_is_reported_with_every_byte() {
     let Some(launch) = Launch::new("tracer-convert", &PLUGINS) else {
         return;
     };
@@ -96,7 +95,7 @@ fn converter_is_the_culprit_with_every_byte() {
     let convert = element(&report, "videoconvert0");
     assert_eq!(convert["frames-copied"], 20);
     assert_eq!(convert["bytes-copied"], 20 * BGRX_BYTES);
-    // It maps each plane, and with it the whole memory.
+    // The converter maps each plane, and with each the complete memory.
     assert_eq!(convert["maps"]["reads"], 20 * 2);
     assert_eq!(convert["maps"]["bytes-to-read"], 20 * 2 * NV12_BYTES);
     assert_eq!(convert["maps"]["bytes-to-write"], 20 * BGRX_BYTES);
@@ -105,13 +104,13 @@ fn converter_is_the_culprit_with_every_byte() {
     }
     let hints = pipeline(&report)["hints"].to_string();
     assert!(
-        hints.contains("videoconvert0 made BGRx 320x240 of NV12 320x240"),
+        hints.contains("videoconvert0 converted NV12 320x240 to BGRx 320x240"),
         "{hints}"
     );
 }
 
 #[test]
-fn converter_with_nothing_to_do_is_no_culprit() {
+fn converter_in_passthrough_is_not_reported() {
     let Some(launch) = Launch::new("tracer-passthrough", &PLUGINS) else {
         return;
     };
@@ -126,7 +125,7 @@ fn converter_with_nothing_to_do_is_no_culprit() {
 }
 
 #[test]
-fn filter_that_works_in_place_is_no_culprit_until_it_stands_behind_a_tee() {
+fn filter_in_place_is_reported_only_after_a_tee() {
     let Some(launch) = Launch::new("tracer-tee", &PLUGINS) else {
         return;
     };
@@ -139,7 +138,7 @@ fn filter_that_works_in_place_is_no_culprit_until_it_stands_behind_a_tee() {
     );
     assert_eq!(link(&report, "gamma0", "src")["frames-same"], 12);
 
-    // The other branch holds all that it gets.
+    // The other branch holds every frame.
     let other = "t. ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 \
                  ! fakesink sync=true";
     let line = format!(
@@ -155,7 +154,7 @@ fn filter_that_works_in_place_is_no_culprit_until_it_stands_behind_a_tee() {
     let hints = pipeline(&report)["hints"].to_string();
     assert!(hints.contains("a tee upstream"), "{hints}");
     assert!(hints.contains("gamma0"), "{hints}");
-    // Where nobody writes, nothing is copied.
+    // Without a writer, nothing is copied.
     let line = format!(
         "videotestsrc num-buffers=12 ! {NV12} ! tee name=t t. ! queue ! fakesink \
          t. ! queue ! identity ! fakesink"
@@ -171,7 +170,7 @@ fn filter_that_works_in_place_is_no_culprit_until_it_stands_behind_a_tee() {
 }
 
 #[test]
-fn own_elements_are_counted_as_they_count_themselves() {
+fn counts_of_own_elements_match_their_stats() {
     let Some(launch) = Launch::new("tracer-own", &PLUGINS) else {
         return;
     };
@@ -191,11 +190,11 @@ fn own_elements_are_counted_as_they_count_themselves() {
     let filter = element(&report, "dmabuffilter0");
     let buffers = link(&report, "dmabuffilter0", "src")["buffers"].as_u64();
     assert_eq!(filter["stats"]["maps"].as_u64(), buffers, "{filter}");
-    // Whose the pool was.
+    // The element that offered the pool.
     let made = &element(&report, "videotestsrc0")["made"][0];
     assert_eq!(made["pool-offered-by"], "dmabufupload0", "{made}");
 
-    // A source that will not take the pool.
+    // A source that does not take the pool.
     let line = format!(
         "videotestsrc num-buffers=15 ! {NV12} ! identity drop-allocation=true \
          ! dmabufupload allocator=memfd ! dmabuffilter invert=true ! fakesink"
@@ -244,7 +243,7 @@ fn bins_are_no_links_and_their_elements_have_paths() {
 }
 
 #[test]
-fn what_is_no_raw_video_is_left_out() {
+fn only_raw_video_is_reported() {
     let Some(launch) = Launch::new("tracer-other", &PLUGINS) else {
         return;
     };
@@ -257,7 +256,7 @@ fn what_is_no_raw_video_is_left_out() {
 }
 
 #[test]
-fn table_comes_once_and_tells_the_verdict() {
+fn table_is_written_once_with_the_verdict() {
     let Some(launch) = Launch::new("tracer-table", &PLUGINS) else {
         return;
     };
@@ -285,7 +284,7 @@ fn table_comes_once_and_tells_the_verdict() {
 }
 
 #[test]
-fn all_formats_are_written_with_one_content() {
+fn all_formats_have_the_same_content() {
     let Some(launch) = Launch::new("tracer-formats", &PLUGINS) else {
         return;
     };
@@ -323,7 +322,7 @@ fn all_formats_are_written_with_one_content() {
 }
 
 #[test]
-fn every_frame_is_told_where_that_is_asked_for() {
+fn detail_frames_writes_a_line_per_frame_and_link() {
     let Some(launch) = Launch::new("tracer-frames", &PLUGINS) else {
         return;
     };
@@ -336,7 +335,7 @@ fn every_frame_is_told_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_is_wrong_in_the_parameters_is_told_once_and_the_rest_goes_on() {
+fn invalid_parameters_are_reported_once() {
     let Some(launch) = Launch::new("tracer-params", &PLUGINS) else {
         return;
     };
@@ -347,11 +346,19 @@ fn what_is_wrong_in_the_parameters_is_told_once_and_the_rest_goes_on() {
     let output = output.unwrap();
     assert!(output.status.success());
     let text = stderr(&output);
-    let told = "zerocopy tracer: there is no parameter 'fromat'";
-    assert_eq!(text.matches(told).count(), 1, "{text}");
+    let warning = "zerocopy tracer: fromat=json is invalid: no such parameter";
+    assert_eq!(text.matches(warning).count(), 1, "{text}");
     assert!(text.contains("nothing was copied"), "{text}");
     assert!(!text.contains("mapped"), "maps=false: {text}");
-    // A file that cannot be.
+    // Parameters that cannot be parsed.
+    let output = launch.line(&line, "zerocopy(maps,format=json)").output();
+    let output = output.unwrap();
+    assert!(output.status.success());
+    let text = stderr(&output);
+    let warning = "zerocopy tracer: cannot parse 'maps,format=json'";
+    assert_eq!(text.matches(warning).count(), 1, "{text}");
+    assert!(text.contains("videotestsrc0: mapped"), "defaults: {text}");
+    // A file that cannot be created.
     let output = launch
         .line(&line, "zerocopy(file=/proc/none/report)")
         .output();
@@ -365,21 +372,21 @@ fn what_is_wrong_in_the_parameters_is_told_once_and_the_rest_goes_on() {
 }
 
 #[test]
-fn log_that_only_the_tracer_reads_is_not_shown() {
+fn log_messages_for_the_tracer_are_not_shown() {
     let Some(launch) = Launch::new("tracer-log", &PLUGINS) else {
         return;
     };
     let line = format!(
         "videotestsrc num-buffers=4 pattern=zone-plate kx2=20 ky2=20 kt=0 ! {NV12} ! fakesink"
     );
-    // `report` finds standard error empty; what was logged is in it.
+    // `report` checks that standard error is empty.
     let report = launch.report(&line, "");
     assert_eq!(
         element(&report, "videotestsrc0")["bytes-drawn"],
         4 * NV12_BYTES
     );
     assert_eq!(element(&report, "videotestsrc0")["bytes-copied"], 0);
-    // What the user asks for is, at the level that was asked for.
+    // Messages at the level that the user has set are shown.
     let logged = |tracer: &str, level: &str| {
         let mut command = launch.line(&line, tracer);
         command
@@ -400,7 +407,7 @@ fn log_that_only_the_tracer_reads_is_not_shown() {
     assert_eq!(logged("zerocopy", "2,videotestsrc:5"), [""; 0]);
 }
 
-/// Runs a line without the tracer and with it, both times as `command` does.
+/// Asserts that a line behaves alike without and with the tracer.
 fn assert_same(launch: &Launch, line: &str, well: bool, command: impl Fn() -> Command) {
     let picture = launch.file("picture");
     let run = |tracers: Option<&str>| {
@@ -419,14 +426,14 @@ fn assert_same(launch: &Launch, line: &str, well: bool, command: impl Fn() -> Co
     let (without, with) = (run(None), run(Some(&tracer)));
     assert_eq!(without.0 == Some(0), well, "{line}: {}", without.1);
     assert_eq!(with.0, without.0, "{line}: {}", with.1);
-    // What comes after the first error depends on whose thread is faster.
+    // The order of later errors depends on the speed of threads.
     let first = |text: &str| text.lines().next().map(str::to_owned);
     assert_eq!(first(&with.1), first(&without.1), "{line}");
     assert!(with.2 == without.2, "{line}: the pictures differ");
 }
 
 #[test]
-fn streams_are_the_same_with_and_without() {
+fn streams_are_the_same_with_and_without_the_tracer() {
     let Some(launch) = Launch::new("tracer-same", &PLUGINS) else {
         return;
     };
@@ -449,7 +456,7 @@ fn streams_are_the_same_with_and_without() {
 }
 
 #[test]
-fn errors_are_the_same_with_and_without() {
+fn errors_are_the_same_with_and_without_the_tracer() {
     let Some(launch) = Launch::new("tracer-errors", &PLUGINS) else {
         return;
     };
@@ -460,7 +467,7 @@ fn errors_are_the_same_with_and_without() {
     };
     let sink = format!("filesink location={}", launch.file("picture").display());
     for line in [
-        // Elements that fail in the midst of it.
+        // Elements that fail during the stream.
         format!("videotestsrc num-buffers=9 ! {NV12} ! identity error-after=4 ! {sink}"),
         format!("videotestsrc num-buffers=9 ! {NV12} ! queue ! identity error-after=4 ! gamma ! {sink}"),
         "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true ! fakesink"
@@ -472,7 +479,7 @@ fn errors_are_the_same_with_and_without() {
 }
 
 #[test]
-fn leaks_tracer_finds_nothing_alive_beside_it() {
+fn leaks_tracer_finds_no_leaks() {
     let wanted = ["coreelements", "videotestsrc", "videofilter", "coretracers"];
     let Some(launch) = Launch::new("tracer-leaks", &wanted) else {
         return;
@@ -489,7 +496,10 @@ fn leaks_tracer_finds_nothing_alive_beside_it() {
     let output = command.output().unwrap();
     assert!(output.status.success());
     let report = stderr(&output);
-    assert!(report.contains("leaks"), "the tracer is there: {report}");
+    assert!(
+        report.contains("leaks"),
+        "the leaks tracer is active: {report}"
+    );
     let alive = |line: &&str| line.contains("object-alive,") && !line.contains("format string");
     let alive: Vec<&str> = report.lines().filter(alive).collect();
     assert_eq!(alive, [""; 0]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The tracer in an application: memory is known again however it is wrapped, caps that change,
-//! frames that are replaced on the way, and reports by the action signal.
+//! Tests the tracer in an application: identification of memory, changing caps, frames replaced by
+//! probes, and reports by the action signal.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -19,7 +19,7 @@ fn tracer() -> &'static ZeroCopy {
     TRACER.get_or_init(|| ZeroCopy::start(""))
 }
 
-/// Frames of the test's own through elements.
+/// A pipeline that is fed with frames of the test.
 struct Line {
     pipeline: gst::Pipeline,
     source: AppSrc,
@@ -46,7 +46,7 @@ impl Line {
         }
     }
 
-    /// A frame goes through; what comes out.
+    /// Sends a frame. Returns the sample that arrives.
     fn go(&self, frame: gst::Buffer) -> gst::Sample {
         self.source.push_buffer(frame).unwrap();
         self.sink.pull_sample().unwrap()
@@ -74,7 +74,7 @@ fn link<'r>(report: &'r Value, element: &str) -> &'r Value {
     found.unwrap_or_else(|| panic!("no link from {element} in {report:#}"))
 }
 
-/// Puts what `make` makes of a frame in its place, behind the element `same`.
+/// Replaces frames that leave the element `same` by the results of `make`.
 fn replace(line: &Line, make: impl Fn(&gst::Buffer) -> gst::Buffer + Send + Sync + 'static) {
     let pad = line.pipeline.by_name("same").unwrap();
     let pad = pad.static_pad("src").unwrap();
@@ -87,13 +87,13 @@ fn replace(line: &Line, make: impl Fn(&gst::Buffer) -> gst::Buffer + Send + Sync
 }
 
 #[test]
-fn memory_files_are_known_by_their_inode() {
+fn memory_files_are_identified_by_their_inode() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let line = Line::new(&info, "identity name=same ! identity name=next");
     let layout = Layout::new(&info, Shape::TwoFiles);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "by-inode", 1);
     let frame = Arc::new(frame);
-    // Another GstMemory over the same file, for each of them.
+    // Other GstMemory for the same files.
     let again = Arc::clone(&frame);
     replace(&line, move |_| again.buffer());
     line.go(buffer);
@@ -101,7 +101,7 @@ fn memory_files_are_known_by_their_inode() {
     assert_eq!(report["verdict"], "not-in-dma-bufs", "{report:#}");
     let last = link(&report, "next");
     assert_eq!(last["frames-same"], 1, "{last:#}");
-    assert_eq!(last["buffers"], 2, "a plane, a file: {last:#}");
+    assert_eq!(last["buffers"], 2, "one file per plane: {last:#}");
     assert_eq!(last["memory"][0]["label"], "memfd", "{last:#}");
     assert_eq!(link(&report, "same")["frames-replaced"], 0);
 }
@@ -127,7 +127,7 @@ fn part_of_a_memory_is_the_same_memory() {
 }
 
 #[test]
-fn frame_that_a_probe_replaces_is_told() {
+fn frame_replaced_by_a_probe_is_reported() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let line = Line::new(&info, "identity name=same ! identity name=next");
     replace(&line, |buffer| buffer.copy_deep().unwrap());
@@ -140,7 +140,7 @@ fn frame_that_a_probe_replaces_is_told() {
 }
 
 #[test]
-fn caps_that_change_are_one_link_of_two_formats() {
+fn link_with_changing_caps_has_two_formats() {
     let (small, large) = (
         info(VideoFormat::Nv12, 64, 32),
         info(VideoFormat::Bgrx, 128, 64),
@@ -162,7 +162,7 @@ fn caps_that_change_are_one_link_of_two_formats() {
 }
 
 #[test]
-fn lists_of_buffers_are_counted_frame_by_frame() {
+fn buffer_lists_are_counted_by_frame() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let line = Line::new(&info, "identity name=same");
     let layout = Layout::new(&info, Shape::Caps);
@@ -186,7 +186,7 @@ fn lists_of_buffers_are_counted_frame_by_frame() {
 }
 
 #[test]
-fn what_the_application_maps_by_itself_is_not_put_on_an_element() {
+fn maps_by_the_application_count_for_no_element() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let line = Line::new(&info, "identity name=same");
     let others = || {
@@ -199,7 +199,7 @@ fn what_the_application_maps_by_itself_is_not_put_on_an_element() {
     let sample = line.go(buffer);
     let before = others();
     let map = sample.buffer().unwrap().map_readable().unwrap();
-    // Other tests of this process may map, too.
+    // Other tests of this process may also map.
     assert!(others() - before >= map.len() as u64);
     let report = line.report();
     for element in report["elements"].as_array().unwrap() {
@@ -208,7 +208,7 @@ fn what_the_application_maps_by_itself_is_not_put_on_an_element() {
 }
 
 #[test]
-fn two_pipelines_are_told_apart_though_their_elements_have_the_same_names() {
+fn pipelines_with_equal_element_names_are_distinct() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let lines = [
         Line::new(&info, "identity name=same"),
@@ -226,7 +226,7 @@ fn two_pipelines_are_told_apart_though_their_elements_have_the_same_names() {
 }
 
 #[test]
-fn reports_come_in_every_format_and_a_wrong_one_is_refused() {
+fn report_signal_supports_every_format_and_no_other() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let line = Line::new(&info, "identity name=same");
     let layout = Layout::new(&info, Shape::Caps);
@@ -253,7 +253,7 @@ fn second_tracer_stays_idle() {
 }
 
 #[test]
-fn element_that_holds_frames_back_is_no_culprit() {
+fn element_that_holds_frames_is_not_reported() {
     let info = info(VideoFormat::Nv12, 64, 32);
     let held: Arc<Mutex<Vec<gst::Buffer>>> = Arc::default();
     let line = Line::new(&info, "queue ! identity name=same");

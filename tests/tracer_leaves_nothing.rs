@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Thousands of pipelines and links that come and go under the tracer: neither memory nor
-//! descriptors grow with them more than without it. And a process that ends in the midst of a
-//! stream ends as it does without it.
+//! Checks that thousands of pipelines and links do not use more memory or descriptors with the
+//! tracer than without, and that a process that ends during a stream ends alike with both.
 //!
-//! Each in a process of its own, as it counts what the whole process has.
+//! Each test runs in processes of its own, as it counts the resources of a process.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -17,7 +16,7 @@ use support::frame::{Frame, Kind, Layout, Shape, info};
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 const PIPELINES: usize = 3000;
-/// More of them than the tracer has names for.
+/// More than the tracer has names for.
 const BEFORE: usize = 1500;
 
 fn child(test: &str, role: &str) -> Output {
@@ -30,7 +29,7 @@ fn child(test: &str, role: &str) -> Output {
         .unwrap()
 }
 
-/// The numbers behind `name` that a child has printed.
+/// Returns the number after `name` that a child has printed.
 fn number(output: &Output, name: &str) -> i64 {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -40,8 +39,8 @@ fn number(output: &Output, name: &str) -> i64 {
     number.trim().parse().unwrap()
 }
 
-/// kB in use (`VmRSS`), and open descriptors.
-fn possessions() -> (i64, i64) {
+/// Returns the resident memory in kB (`VmRSS`) and the number of open descriptors.
+fn resources() -> (i64, i64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let rss = line
@@ -66,7 +65,7 @@ fn pipeline(layout: &Layout, number: usize) {
     pipeline.set_state(gst::State::Playing).unwrap();
     let (_frame, buffer) = Frame::new(layout, Kind::DmaBuf, "many", number as u32);
     source.push_buffer(buffer).unwrap();
-    // A branch that comes and goes.
+    // A temporary branch.
     let tee = pipeline.by_name("t").unwrap();
     let sink = gst::ElementFactory::make("fakesink")
         .property("async", false)
@@ -96,11 +95,11 @@ fn many(with: bool) {
     for number in 0..BEFORE {
         pipeline(&layout, number);
     }
-    let (rss, descriptors) = possessions();
+    let (rss, descriptors) = resources();
     for number in 0..PIPELINES {
         pipeline(&layout, number);
     }
-    let (rss_after, descriptors_after) = possessions();
+    let (rss_after, descriptors_after) = resources();
     println!("RSS {}", rss_after - rss);
     println!("DESCRIPTORS {}", descriptors_after - descriptors);
     if let Some(tracer) = tracer {
@@ -121,26 +120,26 @@ fn many(with: bool) {
 }
 
 #[test]
-fn thousands_of_pipelines_and_links_leave_nothing() {
+fn thousands_of_pipelines_and_links_leave_no_resources() {
     match std::env::var(ROLE).as_deref() {
         Ok("with") => return many(true),
         Ok("without") => return many(false),
         _ => {}
     }
-    let test = "thousands_of_pipelines_and_links_leave_nothing";
+    let test = "thousands_of_pipelines_and_links_leave_no_resources";
     let (without, with) = (child(test, "without"), child(test, "with"));
     let grown = number(&with, "RSS ") - number(&without, "RSS ");
     println!("{grown} kB more than without, for {PIPELINES} pipelines");
-    assert!(grown < 3000, "{grown} kB, a kB a pipeline");
+    assert!(grown < 3000, "{grown} kB, more than a kB per pipeline");
     let descriptors = number(&with, "DESCRIPTORS ") - number(&without, "DESCRIPTORS ");
     assert!(descriptors.abs() < 5, "{descriptors} descriptors");
     assert!(number(&with, "REPORT ") < 4_000_000);
-    // Nothing was lost in it.
+    // No frame is missing.
     let frames = number(&with, "FRAMES ");
     assert_eq!(frames, 2 * (BEFORE + PIPELINES) as i64);
 }
 
-/// Ends its process in the fifth frame, in the midst of an element's work.
+/// Ends its process in the fifth frame, in a callback of an element.
 fn crash(how: &str, with: bool) {
     support::init();
     let _tracer = with.then(|| ZeroCopy::start("file=/dev/null"));
@@ -171,12 +170,12 @@ fn crash(how: &str, with: bool) {
 }
 
 #[test]
-fn process_that_ends_in_the_midst_of_a_stream_ends_the_same_way() {
+fn process_that_ends_during_a_stream_ends_the_same_way() {
     if let Ok(role) = std::env::var(ROLE) {
         let (how, with) = role.split_once(' ').unwrap();
         return crash(how, with == "with");
     }
-    let test = "process_that_ends_in_the_midst_of_a_stream_ends_the_same_way";
+    let test = "process_that_ends_during_a_stream_ends_the_same_way";
     for how in ["abort", "exit", "panic"] {
         let run = |with: &str| {
             let output = child(test, &format!("{how} {with}"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Reports on SIGUSR1, and the system calls that the tracer costs: none a frame.
+//! Tests reports on SIGUSR1, and that the tracer makes no system call per frame.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/launch.rs"]
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const PLUGINS: [&str; 3] = ["coreelements", "videotestsrc", "coretracers"];
 const CAPS: &str = "video/x-raw,format=NV12,width=64,height=32,framerate=100/1";
 
-/// Ended with this.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -28,7 +28,8 @@ fn send_usr1(child: &Child) {
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
 }
 
-/// Waits for the file to hold a table; the frames in its last line of a link.
+/// Waits for a table in the file with more frames than `more_than`. Returns the number of frames of
+/// its last link.
 fn frames_in(file: &std::path::Path, more_than: u64) -> u64 {
     let limit = Instant::now() + Duration::from_secs(20);
     loop {
@@ -55,7 +56,7 @@ fn signal_gives_a_report_and_the_stream_goes_on() {
         let file = launch.file("report.txt");
         let _ = std::fs::remove_file(&file);
         let signal = if by_environment { "" } else { ",signal=true" };
-        // Itself, and nothing around it, gets the signal.
+        // Without a wrapper, which would receive the signal.
         let mut command = launch.program("gst-launch-1.0");
         command.arg("-q").args(line.split_whitespace());
         let tracer = format!("zerocopy(file={}{signal})", file.display());
@@ -64,7 +65,7 @@ fn signal_gives_a_report_and_the_stream_goes_on() {
             command.env("GST_ZEROCOPY_TRACER_SIG", "1");
         }
         let child = Running(command.stdout(Stdio::null()).spawn().unwrap());
-        // There is no other way to know that it has begun to listen.
+        // Nothing indicates that the tracer waits for the signal.
         std::thread::sleep(Duration::from_millis(1500));
         send_usr1(&child.0);
         let first = frames_in(&file, 0);
@@ -75,7 +76,7 @@ fn signal_gives_a_report_and_the_stream_goes_on() {
 }
 
 #[test]
-fn signal_that_somebody_else_handles_is_left_to_them() {
+fn signal_with_another_handler_is_left_alone() {
     let Some(launch) = Launch::new("tracer-taken", &PLUGINS) else {
         return;
     };
@@ -85,15 +86,12 @@ fn signal_that_somebody_else_handles_is_left_to_them() {
     let output = command.output().unwrap();
     assert!(output.status.success());
     let text = stderr(&output);
-    let told = "the application handles SIGUSR1 itself";
-    assert_eq!(text.matches(told).count(), 1, "{text}");
-    assert!(
-        text.contains("nothing was copied"),
-        "the rest goes on: {text}"
-    );
+    let warning = "the application handles or ignores the signal";
+    assert_eq!(text.matches(warning).count(), 1, "{text}");
+    assert!(text.contains("nothing was copied"), "the report: {text}");
 }
 
-/// How often each system call was made that the tracer makes when it sees a memory first.
+/// Returns how often each system call was made, among those that examine a memory.
 fn calls(launch: &Launch, frames: u64) -> Option<BTreeMap<String, u64>> {
     let line = format!(
         "videotestsrc num-buffers={frames} ! {CAPS} ! dmabufupload allocator=memfd ! identity \
@@ -129,23 +127,23 @@ fn calls(launch: &Launch, frames: u64) -> Option<BTreeMap<String, u64>> {
 }
 
 #[test]
-fn frame_costs_no_system_call() {
+fn frame_causes_no_system_call() {
     let Some(launch) = Launch::new("tracer-calls", &PLUGINS) else {
         return;
     };
-    // The registry is made by the first, and everything read that is read once.
+    // The first run creates the registry.
     let Some(_) = calls(&launch, 10) else {
-        println!("SKIPPED: no strace, or it may not look at other processes");
+        println!("SKIPPED: no strace, or no permission to trace processes");
         return;
     };
     let (few, many) = (calls(&launch, 100).unwrap(), calls(&launch, 1100).unwrap());
     for (name, number) in &many {
         let before = few.get(name).copied().unwrap_or(0);
-        // Threads and their memory, and a buffer more or less; never a call for every frame, which would be 1000.
+        // Threads, their memory and single buffers cause calls; one call per frame would be 1000.
         let more = number.saturating_sub(before);
         assert!(
             more < 100,
-            "{name}: {before}, then {number}, for 1000 frames more"
+            "{name}: {before}, then {number} with 1000 frames more"
         );
     }
 }

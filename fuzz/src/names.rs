@@ -4,7 +4,7 @@
 use super::{Input, init};
 use gst::prelude::*;
 use gstdmabufcpu::memory::DrmFormat;
-use gstdmabufcpu::tracer::tried::{self, Station, Stream};
+use gstdmabufcpu::tracer::fuzz_support::{self, ElementSpec, PipelineSpec};
 use gstdmabufcpu::video;
 use std::collections::BTreeSet;
 
@@ -107,32 +107,32 @@ thread_local! {
     };
 }
 
-/// What the tracer is told: parameters, lines of the log, a status.
+/// Text for the tracer: parameters, messages of the log, the status of a process.
 pub fn tracer_words(input: &[u8]) {
+    init();
     let Some(text) = text(input) else {
         return;
     };
-    let (read, wrong) = tried::parse_params(text);
-    assert!(wrong <= text.split(',').count() + 1, "{text:?}: {wrong}");
-    // What stands behind it is read as if it were alone.
-    if text.matches('"').count() % 2 == 0 {
+    let (read, errors) = fuzz_support::parse_params(text);
+    assert!(!read.is_empty());
+    assert!(errors <= text.split(',').count() + 1, "{text:?}: {errors}");
+    // Parameters after valid ones apply. A semicolon ends the structure.
+    if errors == 0 && text.ends_with(char::is_alphanumeric) && !text.contains(';') {
         let more = format!("{text},format=json,maps=false");
-        let (read, wrong_of_more) = tried::parse_params(&more);
-        assert!(wrong_of_more <= wrong, "{more:?}");
+        let (read, errors) = fuzz_support::parse_params(&more);
+        assert_eq!(errors, 0, "{more:?}");
         assert!(
             read.contains("format: Json") && read.contains("maps: false"),
             "{more:?}: {read}"
         );
-    } else {
-        assert!(!read.is_empty());
     }
-    let _ = tried::copied_bytes(text);
-    let _ = tried::is_usr1_taken(text);
+    let _ = fuzz_support::copied_bytes(text);
+    let _ = fuzz_support::is_usr1_claimed(text);
     for prefix in ["copy plane ", "memcpy ", "copy remaining ", "slow copy"] {
-        let _ = tried::copied_bytes(&format!("{prefix}{text}"));
+        let _ = fuzz_support::copied_bytes(&format!("{prefix}{text}"));
     }
     let status = format!("SigIgn:\t0000000000000000\nSigCgt:\t{text}\n");
-    let _ = tried::is_usr1_taken(&status);
+    let _ = fuzz_support::is_usr1_claimed(&status);
 }
 
 /// The next piece of text: so many bytes, as UTF-8 or what is left of it.
@@ -180,8 +180,8 @@ pub fn reports(input: &[u8]) {
     ];
     let mut input = Input(input);
     let stations = 2 + input.below(4);
-    let stations: Vec<Station> = (0..stations)
-        .map(|number| Station {
+    let stations: Vec<ElementSpec> = (0..stations)
+        .map(|number| ElementSpec {
             // Two of one name would be one element.
             path: format!("{}{number}", word(&mut input)),
             factory: input.pick(&FACTORIES).to_owned(),
@@ -192,7 +192,7 @@ pub fn reports(input: &[u8]) {
             keeps: input.byte() % 4 != 0,
         })
         .collect();
-    let stream = Stream {
+    let stream = PipelineSpec {
         pipeline: word(&mut input),
         stations,
         caps: word(&mut input),
@@ -211,7 +211,7 @@ pub fn reports(input: &[u8]) {
         station.path = format!("element{number}");
         station.pads = ["sink", "src"].map(str::to_owned);
     }
-    let (written, plain) = (tried::write(&stream), tried::write(&plain));
+    let (written, plain) = (fuzz_support::write(&stream), fuzz_support::write(&plain));
     for (hostile, plain) in written.tables.iter().zip(&plain.tables) {
         let number = |text: &str| text.lines().count();
         assert_eq!(number(hostile), number(plain), "{hostile}\n{plain}");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The report as a graph (`dot -Tsvg`): elements, and links coloured by what became of frames.
+//! Writes reports as a graph in the DOT language (`dot -Tsvg`): a cluster per pipeline, and links
+//! coloured as in the table.
 
 use super::report::Report;
 use super::table::bytes;
@@ -8,7 +9,7 @@ const GREEN: &str = "#2e7d32";
 const AMBER: &str = "#f9a825";
 const RED: &str = "#c62828";
 
-/// Writes reports as one graph, a cluster for each pipeline.
+/// Writes reports as one graph.
 pub(super) fn write(reports: &[Report]) -> String {
     let mut text = String::from(
         "digraph zerocopy {\n  rankdir=LR;\n  fontname=\"sans\";\n  node [shape=box, \
@@ -25,57 +26,46 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
     let node = |name: &str| quoted(&format!("{number}/{name}"));
     text.push_str(&format!(
         "  subgraph cluster_{number} {{\n    label={};\n",
-        quoted(&format!(
-            "{}\n{}",
-            report.rows.pipeline, report.verdict.text
-        ))
+        quoted(&format!("{}\n{}", report.name, report.sentence))
     ));
-    for element in &report.rows.elements {
+    for element in &report.stats.elements {
         let mut label = format!("{}\n{}", element.name, element.factory);
-        if element.counts.copied_bytes > 0 {
+        let mut colour = "black";
+        if element.bytes_copied > 0 {
+            colour = RED;
             label.push_str(&format!(
                 "\ncopied {} frames, {}",
-                element.counts.copied_frames,
-                bytes(element.counts.copied_bytes)
+                element.frames_copied,
+                bytes(element.bytes_copied)
             ));
         }
-        let colour = if element.counts.copied_bytes > 0 {
-            RED
-        } else {
-            "black"
-        };
         text.push_str(&format!(
             "    {} [label={}, color=\"{colour}\"];\n",
             node(&element.name),
             quoted(&label)
         ));
     }
-    for link in &report.rows.links {
+    for link in &report.stats.links {
         let sink = match &link.sink {
             Some(sink) => node(&sink.element),
             None => {
                 let nowhere = node(&format!("{}:{} nowhere", link.src.element, link.src.pad));
                 text.push_str(&format!(
-                    "    {nowhere} [label=\"nowhere\", shape=plain];\n"
+                    "    {nowhere} [label=\"not delivered\", shape=plain];\n"
                 ));
                 nowhere
             }
         };
-        let memories: Vec<&str> = link
-            .counts
-            .memories
-            .iter()
-            .map(|m| m.label.as_str())
-            .collect();
+        let memory: Vec<&str> = link.memory.iter().map(|m| m.label.as_str()).collect();
         let mut label = format!(
             "{} frames\n{}\n{}, {} buffers",
-            link.counts.frames,
+            link.frames,
             link.format,
-            memories.join(", "),
+            memory.join(", "),
             link.buffers
         );
-        if link.counts.copied_bytes > 0 {
-            label.push_str(&format!("\ncopied {}", bytes(link.counts.copied_bytes)));
+        if link.bytes_copied > 0 {
+            label.push_str(&format!("\ncopied {}", bytes(link.bytes_copied)));
         }
         let colour = if link.has_copies() {
             RED
@@ -93,7 +83,7 @@ fn cluster(text: &mut String, number: usize, report: &Report) {
     text.push_str("  }\n");
 }
 
-/// A quoted identifier of the DOT language.
+/// Returns a quoted identifier of the DOT language.
 fn quoted(text: &str) -> String {
     let escaped = text
         .replace('\\', "\\\\")

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The tracer: GStreamer's hooks, brought to the books.
+//! Implements the tracer: turns GStreamer's hooks into events of the state.
 
-use super::book::Book;
-use super::frames;
-use super::lines::Lines;
-use super::names::ElementId;
+use super::frame::{Frame, SentFrame, Time};
+use super::frame_log::FrameLog;
+use super::names::{ElementId, PadId};
 use super::params::{Detail, Format, Params};
-use super::passing::{Frame, Left, Time};
-use super::report::{self, Report};
-use super::rows::Stats;
+use super::report::Report;
 use super::signals::Listener;
-use super::threads::{self, Step, StepKind};
-use super::{mapping, newer, output, performance};
+use super::state::TraceState;
+use super::stats::PluginStats;
+use super::threads::{self, Call, CallKind};
+use super::{inspect, map_hooks, output, performance, v1_28};
 use crate::lock::lock;
 use gst::glib;
 use gst::prelude::*;
@@ -25,26 +24,28 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "zerocopy",
         gst::DebugColorFlags::empty(),
-        Some("Tracer: frames that were copied"),
+        Some("Tracer for copied frames"),
     )
 });
 
-/// Numbers that are kept on GStreamer's objects belong to one set of books.
-static IS_THERE: AtomicBool = AtomicBool::new(false);
+/// Whether the process has an active tracer. The ids attached to GStreamer's objects belong to its
+/// state.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
 
-/// The tracer's state.
+/// The tracer. Only the active one has parameters.
 #[derive(Default)]
 pub struct ZeroCopy {
     params: OnceLock<Params>,
-    book: Mutex<Book>,
-    /// Elements that count by themselves.
-    counting: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
+    state: Mutex<TraceState>,
+    /// Elements of this plugin, which have a property `stats`.
+    own_elements: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
     /// The last report on each pipeline.
     reports: Mutex<BTreeMap<String, Report>>,
+    /// The time of the last event that may cause a report.
     now: AtomicU64,
-    /// Allocators that were made since the last event of a kind that comes before their maps.
-    fresh: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
-    lines: Lines,
+    /// Allocators created since the last event, whose constructors may not have finished.
+    new_allocators: Mutex<Vec<glib::WeakRef<gst::Allocator>>>,
+    frame_log: FrameLog,
     listener: Mutex<Option<Listener>>,
 }
 
@@ -77,21 +78,21 @@ impl ObjectImpl for ZeroCopy {
     fn constructed(&self) {
         self.parent_constructed();
         let text = self.obj().property::<Option<String>>("params");
-        let (mut params, wrong) = Params::parse(text.as_deref().unwrap_or_default());
-        if !wrong.is_empty() {
-            self.complain(&format!("{}; the rest goes on", wrong.join("; ")));
+        let (mut params, errors) = Params::parse(text.as_deref().unwrap_or_default());
+        if !errors.is_empty() {
+            self.warn(&errors.join("; "));
         }
-        if IS_THERE.swap(true, Relaxed) {
-            self.complain("there is one in this process already; this one stays idle");
+        if ACTIVE.swap(true, Relaxed) {
+            self.warn("this process has an active tracer already; this one stays idle");
             return;
         }
-        // As the leaks tracer has GST_LEAKS_TRACER_SIG.
+        // Named like GST_LEAKS_TRACER_SIG of the leaks tracer.
         params.signal |= std::env::var_os("GST_ZEROCOPY_TRACER_SIG").is_some();
         if params.detail == Detail::Frames
             && let Some(file) = &params.file
-            && let Err(error) = self.lines.open(&file.with_extension("frames"))
+            && let Err(error) = self.frame_log.open(&file.with_extension("frames"))
         {
-            self.complain(&error);
+            self.warn(&error);
         }
         if params.signal {
             let tracer = self.obj().downgrade();
@@ -102,11 +103,11 @@ impl ObjectImpl for ZeroCopy {
             });
             match listener {
                 Ok(listener) => *lock(&self.listener) = Some(listener),
-                Err(error) => self.complain(&error),
+                Err(error) => self.warn(&error),
             }
         }
         if params.maps {
-            mapping::start();
+            map_hooks::start();
         }
         if params.log {
             performance::start();
@@ -131,13 +132,15 @@ impl ObjectImpl for ZeroCopy {
         ] {
             self.register_hook(hook);
         }
-        newer::register(self.obj().upcast_ref());
+        v1_28::register(self.obj().upcast_ref());
     }
 
     fn dispose(&self) {
         *lock(&self.listener) = None;
         if self.params.get().is_some() {
-            self.last_words();
+            self.final_reports();
+            performance::stop();
+            map_hooks::stop();
         }
     }
 }
@@ -146,7 +149,7 @@ impl GstObjectImpl for ZeroCopy {}
 
 impl TracerImpl for ZeroCopy {
     fn pad_push_pre(&self, ts: u64, pad: &gst::Pad, buffer: &gst::Buffer) {
-        self.push(ts, pad, |frames| frames.push(frames::frame(buffer)));
+        self.push(ts, pad, |frames| frames.push(inspect::frame(buffer)));
     }
 
     fn pad_push_post(&self, ts: u64, pad: &gst::Pad, _: Result<gst::FlowSuccess, gst::FlowError>) {
@@ -155,7 +158,7 @@ impl TracerImpl for ZeroCopy {
 
     fn pad_push_list_pre(&self, ts: u64, pad: &gst::Pad, list: &gst::BufferList) {
         self.push(ts, pad, |frames| {
-            frames.extend(list.iter().map(frames::frame))
+            frames.extend(list.iter().map(inspect::frame))
         });
     }
 
@@ -169,18 +172,18 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn pad_chain_pre(&self, ts: u64, pad: &gst::Pad, buffer: &gst::Buffer) {
-        self.chain(ts, pad, StepKind::Chain, |frames| {
-            frames.push(frames::frame(buffer));
+        self.chain(ts, pad, CallKind::Chain, |frames| {
+            frames.push(inspect::frame(buffer));
         });
     }
 
     fn pad_chain_post(&self, _: u64, pad: &gst::Pad, _: Result<gst::FlowSuccess, gst::FlowError>) {
-        self.chained(pad, |kind| matches!(kind, StepKind::Chain));
+        self.chained(pad, |kind| matches!(kind, CallKind::Chain));
     }
 
     fn pad_chain_list_pre(&self, ts: u64, pad: &gst::Pad, list: &gst::BufferList) {
-        self.chain(ts, pad, StepKind::ChainList, |frames| {
-            frames.extend(list.iter().map(frames::frame));
+        self.chain(ts, pad, CallKind::ChainList, |frames| {
+            frames.extend(list.iter().map(inspect::frame));
         });
     }
 
@@ -190,19 +193,19 @@ impl TracerImpl for ZeroCopy {
         pad: &gst::Pad,
         _: Result<gst::FlowSuccess, gst::FlowError>,
     ) {
-        self.chained(pad, |kind| matches!(kind, StepKind::ChainList));
+        self.chained(pad, |kind| matches!(kind, CallKind::ChainList));
     }
 
     fn pad_pull_range_pre(&self, _: u64, pad: &gst::Pad, _: u64, _: u32) {
-        let Some(peer) = pad.peer().and_then(|peer| frames::pad(&peer, &self.book)) else {
+        let Some(peer) = pad.peer().and_then(|peer| inspect::pad(&peer, &self.state)) else {
             return;
         };
         threads::with(|thread| {
-            thread.settle(&mut lock(&self.book));
-            thread.begin(Step {
+            thread.flush(&mut lock(&self.state));
+            thread.begin(Call {
                 pad: peer.id,
                 element: peer.element,
-                kind: StepKind::Pull,
+                kind: CallKind::Pull,
             });
         });
     }
@@ -213,43 +216,43 @@ impl TracerImpl for ZeroCopy {
         pad: &gst::Pad,
         result: Result<&gst::Buffer, gst::FlowError>,
     ) {
-        let peer = pad.peer().and_then(|peer| frames::pad(&peer, &self.book));
-        let (Some(peer), Some(sink)) = (peer, frames::pad(pad, &self.book)) else {
+        let peer = pad.peer().and_then(|peer| inspect::pad(&peer, &self.state));
+        let (Some(peer), Some(sink)) = (peer, inspect::pad(pad, &self.state)) else {
             return;
         };
-        let format = frames::format(pad, &sink);
-        let frame = format.and_then(|format| Some((frames::frame(result.ok()?), format)));
+        let format = inspect::format(pad, &sink);
+        let frame = format.and_then(|format| Some((inspect::frame(result.ok()?), format)));
         threads::with(|thread| {
-            let mut book = lock(&self.book);
-            thread.settle(&mut book);
-            thread.end(peer.id, |kind| matches!(kind, StepKind::Pull));
+            let mut state = lock(&self.state);
+            thread.flush(&mut state);
+            thread.end(peer.id, |kind| matches!(kind, CallKind::Pull));
             if let Some((frame, format)) = frame {
-                let left = book.leave(peer.id, frame.clone(), ts);
-                book.cross(peer.id, sink.id, &left, &frame, &format, ts);
-                book.enter(sink.id, &frame);
+                let sent = state.send(peer.id, frame.clone(), ts);
+                state.cross(peer.id, sink.id, &sent, &frame, &format, ts);
+                state.receive(sink.id, &frame);
             }
         });
     }
 
     fn pad_query_post(&self, _: u64, pad: &gst::Pad, query: &gst::QueryRef, success: bool) {
-        self.watch_fresh();
+        self.watch_new_allocators();
         if let gst::QueryView::Allocation(query) = query.view()
-            && let Some(pad) = frames::pad(pad, &self.book)
+            && let Some(pad) = inspect::pad(pad, &self.state)
         {
-            let answer = frames::answer(query, success);
-            lock(&self.book).answer(pad.id, answer);
+            let answer = inspect::answer(query, success);
+            lock(&self.state).answer(pad.id, answer);
         }
     }
 
     fn element_post_message_pre(&self, ts: u64, element: &gst::Element, message: &gst::Message) {
         match message.view() {
-            // On the thread itself, before it does anything.
+            // Posted on the new thread, before the task function runs.
             gst::MessageView::StreamStatus(status) => {
                 let (kind, owner) = status.get();
                 if kind == gst::StreamStatusType::Enter
-                    && let Some(owner) = frames::element(&owner, &self.book)
+                    && let Some(owner) = inspect::element(&owner, &self.state)
                 {
-                    threads::with(|thread| thread.set_home(owner));
+                    threads::with(|thread| thread.set_task_owner(owner));
                 }
             }
             gst::MessageView::Eos(_) if is_top(element) => {
@@ -260,10 +263,10 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn element_change_state_pre(&self, _: u64, element: &gst::Element, change: gst::StateChange) {
-        self.watch_fresh();
+        self.watch_new_allocators();
         let listens = self.params.get().is_some_and(|params| params.log);
         if change == gst::StateChange::ReadyToPaused && listens && is_top(element) {
-            performance::again();
+            performance::raise_threshold();
         }
     }
 
@@ -281,7 +284,7 @@ impl TracerImpl for ZeroCopy {
             gst::StateChange::PlayingToPaused => {
                 self.report(ts, &element.name(), "on leaving PLAYING");
             }
-            gst::StateChange::PausedToReady if !lock(&self.book).was_reported(&element.name()) => {
+            gst::StateChange::PausedToReady if !lock(&self.state).was_reported(&element.name()) => {
                 self.report(ts, &element.name(), "on leaving PAUSED");
             }
             _ => {}
@@ -289,13 +292,13 @@ impl TracerImpl for ZeroCopy {
     }
 
     fn object_created(&self, _: u64, object: &gst::Object) {
-        // Those of files; others are met with their first frame. A class below GstFdAllocator may
-        // be at work on them still, so they are looked at once more with the next event.
+        // Other allocators are watched from their first frame on. The constructor of a subclass of
+        // GstFdAllocator may still run, so the allocator is watched again with the next event.
         let object = object.upcast_ref::<glib::Object>();
         if let Some(allocator) = object.downcast_ref::<gst_allocators::FdAllocator>() {
             let allocator: &gst::Allocator = allocator.upcast_ref();
-            mapping::watch(allocator);
-            lock(&self.fresh).push(allocator.downgrade());
+            map_hooks::watch(allocator);
+            lock(&self.new_allocators).push(allocator.downgrade());
         }
     }
 }
@@ -304,36 +307,36 @@ type Frames = SmallVec<[Frame; 1]>;
 
 impl ZeroCopy {
     fn push(&self, ts: u64, pad: &gst::Pad, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
-        let format = frames::format(pad, &kept);
+        let format = inspect::format(pad, &data);
         let mut frames = Frames::new();
         if format.is_some() {
-            self.watch_fresh();
+            self.watch_new_allocators();
             fill(&mut frames);
-            if !kept.is_remembered.swap(true, Relaxed) {
-                self.remember(pad, kept.element);
+            if !data.is_checked.swap(true, Relaxed) {
+                self.register_own_element(pad, data.element);
             }
         }
         threads::with(|thread| {
-            let mut left: SmallVec<[Left; 1]> = smallvec![];
-            if !frames.is_empty() || !thread.work.is_nothing() {
-                let mut book = lock(&self.book);
-                // Those of a source are its own, whoever pushed on this thread before.
+            let mut sent: SmallVec<[SentFrame; 1]> = smallvec![];
+            if !frames.is_empty() || !thread.activity.is_empty() {
+                let mut state = lock(&self.state);
+                // The activity before the first push belongs to the source.
                 if thread.element().is_none() {
-                    thread.set_home(kept.element);
+                    thread.set_task_owner(data.element);
                 }
-                thread.settle(&mut book);
+                thread.flush(&mut state);
                 for frame in frames {
-                    left.push(book.leave(kept.id, frame, ts));
+                    sent.push(state.send(data.id, frame, ts));
                 }
             }
-            thread.begin(Step {
-                pad: kept.id,
-                element: kept.element,
-                kind: StepKind::Push {
-                    frames: left,
+            thread.begin(Call {
+                pad: data.id,
+                element: data.element,
+                kind: CallKind::Push {
+                    frames: sent,
                     arrived: 0,
                     format,
                 },
@@ -342,201 +345,184 @@ impl ZeroCopy {
     }
 
     fn pushed(&self, ts: u64, pad: &gst::Pad) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
-            if !thread.work.is_nothing() {
-                thread.settle(&mut lock(&self.book));
+            if !thread.activity.is_empty() {
+                thread.flush(&mut lock(&self.state));
             }
-            let ended = thread.end(kept.id, |kind| matches!(kind, StepKind::Push { .. }));
-            if let Some(step) = ended
-                && let StepKind::Push {
+            let ended = thread.end(data.id, |kind| matches!(kind, CallKind::Push { .. }));
+            if let Some(call) = ended
+                && let CallKind::Push {
                     frames,
                     arrived,
                     format: Some(format),
-                } = step.kind
+                } = call.kind
             {
-                for left in frames.iter().skip(arrived) {
-                    lock(&self.book).lose(kept.id, left, &format, ts);
+                for sent in frames.iter().skip(arrived) {
+                    lock(&self.state).drop_frame(data.id, sent, &format, ts);
                 }
             }
         });
     }
 
-    fn chain(&self, ts: u64, pad: &gst::Pad, kind: StepKind, fill: impl FnOnce(&mut Frames)) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+    fn chain(&self, ts: u64, pad: &gst::Pad, kind: CallKind, fill: impl FnOnce(&mut Frames)) {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
-        let mut came = Frames::new();
+        let mut frames = Frames::new();
         threads::with(|thread| {
-            // The list's own function calls this one: its frames are there already.
-            let again = thread.is_in_list_of(kept.id);
-            let format = match thread.push().map(|step| &step.kind) {
-                Some(StepKind::Push { format, .. }) => format.clone(),
-                // Somebody calls the chain function by itself.
-                _ => frames::format(pad, &kept),
+            // The chain-list function calls the chain function: its frames have been counted.
+            let is_counted = thread.is_in_list_of(data.id);
+            let format = match thread.push().map(|call| &call.kind) {
+                Some(CallKind::Push { format, .. }) => format.clone(),
+                // The chain function is called without a push.
+                _ => inspect::format(pad, &data),
             };
-            if let (Some(format), false) = (&format, again) {
-                fill(&mut came);
-                let mut book = lock(&self.book);
-                thread.settle(&mut book);
-                for frame in &came {
-                    if let Some(step) = thread.push()
-                        && let StepKind::Push {
-                            frames, arrived, ..
-                        } = &mut step.kind
-                        && let Some(left) = frames.get(*arrived)
+            if let (Some(format), false) = (&format, is_counted) {
+                fill(&mut frames);
+                let mut state = lock(&self.state);
+                thread.flush(&mut state);
+                for frame in &frames {
+                    if let Some(call) = thread.push()
+                        && let CallKind::Push {
+                            frames: sent,
+                            arrived,
+                            ..
+                        } = &mut call.kind
+                        && let Some(sent) = sent.get(*arrived)
                     {
                         *arrived += 1;
-                        book.cross(step.pad, kept.id, left, frame, format, ts);
-                        self.tell_frame(&book, ts, (step.pad, kept.id), left);
+                        state.cross(call.pad, data.id, sent, frame, format, ts);
+                        self.log_frame(&state, ts, (call.pad, data.id), sent);
                     }
-                    book.enter(kept.id, frame);
+                    state.receive(data.id, frame);
                 }
-            } else if !thread.work.is_nothing() {
-                thread.settle(&mut lock(&self.book));
+            } else if !thread.activity.is_empty() {
+                thread.flush(&mut lock(&self.state));
             }
-            thread.begin(Step {
-                pad: kept.id,
-                element: kept.element,
+            thread.begin(Call {
+                pad: data.id,
+                element: data.element,
                 kind,
             });
         });
     }
 
-    fn chained(&self, pad: &gst::Pad, is: impl Fn(&StepKind) -> bool) {
-        let Some(kept) = frames::pad(pad, &self.book) else {
+    fn chained(&self, pad: &gst::Pad, is: impl Fn(&CallKind) -> bool) {
+        let Some(data) = inspect::pad(pad, &self.state) else {
             return;
         };
         threads::with(|thread| {
-            let mut book = lock(&self.book);
-            thread.settle(&mut book);
-            if thread.end(kept.id, is).is_some() {
-                book.done(kept.element);
+            let mut state = lock(&self.state);
+            thread.flush(&mut state);
+            if thread.end(data.id, is).is_some() {
+                state.finish(data.element);
             }
         });
     }
 
-    fn watch_fresh(&self) {
-        let fresh = std::mem::take(&mut *lock(&self.fresh));
-        for allocator in fresh.iter().filter_map(glib::WeakRef::upgrade) {
-            mapping::watch(&allocator);
+    fn watch_new_allocators(&self) {
+        let new_allocators = std::mem::take(&mut *lock(&self.new_allocators));
+        for allocator in new_allocators.iter().filter_map(glib::WeakRef::upgrade) {
+            map_hooks::watch(&allocator);
         }
     }
 
-    /// Remembers an element that counts by itself.
-    fn remember(&self, pad: &gst::Pad, id: ElementId) {
+    /// Registers the element of a pad if it is of this plugin.
+    fn register_own_element(&self, pad: &gst::Pad, id: ElementId) {
         if let Some(element) = pad.parent_element()
             && (element.is::<crate::filter::DmaBufFilter>()
                 || element.is::<crate::upload::DmaBufUpload>())
         {
-            lock(&self.counting).insert(id, element.downgrade());
+            lock(&self.own_elements).insert(id, element.downgrade());
         }
     }
 
-    /// A line for a frame, where these are asked for.
-    fn tell_frame(
-        &self,
-        book: &Book,
-        ts: Time,
-        link: (super::names::PadId, super::names::PadId),
-        left: &Left,
-    ) {
+    /// Writes a line about a frame that crosses a link, if requested.
+    fn log_frame(&self, state: &TraceState, ts: Time, link: (PadId, PadId), sent: &SentFrame) {
         if self.params.get().map(|params| params.detail) != Some(Detail::Frames) {
             return;
         }
         let name = |pad| {
-            let pad = book.names.pad_name(pad);
-            let element = pad.and_then(|pad| book.names.element_name(pad.element));
-            format!(
-                "{}:{}",
-                element.map_or("", |element| element.path.as_str()),
-                pad.map_or("", |pad| pad.name.as_str())
-            )
+            let path = state.names.path(pad);
+            format!("{}:{}", path.element, path.pad)
         };
-        let memories: Vec<String> = left
-            .frame
-            .parts
+        let frame = &sent.frame;
+        let memories: Vec<String> = frame
+            .memories
             .iter()
             .map(|part| {
                 let inode = part.memory.identity.map_or(0, |(_, inode)| inode);
                 format!("{} inode={inode}", part.memory.label())
             })
             .collect();
-        let pts = left
-            .frame
+        let pts = frame
             .pts
             .map_or_else(|| "none".to_owned(), |pts| pts.to_string());
-        let line = format!(
+        self.frame_log.write(&format!(
             "{ts} {} -> {} pts={pts} size={} {:?} {}",
             name(link.0),
             name(link.1),
-            left.frame.size(),
-            left.origin,
+            frame.size(),
+            sent.origin,
             memories.join(", ")
-        );
-        self.lines.write(&line);
+        ));
     }
 
-    /// Reports on a pipeline, if frames went through it since it was reported last.
+    /// Reports on a pipeline if frames crossed its links since its last report.
     fn report(&self, ts: u64, pipeline: &str, occasion: &str) {
         self.now.store(ts, Relaxed);
-        if lock(&self.book).has_news(pipeline) {
-            let report = self.take(pipeline, occasion);
-            self.deliver(&report);
+        if lock(&self.state).has_news(pipeline) {
+            self.deliver(&self.take(pipeline, occasion));
         }
     }
 
     fn report_all(&self, occasion: &str) {
-        let pipelines = lock(&self.book).names.pipelines();
+        let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
-            let has_frames = lock(&self.book).links_of(&pipeline).next().is_some();
+            let has_frames = lock(&self.state).has_frames(&pipeline);
             if has_frames {
-                let report = self.take(&pipeline, occasion);
-                self.deliver(&report);
+                self.deliver(&self.take(&pipeline, occasion));
             }
         }
     }
 
-    /// What frames did after the last report: a table for pipelines that had none, and files.
-    fn last_words(&self) {
-        let pipelines = lock(&self.book).names.pipelines();
+    /// Reports on pipelines that have no report, and updates files with frames since the last one.
+    fn final_reports(&self) {
+        let to_file = self
+            .params
+            .get()
+            .is_some_and(|params| params.file.is_some());
+        let pipelines = lock(&self.state).names.pipelines();
         for pipeline in pipelines {
-            let (news, before) = {
-                let book = lock(&self.book);
-                (book.has_news(&pipeline), book.was_reported(&pipeline))
+            let (news, reported) = {
+                let state = lock(&self.state);
+                (state.has_news(&pipeline), state.was_reported(&pipeline))
             };
-            let to_file = self
-                .params
-                .get()
-                .is_some_and(|params| params.file.is_some());
-            if news && (to_file || !before) {
-                let report = self.take(&pipeline, "at the end of GStreamer");
-                self.deliver(&report);
+            if news && (to_file || !reported) {
+                self.deliver(&self.take(&pipeline, "at the end of GStreamer"));
             }
         }
     }
 
-    /// What is known of a pipeline now.
+    /// Makes a report on a pipeline and records it as the last one.
     fn take(&self, pipeline: &str, occasion: &str) -> Report {
-        let counting = lock(&self.counting);
-        let elements: HashMap<ElementId, gst::Element> = counting
+        let own_elements: Vec<(ElementId, gst::Element)> = lock(&self.own_elements)
             .iter()
             .filter_map(|(id, element)| Some((*id, element.upgrade()?)))
             .collect();
-        drop(counting);
-        // Not while the books are in hand: an element's property is the element's to give.
-        let stats: HashMap<ElementId, Stats> = elements
+        // Reading a property calls the element, so the state is not locked.
+        let stats: HashMap<ElementId, PluginStats> = own_elements
             .iter()
-            .map(|(id, element)| (*id, stats_of(element)))
+            .map(|(id, element)| (*id, plugin_stats(element)))
             .collect();
-        let mut book = lock(&self.book);
-        let mut report = report::of(&book, pipeline, |id| stats.get(&id).copied());
-        book.reported(pipeline);
-        drop(book);
-        occasion.clone_into(&mut report.occasion);
-        report.time = self.now.load(Relaxed);
+        let mut state = lock(&self.state);
+        let data = state.pipeline(pipeline, |id| stats.get(&id).copied());
+        state.set_reported(pipeline);
+        drop(state);
+        let report = Report::new(pipeline, occasion, self.now.load(Relaxed), data);
         lock(&self.reports).insert(pipeline.to_owned(), report.clone());
         report
     }
@@ -546,14 +532,15 @@ impl ZeroCopy {
             return;
         };
         let all: Vec<Report> = lock(&self.reports).values().cloned().collect();
-        let written = output::write(params, &all, report, &mapping::by_others());
-        let errors: Vec<String> = written.err().into_iter().chain(self.lines.lost()).collect();
+        let written = output::write(params, &all, report, &map_hooks::application());
+        let lost = self.frame_log.take_lost();
+        let errors: Vec<String> = written.err().into_iter().chain(lost).collect();
         if !errors.is_empty() {
-            self.complain(&errors.join("; "));
+            self.warn(&errors.join("; "));
         }
     }
 
-    /// The reports on all pipelines now, in a format by its name.
+    /// Returns reports on all pipelines in the format of this name.
     fn text(&self, format: &str) -> Option<String> {
         let format = match format {
             "table" => Format::Table,
@@ -561,30 +548,30 @@ impl ZeroCopy {
             "dot" => Format::Dot,
             _ => return None,
         };
-        let pipelines = lock(&self.book).names.pipelines();
+        let pipelines = lock(&self.state).names.pipelines();
         let reports: Vec<Report> = pipelines
             .iter()
             .map(|pipeline| self.take(pipeline, "on request"))
             .collect();
-        Some(output::text(format, &reports, &mapping::by_others()))
+        Some(output::text(format, &reports, &map_hooks::application()))
     }
 
-    /// Where people look who have set GST_TRACERS, whether they have set GST_DEBUG or not.
-    fn complain(&self, text: &str) {
+    /// Writes a warning to the log and to standard error, where it is visible without GST_DEBUG.
+    fn warn(&self, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
         let _ = crate::dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
     }
 }
 
-/// Whether an element is a pipeline, or stands for one.
+/// Whether an element is a pipeline, or a bin without a parent.
 fn is_top(element: &gst::Element) -> bool {
     element.is::<gst::Bin>() && element.parent().is_none()
 }
 
-fn stats_of(element: &gst::Element) -> Stats {
+fn plugin_stats(element: &gst::Element) -> PluginStats {
     let stats = element.property::<gst::Structure>("stats");
     let count = |name: &str| stats.get::<u64>(name).unwrap_or(0);
-    Stats {
+    PluginStats {
         frames_copied: count("frames-copied"),
         bytes_copied: count("bytes-copied"),
         brackets: count("brackets"),

@@ -1,80 +1,77 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is known of a piece of memory, and through which elements its present content went.
+//! Describes a memory, and records the elements that its present content has passed.
 
 use super::names::{ElementId, PadId};
 use crate::lock::lock;
+use serde::Serialize;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
-/// What a memory is, as far as it matters to whether it can go on without a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
+/// The type of a memory, as far as it decides whether frames can be passed on without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) enum MemoryKind {
     /// A dma-buf.
+    #[serde(rename = "dma-buf")]
     DmaBuf,
     /// A file descriptor that is no dma-buf, such as a memfd.
+    #[serde(rename = "file")]
     File,
-    /// GStreamer's own allocator.
+    /// GStreamer's default allocator.
+    #[serde(rename = "system memory")]
     System,
-    /// Anything else, known by its allocator's name.
+    /// Any other allocator, identified by its type.
+    #[serde(rename = "other")]
     Other,
 }
 
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::DmaBuf => "dma-buf",
-            Self::File => "file",
-            Self::System => "system memory",
-            Self::Other => "other",
-        }
-    }
-
-    /// In a word, for people.
+impl MemoryKind {
+    /// Returns a short description: `dma-buf (vivid)`, `memfd`, `system memory`, an allocator's
+    /// type.
     pub(super) fn label(self, exporter: &str, allocator: &str) -> String {
         match self {
             Self::DmaBuf => format!("dma-buf ({exporter})"),
             Self::File => exporter.to_owned(),
-            Self::System => Self::System.name().to_owned(),
+            Self::System => "system memory".to_owned(),
             Self::Other => allocator.to_owned(),
         }
     }
 }
 
-/// A piece of memory: one of these for each dma-buf, however many `GstMemory` refer to it.
+/// A memory. A dma-buf has one of these, however many `GstMemory` refer to it.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) kind: Kind,
-    /// `st_dev` and `st_ino` of what has a descriptor.
+    pub(super) kind: MemoryKind,
+    /// `st_dev` and `st_ino` of the file behind the descriptor, if there is one.
     pub(super) identity: Option<(u64, u64)>,
-    /// The exporter of a dma-buf, `memfd` or `file`; empty for what has no descriptor.
+    /// The exporter of a dma-buf, `memfd` or `file`; empty without a descriptor.
     pub(super) exporter: String,
     /// The GType of the allocator, such as `GstDmaBufAllocator`.
     pub(super) allocator: String,
-    /// The pool of the first buffer that it was seen in; empty if that had none.
+    /// The pool of the first buffer in which the memory was seen; empty without a pool.
     pub(super) pool: String,
-    /// Bytes, those that buffers do not show included.
+    /// Size in bytes, including bytes that buffers do not expose.
     pub(super) size: u64,
-    /// Tells memories apart for as long as the process runs, as addresses cannot.
+    /// Identifies the memory for the lifetime of the process; an address may be reused.
     pub(super) serial: u64,
     seen: AtomicBool,
     visits: Mutex<SmallVec<[Visit; 4]>>,
 }
 
-/// That the present content of a memory came to an element.
+/// Records that the present content of a memory arrived at an element.
 #[derive(Clone, Copy, Debug)]
 struct Visit {
     element: ElementId,
     pts: Option<u64>,
-    /// Pads, modulo 64, that it left the element by since.
+    /// Bit mask of the pads, modulo 64, by which it has left the element since.
     left: u64,
 }
 
-/// No memory goes through more elements than that; if one does, the oldest are forgotten.
+/// Maximum number of recorded elements; beyond it the oldest record is dropped.
 const VISITS: usize = 64;
 
 impl Memory {
-    pub(super) fn new(kind: Kind, size: u64) -> Self {
+    pub(super) fn new(kind: MemoryKind, size: u64) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             kind,
@@ -89,17 +86,17 @@ impl Memory {
         }
     }
 
-    /// Whether this is the first time that anybody asks.
+    /// Returns true on the first call only.
     pub(super) fn is_first_seen(&self) -> bool {
         !self.seen.swap(true, Relaxed)
     }
 
-    /// In a word: `dma-buf (vivid)`, `memfd`, `system memory`, an allocator's name.
+    /// Returns a short description, as [`MemoryKind::label`] does.
     pub(super) fn label(&self) -> String {
         self.kind.label(&self.exporter, &self.allocator)
     }
 
-    /// Its content came to `element`.
+    /// Records that the content arrived at `element`.
     pub(super) fn enter(&self, element: ElementId, pts: Option<u64>) {
         let visit = Visit {
             element,
@@ -118,12 +115,13 @@ impl Memory {
         }
     }
 
-    /// It leaves `element` by `pad` now: whether with the content that came to the element.
+    /// Records that the memory leaves `element` by `pad`. Returns whether it does so with the
+    /// content that arrived at the element.
     ///
-    /// Memory that a pool hands out again (`pooled`) without having come again holds something
-    /// new. GStreamer before 1.28 does not tell when that happens; it shows in that the same
-    /// content would leave by the same pad twice, with another time on it. A frame that is
-    /// repeated (videorate, imagefreeze) is a copy of the buffer, which has no pool.
+    /// Memory that a pool hands out again (`pooled`) and that has not arrived again has new
+    /// content. GStreamer before 1.28 does not report that. It is inferred when the same content
+    /// would leave by the same pad twice with different timestamps. A repeated frame (videorate,
+    /// imagefreeze) is a copy of the buffer, which has no pool.
     pub(super) fn leave(
         &self,
         element: ElementId,
@@ -143,17 +141,17 @@ impl Memory {
         true
     }
 
-    /// `element` put something new into it, which leaves by `pad` now: no other element has had
-    /// that.
+    /// Records that `element` wrote new content, which leaves by `pad`. No other element has
+    /// received that content.
     pub(super) fn made(&self, element: ElementId, pad: PadId, pooled: bool, pts: Option<u64>) {
         let bit = 1 << (pad.0 % 64);
         let mut visits = self.visits();
-        let mine = visits.iter_mut().find(|visit| visit.element == element);
-        if let Some(visit) = mine
+        let own = visits.iter_mut().find(|visit| visit.element == element);
+        if let Some(visit) = own
             && (visit.left & bit == 0 || !pooled)
         {
-            // By another pad of the same element, or once more (imagefreeze): those who have it
-            // from before still do.
+            // The content leaves by a second pad of the element, or is sent again (imagefreeze):
+            // the elements that received it keep their records.
             visit.left |= bit;
             return;
         }
@@ -165,7 +163,7 @@ impl Memory {
         });
     }
 
-    /// It went back to its pool: what it held is gone.
+    /// Records that the memory returned to its pool, which discards its content.
     pub(super) fn recycled(&self) {
         self.visits().clear();
     }
@@ -185,41 +183,47 @@ mod tests {
     const OTHER_OUT: PadId = PadId(4);
 
     #[test]
-    fn what_entered_leaves_by_each_pad_and_as_often_as_it_is_repeated() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
-        assert!(!memory.leave(FILTER, OUT, true, Some(1)), "it never came");
+    fn arrived_content_may_leave_by_each_pad_and_be_repeated() {
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
+        assert!(
+            !memory.leave(FILTER, OUT, true, Some(1)),
+            "it never arrived"
+        );
         memory.enter(FILTER, Some(1));
-        assert!(memory.leave(FILTER, OUT, true, Some(7)), "a new time");
+        assert!(
+            memory.leave(FILTER, OUT, true, Some(7)),
+            "another timestamp"
+        );
         assert!(memory.leave(FILTER, OTHER_OUT, true, Some(8)), "a tee");
         assert!(memory.leave(FILTER, OUT, false, Some(9)), "videorate");
     }
 
     #[test]
-    fn memory_that_its_pool_hands_out_again_holds_something_new() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
+    fn memory_reused_by_its_pool_has_new_content() {
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
         memory.enter(FILTER, Some(1));
         assert!(memory.leave(FILTER, OUT, true, Some(1)));
-        assert!(!memory.leave(FILTER, OUT, true, Some(2)), "written anew");
+        assert!(!memory.leave(FILTER, OUT, true, Some(2)), "written again");
         memory.enter(FILTER, Some(3));
-        assert!(memory.leave(FILTER, OUT, true, Some(3)), "came again");
+        assert!(memory.leave(FILTER, OUT, true, Some(3)), "arrived again");
     }
 
     #[test]
-    fn source_that_fills_a_memory_again_makes_all_others_strangers_to_it() {
-        let memory = Memory::new(Kind::DmaBuf, 1);
+    fn refilling_a_memory_clears_the_records_of_other_elements() {
+        let memory = Memory::new(MemoryKind::DmaBuf, 1);
         memory.made(CAMERA, PadId(0), true, Some(1));
         memory.enter(FILTER, Some(1));
         memory.made(CAMERA, PadId(0), true, Some(2));
         assert!(!memory.leave(FILTER, OUT, true, Some(1)));
-        // By its second pad it is the same frame still.
+        // By its second pad it is the same frame.
         memory.enter(FILTER, Some(2));
         memory.made(CAMERA, PadId(1), true, Some(2));
         assert!(memory.leave(FILTER, OUT, true, Some(2)));
     }
 
     #[test]
-    fn picture_that_is_sent_again_and_again_stays_known() {
-        let memory = Memory::new(Kind::System, 1);
+    fn picture_sent_repeatedly_keeps_its_records() {
+        let memory = Memory::new(MemoryKind::System, 1);
         memory.made(CAMERA, PadId(0), false, Some(1));
         memory.enter(FILTER, Some(1));
         memory.made(CAMERA, PadId(0), false, Some(2));
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn visits_are_bounded() {
-        let memory = Memory::new(Kind::System, 1);
+        let memory = Memory::new(MemoryKind::System, 1);
         for element in 0..1000 {
             memory.enter(ElementId(element), None);
         }

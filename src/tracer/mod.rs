@@ -1,44 +1,41 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tracer `zerocopy`: for each link, did frames cross in the memory they lay in, and if not,
-//! who copied them, how many bytes, and why.
+//! Tracer `zerocopy`: reports for each link whether frames crossed it in the memory in which they
+//! arrived, and if not, which element copied them, how many bytes, and why.
 //!
 //! ```console
 //! $ GST_TRACERS=zerocopy gst-launch-1.0 v4l2src io-mode=dmabuf ! dmabuffilter ! kmssink
 //! ```
 //!
-//! `docs/tracer.md` tells of its parameters, of what it sees and of what it cannot see.
+//! `docs/tracer.md` describes the parameters, the report, and the limits of what can be observed.
 
 use gst::glib;
 use gst::prelude::*;
 
-mod book;
-mod counts;
+mod copy_log;
 mod dot;
-mod frames;
-mod hints;
-mod imp;
-mod json;
-mod kept;
-mod lines;
-mod mapping;
-mod memory;
-mod names;
-mod newer;
-mod output;
-mod params;
-mod passing;
-mod performance;
-mod quiet;
-mod report;
-mod rows;
-mod signals;
-mod table;
-mod threads;
+mod frame;
+mod frame_log;
 #[cfg(feature = "fault-injection")]
 #[doc(hidden)]
-pub mod tried;
+pub mod fuzz_support;
+mod hints;
+mod imp;
+mod inspect;
+mod map_hooks;
+mod memory;
+mod names;
+mod output;
+mod params;
+mod performance;
+mod qdata;
+mod report;
+mod signals;
+mod state;
+mod stats;
+mod table;
+mod threads;
+mod v1_28;
 mod verdict;
-mod work;
 
 glib::wrapper! {
     /// The tracer `zerocopy`.
@@ -46,16 +43,16 @@ glib::wrapper! {
 }
 
 impl ZeroCopy {
-    /// Starts to trace from now on, with parameters as they stand between the brackets of
-    /// `GST_TRACERS="zerocopy(…)"`. A process has one such tracer; a second one stays idle.
+    /// Starts tracing, with parameters as in `GST_TRACERS="zerocopy(…)"`. A process has one active
+    /// tracer of this type; a second one stays idle.
     ///
-    /// GStreamer must be initialised; it holds the tracer to its end.
+    /// GStreamer must be initialised; it holds a reference to the tracer until it is deinitialised.
     pub fn start(params: &str) -> Self {
         glib::Object::builder().property("params", params).build()
     }
 
-    /// What there is to report now, in the format `table`, `json` or `dot`; as the action signal
-    /// `report` gives it.
+    /// Returns the current report in the format `table`, `json` or `dot`, as the action signal
+    /// `report` does; `None` for any other format.
     pub fn report(&self, format: &str) -> Option<String> {
         self.emit_by_name("report", &[&format])
     }

@@ -1,40 +1,49 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Elements and pads by number. Names that come and go by the thousand share one.
+//! Interns the names of elements and pads. Beyond a limit, elements of one factory share an entry.
 
+use serde::Serialize;
 use std::collections::HashMap;
 
-/// An element, or all those of one factory that came after the limit.
+/// The names of a pad and its element.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct PadPath {
+    pub(super) element: String,
+    pub(super) factory: String,
+    pub(super) pad: String,
+}
+
+/// Identifies an element, or all elements of a factory that were named after the limit was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ElementId(pub(super) u32);
 
-/// A pad of an element.
+/// Identifies a pad of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PadId(pub(super) u32);
 
-/// What an element is called.
+/// The name of an element.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct ElementName {
-    /// The element at the top.
+    /// The topmost parent.
     pub(super) pipeline: String,
-    /// The bins below that and the element itself, with slashes between.
+    /// The bins below the pipeline and the element itself, separated by slashes.
     pub(super) path: String,
-    /// Of which factory it is, or else its type.
+    /// The factory, or the type of an element without one.
     pub(super) factory: String,
 }
 
-/// What a pad is called.
+/// The name of a pad.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PadName {
     pub(super) element: ElementId,
     pub(super) name: String,
 }
 
-/// How many elements, and pads, have a number of their own. Those that come later share one
-/// with the others of their factory, or template: a report of more rows is read by nobody, and
-/// an application that makes pipelines for years must not fill its memory with their names.
+/// Number of elements with an id of their own; twice as many pads have one. Later elements share
+/// an id per factory, later pads per template. A longer report is of no use, and an application
+/// that creates pipelines for years must not accumulate their names.
 const LIMIT: usize = 512;
 
-/// All names. Numbers are indices.
+/// All names. Ids are indices.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     elements: Vec<ElementName>,
@@ -44,7 +53,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The number of an element.
+    /// Returns the id of an element.
     pub(super) fn element(&mut self, name: ElementName) -> ElementId {
         if let Some(id) = self.element_ids.get(&name) {
             return *id;
@@ -68,7 +77,7 @@ impl Names {
         id
     }
 
-    /// The number of a pad with this name, made of this template (`src_%u`).
+    /// Returns the id of a pad with this name, created from this template (`src_%u`).
     pub(super) fn pad(&mut self, element: ElementId, name: &str, template: &str) -> PadId {
         let mut name = PadName {
             element,
@@ -89,9 +98,20 @@ impl Names {
         id
     }
 
-    /// Which element a pad belongs to.
+    /// Returns the element to which a pad belongs.
     pub(super) fn element_of(&self, pad: PadId) -> Option<ElementId> {
         self.pads.get(pad.0 as usize).map(|pad| pad.element)
+    }
+
+    /// Returns the names of a pad and its element; empty for an unknown id.
+    pub(super) fn path(&self, pad: PadId) -> PadPath {
+        let pad = self.pad_name(pad);
+        let element = pad.and_then(|pad| self.element_name(pad.element));
+        PadPath {
+            element: element.map_or_else(String::new, |element| element.path.clone()),
+            factory: element.map_or_else(String::new, |element| element.factory.clone()),
+            pad: pad.map_or_else(String::new, |pad| pad.name.clone()),
+        }
     }
 
     pub(super) fn element_name(&self, id: ElementId) -> Option<&ElementName> {
@@ -102,17 +122,17 @@ impl Names {
         self.pads.get(id.0 as usize)
     }
 
-    /// The elements of a pipeline, or all.
+    /// Iterates over the elements of a pipeline.
     pub(super) fn elements<'n>(
         &'n self,
         pipeline: &'n str,
     ) -> impl Iterator<Item = (ElementId, &'n ElementName)> {
-        let numbers = (0..).map(ElementId);
-        let all = numbers.zip(&self.elements);
+        let ids = (0..).map(ElementId);
+        let all = ids.zip(&self.elements);
         all.filter(move |(_, name)| name.pipeline == pipeline)
     }
 
-    /// The pipelines, in the order in which they were first seen.
+    /// Returns the pipelines in the order in which they were first seen.
     pub(super) fn pipelines(&self) -> Vec<String> {
         let mut pipelines: Vec<String> = Vec::new();
         for element in &self.elements {
@@ -138,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_one_name_in_two_bins_are_two() {
+    fn elements_of_one_name_in_two_bins_are_distinct() {
         let mut names = Names::default();
         let one = names.element(name("pipeline0", "a/sink", "fakesink"));
         let other = names.element(name("pipeline0", "b/sink", "fakesink"));
@@ -148,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_grow_without_end() {
+    fn names_are_bounded() {
         let mut names = Names::default();
         let mut last = None;
         for number in 0..10_000 {
@@ -160,18 +180,18 @@ mod tests {
             }
         }
         assert!(names.elements.len() <= LIMIT + 1);
-        // Past the limit, one more for each element and template.
+        // Beyond the limit, one more for each element and template.
         assert!(names.pads.len() <= 3 * LIMIT + 2);
         let last = names.pad_name(last.unwrap()).unwrap();
         assert_eq!(last.name, "sink_%u");
         assert_eq!(names.element_name(last.element).unwrap().path, "fakesink*");
-        // Who came before keeps the own name.
+        // Earlier elements keep their own names.
         let first = names.element(name("pipeline0", "sink0", "fakesink"));
         assert_eq!(first, ElementId(0));
     }
 
     #[test]
-    fn pads_of_one_element_do_not_grow_without_end() {
+    fn pads_of_one_element_are_bounded() {
         let mut names = Names::default();
         let tee = names.element(name("pipeline0", "tee", "tee"));
         for number in 0..10_000 {

@@ -1,67 +1,69 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where reports go.
+//! Writes reports to standard error or to files.
 
 use super::params::{Format, Params};
-use super::report::Report;
-use super::table::Look;
-use super::work::Maps;
-use super::{dot, json, table};
+use super::report::{self, Report};
+use super::stats::MapCounts;
+use super::table::Style;
+use super::{dot, table};
 use crate::dmabuf;
 use rustix::fd::AsFd;
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// Writes one report, or, where files hold documents of all, all of them.
+/// Writes `this` report to standard error, or all reports to the files.
+///
+/// # Errors
+/// If a file cannot be written, with the reason.
 pub(super) fn write(
     params: &Params,
     all: &[Report],
     this: &Report,
-    application: &Maps,
+    application: &MapCounts,
 ) -> Result<(), String> {
     if params.file.is_none() {
-        let stderr = std::io::stderr();
+        let this = std::slice::from_ref(this);
         let text = match params.format {
-            Format::Table | Format::All => table::write(this, look(stderr.is_terminal())),
-            Format::Json => json::write(std::slice::from_ref(this), application),
-            Format::Dot => dot::write(std::slice::from_ref(this)),
+            Format::Table | Format::All => table::write(&this[0], terminal_style()),
+            format => text(format, this, application),
         };
-        // Nobody is left to be told when standard error is closed.
+        // An error of standard error cannot be reported.
         let _ = dmabuf::write_stderr(text.as_bytes());
         return Ok(());
     }
     let formats = match params.format {
         Format::All => vec![Format::Table, Format::Json, Format::Dot],
-        one => vec![one],
+        format => vec![format],
     };
     for format in formats {
-        let text = text(format, all, application);
         if let Some(file) = params.file_for(format) {
-            replace(&file, &text)?;
+            replace(&file, &text(format, all, application))?;
         }
     }
     Ok(())
 }
 
-/// Reports in one format, without colours.
-pub(super) fn text(format: Format, reports: &[Report], application: &Maps) -> String {
+/// Returns reports in one format, without colours.
+pub(super) fn text(format: Format, reports: &[Report], application: &MapCounts) -> String {
     match format {
-        Format::Json => json::write(reports, application),
+        Format::Json => report::json(reports, application),
         Format::Dot => dot::write(reports),
         Format::Table | Format::All => {
             let tables = reports
                 .iter()
-                .map(|report| table::write(report, Look::Plain));
+                .map(|report| table::write(report, Style::Plain));
             tables.collect::<Vec<_>>().join("\n")
         }
     }
 }
 
-fn look(is_terminal: bool) -> Look {
+/// Returns the style for standard error. `NO_COLOR` is the variable of <https://no-color.org>.
+fn terminal_style() -> Style {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if is_terminal && !plain {
-        Look::Terminal
+    if std::io::stderr().is_terminal() && !plain {
+        Style::Terminal
     } else {
-        Look::Plain
+        Style::Plain
     }
 }
 

@@ -1,40 +1,43 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What stands between the brackets of `GST_TRACERS="zerocopy(…)"`.
+//! Parses the parameters of `GST_TRACERS="zerocopy(…)"`, which have the syntax of the fields of a
+//! `GstStructure`.
 
+use gst::glib;
+use gst::prelude::*;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-/// What is to be written, and where.
+/// What to report, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Params {
-    /// None: standard error.
+    /// `None` for standard error.
     pub(super) file: Option<PathBuf>,
     pub(super) format: Format,
     pub(super) detail: Detail,
     /// Report on SIGUSR1.
     pub(super) signal: bool,
-    /// Count what is mapped.
+    /// Count maps.
     pub(super) maps: bool,
-    /// Listen to the performance log.
+    /// Read the performance log.
     pub(super) log: bool,
 }
 
-/// How reports are written.
+/// The format of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// For people.
     Table,
     Json,
     Dot,
-    /// Each of them, in files that differ by their endings.
+    /// All of them, in files with different extensions.
     All,
 }
 
-/// How much is told.
+/// The level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// A line for each link.
+    /// A line per link.
     Links,
-    /// A line for each frame on each link, too, as it goes.
+    /// Also a line per frame and link, written at once.
     Frames,
 }
 
@@ -52,118 +55,103 @@ impl Default for Params {
 }
 
 impl Params {
-    /// Reads `name=value,…`. What is not understood is left at its default, and told of.
+    /// Parses `name=value,…`. Returns an error for each invalid parameter, which keeps its default.
     pub(super) fn parse(text: &str) -> (Self, Vec<String>) {
         let mut params = Self::default();
-        let mut wrong = Vec::new();
-        for item in split(text) {
-            let Some((name, value)) = item.split_once('=') else {
-                wrong.push(format!("'{item}' is not of the form name=value"));
-                continue;
-            };
-            let (name, value) = (name.trim(), unquoted(value));
-            let choices = match name {
-                "file" if value.is_empty() => "a path",
-                "file" => {
-                    params.file = Some(PathBuf::from(value));
-                    continue;
-                }
-                "format" => match value {
-                    "table" => set(&mut params.format, Format::Table),
-                    "json" => set(&mut params.format, Format::Json),
-                    "dot" => set(&mut params.format, Format::Dot),
-                    "all" => set(&mut params.format, Format::All),
-                    _ => "table, json, dot or all",
-                },
-                "detail" => match value {
-                    "links" => set(&mut params.detail, Detail::Links),
-                    "frames" => set(&mut params.detail, Detail::Frames),
-                    _ => "links or frames",
-                },
-                "signal" => set_bool(&mut params.signal, value),
-                "maps" => set_bool(&mut params.maps, value),
-                "log" => set_bool(&mut params.log, value),
-                _ => {
-                    wrong.push(format!(
-                        "there is no parameter '{name}' (file, format, detail, signal, maps, log)"
-                    ));
-                    continue;
-                }
-            };
-            if !choices.is_empty() {
-                wrong.push(format!("{name}='{value}' is not {choices}"));
+        let mut errors = Vec::new();
+        if text.trim().is_empty() {
+            return (params, errors);
+        }
+        let Ok(fields) = gst::Structure::from_str(&format!("zerocopy,{text}")) else {
+            errors.push(format!(
+                "cannot parse '{text}' as name=value,… (values with other characters than letters, \
+                 digits and _-+/:. need double quotes); all parameters keep their defaults"
+            ));
+            return (params, errors);
+        };
+        for (name, value) in fields.iter() {
+            if let Err(reason) = params.set(name, value) {
+                let value = value.serialize().unwrap_or_default();
+                errors.push(format!("{name}={value} is invalid: {reason}"));
             }
         }
         if params.format == Format::All && params.file.is_none() {
             params.format = Format::Table;
-            wrong.push("format=all needs a file".to_owned());
+            errors.push("format=all needs a file".to_owned());
         }
-        (params, wrong)
+        (params, errors)
     }
 
-    /// The file for one format: as it was given, or, with all formats, with its ending.
+    /// Sets a parameter. Returns the reason if its name or value is invalid.
+    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), &'static str> {
+        match (name, value.get::<&str>().unwrap_or_default()) {
+            ("file", "") => {
+                return Err("expected a path (./1 for the file 1)");
+            }
+            ("file", path) => self.file = Some(PathBuf::from(path)),
+            ("format", "table") => self.format = Format::Table,
+            ("format", "json") => self.format = Format::Json,
+            ("format", "dot") => self.format = Format::Dot,
+            ("format", "all") => self.format = Format::All,
+            ("format", _) => return Err("expected table, json, dot or all"),
+            ("detail", "links") => self.detail = Detail::Links,
+            ("detail", "frames") => self.detail = Detail::Frames,
+            ("detail", _) => return Err("expected links or frames"),
+            ("signal", _) => self.signal = boolean(value)?,
+            ("maps", _) => self.maps = boolean(value)?,
+            ("log", _) => self.log = boolean(value)?,
+            _ => return Err("no such parameter (file, format, detail, signal, maps, log)"),
+        }
+        Ok(())
+    }
+
+    /// Returns the file for one format: the file that was given, with the extension of the format
+    /// if all formats are written.
     pub(super) fn file_for(&self, format: Format) -> Option<PathBuf> {
         let file = self.file.as_ref()?;
         if self.format != Format::All {
             return Some(file.clone());
         }
-        let ending = match format {
+        let extension = match format {
             Format::Json => "json",
             Format::Dot => "dot",
             Format::Table | Format::All => "txt",
         };
-        Some(file.with_extension(ending))
+        Some(file.with_extension(extension))
     }
 }
 
-/// Nothing left to say.
-fn set<T>(place: &mut T, value: T) -> &'static str {
-    *place = value;
-    ""
-}
-
-fn set_bool(place: &mut bool, value: &str) -> &'static str {
-    match value {
-        "true" | "yes" | "1" => set(place, true),
-        "false" | "no" | "0" => set(place, false),
-        _ => "true or false",
+/// Accepts the booleans of `GstStructure`, and 0 and 1, which it parses as integers.
+fn boolean(value: &glib::Value) -> Result<bool, &'static str> {
+    match (value.get::<bool>(), value.get::<i32>()) {
+        (Ok(value), _) => Ok(value),
+        (_, Ok(0)) => Ok(false),
+        (_, Ok(1)) => Ok(true),
+        _ => Err("expected true or false"),
     }
-}
-
-/// The items between commas that are in no quotes.
-fn split(text: &str) -> Vec<&str> {
-    let mut quoted = false;
-    let items = text.split(|c: char| {
-        quoted ^= c == '"';
-        c == ',' && !quoted
-    });
-    items
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .collect()
-}
-
-fn unquoted(value: &str) -> &str {
-    let value = value.trim();
-    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
-    inner.unwrap_or(value)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_is_the_default() {
-        assert_eq!(Params::parse(""), (Params::default(), vec![]));
-        assert_eq!(Params::parse(" , ,"), (Params::default(), vec![]));
+    fn parse(text: &str) -> (Params, Vec<String>) {
+        gst::init().unwrap();
+        Params::parse(text)
     }
 
     #[test]
-    fn all_that_there_is_is_read() {
+    fn no_parameters_are_the_defaults() {
+        assert_eq!(parse(""), (Params::default(), vec![]));
+        assert_eq!(parse(" "), (Params::default(), vec![]));
+    }
+
+    #[test]
+    fn all_parameters_are_parsed() {
         let text = "file=\"/tmp/a, b.txt\", format = all,detail=frames,signal=true,maps=no,log=0";
-        let (params, wrong) = Params::parse(text);
-        assert_eq!(wrong, [""; 0]);
+        let (params, errors) = parse(text);
+        assert_eq!(errors, [""; 0]);
         let expected = Params {
             file: Some(PathBuf::from("/tmp/a, b.txt")),
             format: Format::All,
@@ -178,12 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_and_the_rest_goes_on() {
-        let text = "frmat=json,format=xml,detail,signal=maybe,file=,maps=false";
-        let (params, wrong) = Params::parse(text);
-        assert_eq!(wrong.len(), 5, "{wrong:?}");
-        assert!(wrong[0].contains("'frmat'"), "{wrong:?}");
-        assert!(wrong[1].contains("table, json, dot or all"), "{wrong:?}");
+    fn invalid_parameters_are_reported_and_others_apply() {
+        let text = "frmat=json,format=xml,detail=5,signal=maybe,file=1,maps=false,log=2";
+        let (params, errors) = parse(text);
+        assert_eq!(errors.len(), 6, "{errors:?}");
+        assert!(errors[0].contains("frmat=json is invalid"), "{errors:?}");
+        assert!(errors[1].contains("table, json, dot or all"), "{errors:?}");
+        assert!(errors[2].contains("detail=5 is invalid"), "{errors:?}");
         let expected = Params {
             maps: false,
             ..Params::default()
@@ -192,9 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn invalid_syntax_is_reported_and_defaults_apply() {
+        for text in ["detail,maps=false", "maps=false,file=/tmp/a b", "maps"] {
+            let (params, errors) = parse(text);
+            assert_eq!(params, Params::default(), "{text}");
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].contains(text), "{errors:?}");
+        }
+    }
+
+    #[test]
     fn all_formats_need_a_file() {
-        let (params, wrong) = Params::parse("format=all");
+        let (params, errors) = parse("format=all");
         assert_eq!(params.format, Format::Table);
-        assert_eq!(wrong.len(), 1);
+        assert_eq!(errors, ["format=all needs a file"]);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Reports on SIGUSR1, for those who ask for it.
+//! Reports on SIGUSR1.
 
 use crate::dmabuf;
 use gst::glib;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 const SIGUSR1: i32 = 10;
 
-/// A thread that waits for the signal, until this is dropped.
+/// A thread that waits for the signal until the listener is dropped.
 #[derive(Debug)]
 pub(super) struct Listener {
     main_loop: glib::MainLoop,
@@ -15,21 +15,23 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Calls `report` whenever the signal comes.
+    /// Calls `report` on each SIGUSR1.
     ///
     /// # Errors
-    /// When the application has the signal already, or there is no thread to be had.
+    /// If the application handles or ignores the signal, or the thread cannot be started.
     pub(super) fn start(report: impl Fn() + Send + Sync + 'static) -> Result<Self, String> {
         match dmabuf::read_text("/proc/self/status") {
-            Ok(status) if !is_taken_in(&status) => {}
+            Ok(status) if !is_usr1_claimed(&status) => {}
             Ok(_) => {
-                let taken = "the application handles SIGUSR1 itself, which stays as it is";
-                return Err(taken.to_owned());
+                let claimed =
+                    "no reports on SIGUSR1: the application handles or ignores the signal";
+                return Err(claimed.to_owned());
             }
-            // What may be the application's is not taken from it.
+            // The signal may be the application's.
             Err(errno) => {
                 return Err(format!(
-                    "no reports on SIGUSR1: /proc/self/status does not tell who handles it: {errno}"
+                    "no reports on SIGUSR1: cannot read in /proc/self/status whether the \
+                     application handles it: {errno}"
                 ));
             }
         }
@@ -45,10 +47,10 @@ impl Listener {
             },
         );
         source.attach(Some(&context));
-        let turning = main_loop.clone();
+        let runs = main_loop.clone();
         let thread = std::thread::Builder::new().name("zerocopy".to_owned());
-        let thread = dmabuf::spawn(thread, move || turning.run())
-            .map_err(|error| format!("no thread to wait for SIGUSR1: {error}"))?;
+        let thread = dmabuf::spawn(thread, move || runs.run())
+            .map_err(|error| format!("no reports on SIGUSR1: cannot start a thread: {error}"))?;
         Ok(Self {
             main_loop,
             thread: Some(thread),
@@ -67,9 +69,8 @@ impl Drop for Listener {
     }
 }
 
-/// Whether a process of this status catches or ignores the signal (proc(5), `SigCgt` and
-/// `SigIgn`).
-pub(super) fn is_taken_in(status: &str) -> bool {
+/// Whether the process with this status catches or ignores SIGUSR1 (proc(5): `SigCgt`, `SigIgn`).
+pub(super) fn is_usr1_claimed(status: &str) -> bool {
     ["SigCgt:", "SigIgn:"].iter().any(|name| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -82,16 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signal_of_the_application_is_seen() {
-        assert!(is_taken_in(
+    fn signal_of_the_application_is_detected() {
+        assert!(is_usr1_claimed(
             "SigIgn:\t0000000000000000\nSigCgt:\t0000000000000200\n"
         ));
-        assert!(is_taken_in(
+        assert!(is_usr1_claimed(
             "SigIgn:\t0000000000000200\nSigCgt:\t0000000000000000\n"
         ));
-        assert!(!is_taken_in(
+        assert!(!is_usr1_claimed(
             "SigIgn:\t0000000000001000\nSigCgt:\t0000000000000100\n"
         ));
-        assert!(!is_taken_in(""));
+        assert!(!is_usr1_claimed(""));
     }
 }

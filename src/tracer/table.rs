@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The report for people.
+//! Writes a report as a table for people.
 
 use super::report::Report;
-use super::rows::{ElementRow, LinkRow, MadeRow};
-use super::verdict::Kind;
+use super::stats::{ElementStats, LinkStats, ProducedMemory};
+use super::verdict::Verdict;
 use std::borrow::Cow;
 
-/// Whether the table is for a terminal.
+/// The style of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// With colours and lines.
+pub(super) enum Style {
+    /// Colours and rules.
     Terminal,
-    /// To be read by programs, too.
+    /// Plain text.
     Plain,
 }
 
@@ -21,21 +21,25 @@ const RED: &str = "31";
 const BOLD: &str = "1";
 
 /// Writes a report.
-pub(super) fn write(report: &Report, look: Look) -> String {
+pub(super) fn write(report: &Report, style: Style) -> String {
     let mut text = format!(
         "{}\n",
         paint(
-            look,
+            style,
             BOLD,
             &printable(&format!(
                 "zerocopy: {}, {}, {:.3} s",
-                report.rows.pipeline,
+                report.name,
                 report.occasion,
                 seconds(report.time)
             ))
         )
     );
-    let arrow = if look == Look::Terminal { "→" } else { "->" };
+    let arrow = if style == Style::Terminal {
+        "→"
+    } else {
+        "->"
+    };
     let mut rows = vec![Row {
         cells: [
             "link",
@@ -43,27 +47,27 @@ pub(super) fn write(report: &Report, look: Look) -> String {
             "format",
             "memory",
             "buffers",
-            "as it came",
+            "same memory",
             "copied",
         ]
         .map(str::to_owned),
         colour: BOLD,
     }];
-    rows.extend(report.rows.links.iter().map(|link| row(link, arrow)));
-    lay_out(&mut text, &rows, look);
-    for element in report.rows.elements.iter().filter(|e| e.is_worth_a_line()) {
+    rows.extend(report.stats.links.iter().map(|link| row(link, arrow)));
+    lay_out(&mut text, &rows, style);
+    for element in report.stats.elements.iter().filter(|e| e.has_details()) {
         for line in lines(element) {
             let line = format!("{}: {line}", element.name);
             text.push_str(&printable(&line));
             text.push('\n');
         }
     }
-    let colour = match report.verdict.kind {
-        Kind::ZeroCopy => GREEN,
-        Kind::NotInDmaBufs | Kind::NoFrames => AMBER,
-        Kind::Copied => RED,
+    let colour = match report.verdict {
+        Verdict::ZeroCopy => GREEN,
+        Verdict::NotInDmaBufs | Verdict::NoFrames => AMBER,
+        Verdict::Copied => RED,
     };
-    text.push_str(&paint(look, colour, &printable(&report.verdict.text)));
+    text.push_str(&paint(style, colour, &printable(&report.sentence)));
     text.push('\n');
     for hint in &report.hints {
         text.push_str(&printable(&format!("hint: {hint}")));
@@ -72,8 +76,8 @@ pub(super) fn write(report: &Report, look: Look) -> String {
     text
 }
 
-/// Text that stays on its line: names are anybody's, and may hold line ends, or what a terminal
-/// would take for orders.
+/// Escapes control characters: names are arbitrary text, which may contain line ends and terminal
+/// escape sequences.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return text.into();
@@ -96,35 +100,35 @@ struct Row {
     colour: &'static str,
 }
 
-/// Columns that hold numbers.
+/// Columns of numbers, which are aligned to the right.
 const RIGHT: [bool; COLUMNS] = [false, true, false, false, true, false, true];
 
-fn row(link: &LinkRow, arrow: &str) -> Row {
+fn row(link: &LinkStats, arrow: &str) -> Row {
     let sink = link.sink.as_ref().map_or_else(
-        || "nowhere".to_owned(),
+        || "(not delivered)".to_owned(),
         |sink| format!("{}:{}", sink.element, sink.pad),
     );
     let mut format = link.format.clone();
     if link.formats > 1 {
         format.push_str(&format!(" (of {})", link.formats));
     }
-    let memories: Vec<String> = match link.counts.memories.as_slice() {
+    let memory: Vec<String> = match link.memory.as_slice() {
         [one] => vec![one.label.clone()],
         several => several
             .iter()
-            .map(|sort| format!("{} {}", sort.frames, sort.label))
+            .map(|count| format!("{} {}", count.frames, count.label))
             .collect(),
     };
-    let more = if link.has_many_buffers { "+" } else { "" };
+    let more = if link.buffers_are_more { "+" } else { "" };
     Row {
         cells: [
             format!("{}:{} {arrow} {sink}", link.src.element, link.src.pad),
-            link.counts.frames.to_string(),
+            link.frames.to_string(),
             format,
-            memories.join(", "),
+            memory.join(", "),
             format!("{}{more}", link.buffers),
-            as_it_came(link),
-            bytes(link.counts.copied_bytes),
+            same_memory(link),
+            bytes(link.bytes_copied),
         ]
         .map(|cell| printable(&cell).into_owned()),
         colour: if link.has_copies() {
@@ -137,17 +141,17 @@ fn row(link: &LinkRow, arrow: &str) -> Row {
     }
 }
 
-/// Whether frames lie where they lay when they came to the element that sent them.
-fn as_it_came(link: &LinkRow) -> String {
-    let parts = [
-        (link.counts.made, "made here"),
-        (link.counts.same, "yes"),
-        (link.counts.new, "NO"),
-        (link.counts.partly, "partly"),
-        (link.counts.replaced, "replaced on the way"),
+/// Describes whether frames left an element in the memory in which they arrived.
+fn same_memory(link: &LinkStats) -> String {
+    let counts = [
+        (link.frames_made, "produced"),
+        (link.frames_same, "yes"),
+        (link.frames_new, "NO"),
+        (link.frames_partly, "partly"),
+        (link.frames_replaced, "replaced by a probe"),
     ];
-    let there: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).collect();
-    match there.as_slice() {
+    let counts: Vec<_> = counts.iter().filter(|(number, _)| *number > 0).collect();
+    match counts.as_slice() {
         [(_, word)] => (*word).to_owned(),
         several => {
             let words: Vec<String> = several
@@ -159,60 +163,60 @@ fn as_it_came(link: &LinkRow) -> String {
     }
 }
 
-/// What is to be said of an element beside its links.
-fn lines(element: &ElementRow) -> Vec<String> {
+/// Returns the lines about an element.
+fn lines(element: &ElementStats) -> Vec<String> {
     let mut lines: Vec<String> = element.made.iter().map(made).collect();
-    if element.counts.copied_bytes > 0 {
-        let told: Vec<String> = element
-            .told()
-            .map(|(reason, times)| format!("{times} × \"{}\"", reason.name()))
+    if element.bytes_copied > 0 {
+        let log: Vec<String> = element
+            .log
+            .iter()
+            .map(|(reason, count)| format!("{count} × \"{}\"", reason.name()))
             .collect();
-        let told = if told.is_empty() {
+        let log = if log.is_empty() {
             String::new()
         } else {
-            format!(" (the log: {})", told.join(", "))
+            format!(" (log: {})", log.join(", "))
         };
         lines.push(format!(
-            "copied or converted {} frames, {} bytes{told}",
-            element.counts.copied_frames, element.counts.copied_bytes
+            "copied or converted {} frames, {} bytes{log}",
+            element.frames_copied, element.bytes_copied
         ));
     }
-    if element.counts.drawn > 0 {
+    if element.bytes_drawn > 0 {
         lines.push(format!(
-            "copied {} bytes of its own to draw its frames",
-            element.counts.drawn
+            "copied {} bytes to draw its frames",
+            element.bytes_drawn
         ));
     }
-    let maps = &element.counts.maps;
-    if !maps.is_nothing() {
+    let maps = &element.maps;
+    if !maps.is_empty() {
         lines.push(format!(
             "mapped {} times for reading ({}), {} times for writing ({}), {} brackets",
             maps.reads,
-            bytes(maps.read_bytes),
+            bytes(maps.bytes_to_read),
             maps.writes,
-            bytes(maps.written_bytes),
+            bytes(maps.bytes_to_write),
             maps.brackets
         ));
     }
     if let Some(stats) = element.stats {
         lines.push(format!(
-            "by its own count: {} brackets, {} maps, {} frames and {} bytes copied",
+            "own stats: {} brackets, {} maps, {} frames and {} bytes copied",
             stats.brackets, stats.maps, stats.frames_copied, stats.bytes_copied
         ));
     }
     lines
 }
 
-fn made(row: &MadeRow) -> String {
-    let made = &row.what;
-    let sort = made.kind.label(&made.exporter, &made.allocator);
-    let pool = match (made.pool.as_str(), &row.pool_of) {
+fn made(made: &ProducedMemory) -> String {
+    let label = made.kind.label(&made.exporter, &made.allocator);
+    let pool = match (made.pool.as_str(), &made.pool_offered_by) {
         ("", _) => "no pool".to_owned(),
         (pool, Some(owner)) => format!("pool {pool}, offered by {owner}"),
         (pool, None) => format!("pool {pool}"),
     };
     format!(
-        "first to send {} buffers, {}, of {sort} ({}, {pool}), from {:.3} s to {:.3} s",
+        "first to send {} buffers, {}, of {label} ({}, {pool}), from {:.3} s to {:.3} s",
         made.buffers,
         bytes(made.bytes),
         made.allocator,
@@ -221,7 +225,7 @@ fn made(row: &MadeRow) -> String {
     )
 }
 
-fn lay_out(text: &mut String, rows: &[Row], look: Look) {
+fn lay_out(text: &mut String, rows: &[Row], style: Style) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
         cells.max().unwrap_or(0)
@@ -240,9 +244,9 @@ fn lay_out(text: &mut String, rows: &[Row], look: Look) {
             }
             line.push_str("  ");
         }
-        text.push_str(&paint(look, row.colour, line.trim_end()));
+        text.push_str(&paint(style, row.colour, line.trim_end()));
         text.push('\n');
-        if number == 0 && look == Look::Terminal {
+        if number == 0 && style == Style::Terminal {
             let all: usize = widths.iter().sum::<usize>() + 2 * (COLUMNS - 1);
             text.push_str(&"─".repeat(all));
             text.push('\n');
@@ -250,10 +254,10 @@ fn lay_out(text: &mut String, rows: &[Row], look: Look) {
     }
 }
 
-fn paint(look: Look, colour: &str, text: &str) -> String {
-    match look {
-        Look::Terminal => format!("\x1b[{colour}m{text}\x1b[0m"),
-        Look::Plain => text.to_owned(),
+fn paint(style: Style, colour: &str, text: &str) -> String {
+    match style {
+        Style::Terminal => format!("\x1b[{colour}m{text}\x1b[0m"),
+        Style::Plain => text.to_owned(),
     }
 }
 
@@ -261,7 +265,7 @@ fn seconds(time: u64) -> f64 {
     time as f64 / 1e9
 }
 
-/// Bytes in a unit that can be read.
+/// Formats a number of bytes with two significant digits or more.
 pub(super) fn bytes(number: u64) -> String {
     let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     let large = units.iter().find(|(_, unit)| number as f64 >= 10.0 * unit);
@@ -273,10 +277,11 @@ pub(super) fn bytes(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stats::PipelineStats;
     use super::*;
 
     #[test]
-    fn bytes_are_told_in_a_unit_that_can_be_read() {
+    fn bytes_are_formatted_in_a_readable_unit() {
         for (number, text) in [
             (0, "0 B"),
             (9999, "9999 B"),
@@ -290,21 +295,21 @@ mod tests {
     }
 
     #[test]
-    fn names_with_line_ends_and_escapes_stay_on_their_line() {
+    fn line_ends_and_escapes_in_names_are_escaped() {
         assert_eq!(printable("a\n\u{1b}[31mb\u{9b}"), "a\\n\\u{1b}[31mb\\u{9b}");
         assert_eq!(printable("süß \"x\""), "süß \"x\"");
     }
 
     #[test]
-    fn colours_and_lines_are_for_terminals() {
-        let report = Report::default();
-        let plain = write(&report, Look::Plain);
+    fn colours_and_rules_are_for_terminals() {
+        let report = Report::new("", "", 0, PipelineStats::default());
+        let plain = write(&report, Style::Plain);
         assert!(plain.is_ascii(), "{plain}");
         assert!(!plain.contains('\x1b'), "{plain}");
-        let terminal = write(&report, Look::Terminal);
+        let terminal = write(&report, Style::Terminal);
         assert!(
             terminal.contains("\x1b[33m"),
-            "no frames are amber: {terminal}"
+            "no frames: amber: {terminal}"
         );
         assert!(terminal.contains('─'), "{terminal}");
     }

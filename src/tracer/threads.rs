@@ -1,109 +1,109 @@
 // SPDX-License-Identifier: MPL-2.0
-//! For each thread: which element is at work on it, and what it did since the last event.
+//! Tracks for each thread which element runs on it, and what it did since the last event.
 
-use super::book::{Book, Format};
+use super::frame::{Format, SentFrame};
 use super::names::{ElementId, PadId};
-use super::passing::Left;
-use super::work::Work;
+use super::state::TraceState;
+use super::stats::Activity;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 thread_local! {
-    static THREAD: RefCell<Thread> = RefCell::new(Thread::default());
+    static THREAD: RefCell<ThreadState> = RefCell::new(ThreadState::default());
 }
 
-/// Runs `work` on what is known of this thread. None when that is in use, as it is when
-/// GStreamer logs something about what the tracer itself asks of it, or when the thread ends.
-pub(super) fn with<R>(work: impl FnOnce(&mut Thread) -> R) -> Option<R> {
-    let done = THREAD.try_with(|thread| Some(work(&mut *thread.try_borrow_mut().ok()?)));
-    done.ok().flatten()
+/// Calls `function` with the state of this thread. Returns `None` without calling it if the state
+/// is in use, as when GStreamer logs a message during a call by the tracer, or if the thread exits.
+pub(super) fn with<R>(function: impl FnOnce(&mut ThreadState) -> R) -> Option<R> {
+    let result = THREAD.try_with(|thread| Some(function(&mut *thread.try_borrow_mut().ok()?)));
+    result.ok().flatten()
 }
 
-/// What is known of a thread.
+/// The state of a thread.
 #[derive(Debug, Default)]
-pub(super) struct Thread {
-    /// The element whose task runs here.
-    home: Option<ElementId>,
-    /// What was begun and has not ended, the innermost last.
-    steps: SmallVec<[Step; 8]>,
-    /// Done since the last event.
-    pub(super) work: Work,
+pub(super) struct ThreadState {
+    /// The element whose task runs on the thread.
+    task_owner: Option<ElementId>,
+    /// Calls that have not returned, innermost last.
+    calls: SmallVec<[Call; 8]>,
+    /// What was done since the last event.
+    pub(super) activity: Activity,
 }
 
+/// A call between two pads.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct Call {
     pub(super) pad: PadId,
     pub(super) element: ElementId,
-    pub(super) kind: StepKind,
+    pub(super) kind: CallKind,
 }
 
 #[derive(Debug)]
-pub(super) enum StepKind {
-    /// Frames on their way from a pad, until they arrive; empty for what is no video.
+pub(super) enum CallKind {
+    /// `gst_pad_push` and `gst_pad_push_list`. No frames and no format for anything but raw video.
     Push {
-        frames: SmallVec<[Left; 1]>,
+        frames: SmallVec<[SentFrame; 1]>,
+        /// Number of frames that arrived at the peer.
         arrived: usize,
         format: Option<Arc<Format>>,
     },
-    /// A sink pad's chain function.
+    /// The chain function of a sink pad.
     Chain,
-    /// A sink pad's function for lists, which may call the one above for each buffer.
+    /// The chain-list function of a sink pad, which may call the chain function for each buffer.
     ChainList,
-    /// A source pad gives data that is asked for.
+    /// The get-range function of a source pad.
     Pull,
 }
 
-impl Thread {
-    /// This is the thread of that element's task.
-    pub(super) fn set_home(&mut self, element: ElementId) {
-        self.home = Some(element);
+impl ThreadState {
+    /// Records that the thread runs the task of `element`.
+    pub(super) fn set_task_owner(&mut self, element: ElementId) {
+        self.task_owner = Some(element);
     }
 
-    /// Whose work is done here now.
+    /// Returns the element that runs on the thread.
     pub(super) fn element(&self) -> Option<ElementId> {
-        self.steps
-            .last()
-            .map_or(self.home, |step| Some(step.element))
+        let call = self.calls.last().map(|call| call.element);
+        call.or(self.task_owner)
     }
 
-    /// Writes what was done since the last event down as the work of the one who did it.
-    pub(super) fn settle(&mut self, book: &mut Book) {
-        if !self.work.is_nothing()
+    /// Assigns what was done since the last event to the element that runs on the thread.
+    pub(super) fn flush(&mut self, state: &mut TraceState) {
+        if !self.activity.is_empty()
             && let Some(element) = self.element()
         {
-            let work = std::mem::take(&mut self.work);
-            book.work(element, &work);
+            state.add(element, &std::mem::take(&mut self.activity));
         }
     }
 
-    pub(super) fn begin(&mut self, step: Step) {
-        if self.steps.is_empty() && matches!(step.kind, StepKind::Push { .. }) {
-            // Whoever pushes of its own accord works here, until the next one does.
-            self.home = Some(step.element);
+    pub(super) fn begin(&mut self, call: Call) {
+        if self.calls.is_empty() && matches!(call.kind, CallKind::Push { .. }) {
+            // An element that pushes outside of any call owns the thread until another one does.
+            self.task_owner = Some(call.element);
         }
-        self.steps.push(step);
+        self.calls.push(call);
     }
 
-    /// Ends what was begun last at this pad, and all within it; None if nothing was.
-    pub(super) fn end(&mut self, pad: PadId, is: impl Fn(&StepKind) -> bool) -> Option<Step> {
-        let begun = |step: &Step| step.pad == pad && is(&step.kind);
-        let position = self.steps.iter().rposition(begun)?;
-        let mut ended = self.steps.drain(position..);
+    /// Ends the innermost call of this kind at this pad, and all calls within it. Returns `None` if
+    /// there is none.
+    pub(super) fn end(&mut self, pad: PadId, is: impl Fn(&CallKind) -> bool) -> Option<Call> {
+        let is_call = |call: &Call| call.pad == pad && is(&call.kind);
+        let position = self.calls.iter().rposition(is_call)?;
+        let mut ended = self.calls.drain(position..);
         ended.next()
     }
 
-    /// The frames that are on their way: those of the push that was begun last, or before a
-    /// list's function.
-    pub(super) fn push(&mut self) -> Option<&mut Step> {
-        let in_list = |step: &&mut Step| matches!(step.kind, StepKind::ChainList);
-        let last = self.steps.iter_mut().rev().find(|step| !in_list(step))?;
-        matches!(last.kind, StepKind::Push { .. }).then_some(last)
+    /// Returns the push whose frames arrive: the innermost call, apart from chain-list functions.
+    pub(super) fn push(&mut self) -> Option<&mut Call> {
+        let is_list = |call: &&mut Call| matches!(call.kind, CallKind::ChainList);
+        let last = self.calls.iter_mut().rev().find(|call| !is_list(call))?;
+        matches!(last.kind, CallKind::Push { .. }).then_some(last)
     }
 
-    /// Whether the list function of this pad was begun last.
+    /// Whether the innermost call is the chain-list function of this pad.
     pub(super) fn is_in_list_of(&self, pad: PadId) -> bool {
-        let last = self.steps.last();
-        last.is_some_and(|step| step.pad == pad && matches!(step.kind, StepKind::ChainList))
+        let last = self.calls.last();
+        last.is_some_and(|call| call.pad == pad && matches!(call.kind, CallKind::ChainList))
     }
 }

@@ -1,174 +1,156 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The verdict on a pipeline, in one sentence.
+//! The verdict on a pipeline.
 
-use super::rows::{ElementRow, Rows};
+use super::memory::MemoryKind;
+use super::stats::{ElementStats, PipelineStats};
+use serde::Serialize;
 
-/// The verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) kind: Kind,
-    /// The sentence.
-    pub(super) text: String,
-}
-
-/// What there is to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+/// The verdict on a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Verdict {
     /// No frame crossed a link.
     #[default]
     NoFrames,
-    /// All frames lay in dma-bufs, and were not copied.
+    /// All frames were in dma-bufs, and none was copied.
     ZeroCopy,
-    /// Nothing was copied, but not all frames lay in dma-bufs.
+    /// No frame was copied, but not all were in dma-bufs.
     NotInDmaBufs,
-    /// Somebody copied.
+    /// Frames were copied.
     Copied,
 }
 
-impl Kind {
-    /// As JSON has it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::NoFrames => "no-frames",
-            Self::ZeroCopy => "zero-copy",
-            Self::NotInDmaBufs => "not-in-dma-bufs",
-            Self::Copied => "copied",
-        }
+/// Returns the verdict and a sentence that explains it.
+pub(super) fn of(pipeline: &PipelineStats) -> (Verdict, String) {
+    let delivered = pipeline.links.iter().filter(|link| link.sink.is_some());
+    if delivered.map(|link| link.frames).sum::<u64>() == 0 {
+        let sentence = "no raw video frame crossed a link";
+        return (Verdict::NoFrames, sentence.to_owned());
     }
-}
-
-/// The verdict on what a report holds.
-pub(super) fn of(report: &Rows) -> Verdict {
-    let frames = report.links.iter().filter(|link| link.sink.is_some());
-    if frames.map(|link| link.counts.frames).sum::<u64>() == 0 {
-        return Verdict {
-            kind: Kind::NoFrames,
-            text: "no raw video frame crossed a link".to_owned(),
-        };
-    }
-    let mut copies: Vec<String> = report.elements.iter().filter_map(copy).collect();
-    for link in report.links.iter().filter(|link| link.counts.replaced > 0) {
-        copies.push(format!(
-            "a probe on {}:{} put others in place of {}",
+    let mut copies: Vec<String> = pipeline.elements.iter().filter_map(copy).collect();
+    let replaced = pipeline
+        .links
+        .iter()
+        .filter(|link| link.frames_replaced > 0);
+    copies.extend(replaced.map(|link| {
+        format!(
+            "a probe on {}:{} replaced {}",
             link.src.element,
             link.src.pad,
-            frames_of(link.counts.replaced)
+            frames(link.frames_replaced)
+        )
+    }));
+    if !copies.is_empty() {
+        return (
+            Verdict::Copied,
+            format!("NOT zero-copy: {}", copies.join("; ")),
+        );
+    }
+    let mut links = pipeline.links.iter();
+    let (verdict, mut sentence) =
+        if links.all(|link| link.is_all_dma_buf() && link.frames_in_dma_bufs > 0) {
+            (Verdict::ZeroCopy, zero_copy(pipeline))
+        } else {
+            (Verdict::NotInDmaBufs, not_in_dma_bufs(pipeline))
+        };
+    let readers: Vec<&str> = sinks(pipeline)
+        .filter(|sink| sink.reads_with_cpu())
+        .map(|sink| sink.name.as_str())
+        .collect();
+    if !readers.is_empty() {
+        sentence.push_str(&format!(
+            "; {} read them with the CPU, and the tracer cannot see whether that copied them",
+            readers.join(" and ")
         ));
     }
-    if !copies.is_empty() {
-        return Verdict {
-            kind: Kind::Copied,
-            text: format!("NOT zero-copy: {}", copies.join("; ")),
-        };
-    }
-    let mut links = report.links.iter();
-    let (kind, place) = if links.all(|link| link.is_all_dma_buf() && link.in_dma_bufs() > 0) {
-        (Kind::ZeroCopy, Place::DmaBufs)
-    } else {
-        (Kind::NotInDmaBufs, Place::Else)
-    };
-    Verdict {
-        kind,
-        text: way(report, place),
-    }
+    (verdict, sentence)
 }
 
-/// What an element copied, if it did.
-fn copy(element: &ElementRow) -> Option<String> {
-    if element.counts.copied_bytes == 0 {
+/// Describes what an element copied, if it did.
+fn copy(element: &ElementStats) -> Option<String> {
+    if element.bytes_copied == 0 {
         return None;
     }
-    let told = element.told().next().is_some();
-    let stats = element.stats.is_some();
-    // Whoever copies with the CPU has to map what came.
-    let how = if told || stats || element.is_start() || element.read_by_cpu() {
+    let is_logged = element.log.iter().next().is_some();
+    // An element that copies with the CPU maps its input.
+    let is_by_cpu =
+        is_logged || element.stats.is_some() || element.is_source() || element.reads_with_cpu();
+    let how = if is_by_cpu {
         "copied"
     } else {
-        "wrote anew (without mapping what came: a device may have done it)"
+        "produced new memory without mapping its input (possibly on a device) for"
     };
     Some(format!(
         "{} {how} {}, {} bytes",
         element.name,
-        frames_of(element.counts.copied_frames),
-        element.counts.copied_bytes
+        frames(element.frames_copied),
+        element.bytes_copied
     ))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    DmaBufs,
-    Else,
+fn sources(pipeline: &PipelineStats) -> impl Iterator<Item = &ElementStats> {
+    pipeline.elements.iter().filter(|e| e.is_source())
 }
 
-/// The way that frames go which nobody copies.
-fn way(report: &Rows, place: Place) -> String {
-    let starts: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_start()).collect();
-    let ends: Vec<&ElementRow> = report.elements.iter().filter(|e| e.is_end()).collect();
-    let readers: Vec<&str> = ends
-        .iter()
-        .filter(|end| end.read_by_cpu())
-        .map(|end| end.name.as_str())
-        .collect();
-    let (start, end) = (names(&starts), names(&ends));
-    let left: u64 = starts.iter().map(|start| start.counts.left).sum();
-    let nowhere = report.links.iter().filter(|link| link.sink.is_none());
-    let lost: u64 = nowhere.map(|link| link.counts.made).sum();
-    let frames = left.saturating_sub(lost);
-    let mut text = match place {
-        Place::DmaBufs => {
-            let from = report.links.iter().filter(|link| link.counts.made > 0);
-            let buffers = from.clone().map(|link| link.buffers).max().unwrap_or(0);
-            let many = from.clone().any(|link| link.has_many_buffers);
-            let reached = ends.iter().map(|end| end.counts.entered).min().unwrap_or(0);
-            let how_many = if reached >= frames {
-                format!("each of {}", frames_of(frames))
-            } else {
-                format!("{reached} of {}", frames_of(frames))
-            };
-            format!(
-                "zero-copy: {how_many} left {start} in one of {}{buffers} dma-bufs and reached \
-                 {end} in the same",
-                if many { "more than " } else { "" },
-            )
-        }
-        Place::Else => {
-            let mut sorts: Vec<&str> = report
-                .links
-                .iter()
-                .flat_map(|link| &link.counts.memories)
-                .filter(|sort| sort.kind != super::memory::Kind::DmaBuf)
-                .map(|sort| sort.label.as_str())
-                .collect();
-            sorts.sort_unstable();
-            sorts.dedup();
-            if sorts.is_empty() {
-                sorts.push("no memory");
-            }
-            format!(
-                "nothing was copied between {start} and {end}, but frames lie in {}, not in dma-bufs",
-                sorts.join(" and ")
-            )
-        }
+fn sinks(pipeline: &PipelineStats) -> impl Iterator<Item = &ElementStats> {
+    pipeline.elements.iter().filter(|e| e.is_sink())
+}
+
+fn zero_copy(pipeline: &PipelineStats) -> String {
+    let sent: u64 = sources(pipeline).map(|source| source.frames_out).sum();
+    let undelivered = pipeline.links.iter().filter(|link| link.sink.is_none());
+    let undelivered: u64 = undelivered.map(|link| link.frames_made).sum();
+    let sent = sent.saturating_sub(undelivered);
+    let arrived = sinks(pipeline).map(|sink| sink.frames_in).min();
+    let arrived = arrived.unwrap_or(0);
+    let number = if arrived >= sent {
+        format!("each of {}", frames(sent))
+    } else {
+        format!("{arrived} of {}", frames(sent))
     };
-    if !readers.is_empty() {
-        text.push_str(&format!(
-            "; {} read them with the CPU, and what became of that is not seen",
-            readers.join(" and ")
-        ));
-    }
-    text
+    let from = || pipeline.links.iter().filter(|link| link.frames_made > 0);
+    let buffers = from().map(|link| link.buffers).max().unwrap_or(0);
+    let more = if from().any(|link| link.buffers_are_more) {
+        "more than "
+    } else {
+        ""
+    };
+    format!(
+        "zero-copy: {number} left {} in one of {more}{buffers} dma-bufs and reached {} in the same",
+        names(sources(pipeline)),
+        names(sinks(pipeline))
+    )
 }
 
-fn names(elements: &[&ElementRow]) -> String {
-    let names: Vec<&str> = elements.iter().map(|e| e.name.as_str()).collect();
+fn not_in_dma_bufs(pipeline: &PipelineStats) -> String {
+    let memory = pipeline.links.iter().flat_map(|link| &link.memory);
+    let mut labels: Vec<&str> = memory
+        .filter(|count| count.kind != MemoryKind::DmaBuf)
+        .map(|count| count.label.as_str())
+        .collect();
+    labels.sort_unstable();
+    labels.dedup();
+    if labels.is_empty() {
+        labels.push("no memory");
+    }
+    format!(
+        "nothing was copied between {} and {}, but frames are in {}, not in dma-bufs",
+        names(sources(pipeline)),
+        names(sinks(pipeline)),
+        labels.join(" and ")
+    )
+}
+
+fn names<'p>(elements: impl Iterator<Item = &'p ElementStats>) -> String {
+    let names: Vec<&str> = elements.map(|element| element.name.as_str()).collect();
     match names.as_slice() {
-        [] => "nobody".to_owned(),
+        [] => "no element".to_owned(),
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 
-fn frames_of(number: u64) -> String {
+fn frames(number: u64) -> String {
     if number == 1 {
         "1 frame".to_owned()
     } else {

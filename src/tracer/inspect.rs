@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames, pads and elements as GStreamer has them, brought into the words of the books.
+//! Describes GStreamer's pads, elements, buffers and queries in the terms of the state.
 
-use super::book::{Answer, Book, Format};
-use super::kept;
-use super::mapping;
-use super::memory::{Kind, Memory};
+use super::frame::{Format, Frame, FrameMemory};
+use super::map_hooks;
+use super::memory::{Memory, MemoryKind};
 use super::names::{ElementId, ElementName};
-use super::passing::{Frame, Part};
+use super::qdata;
+use super::state::TraceState;
+use super::stats::AllocationAnswer;
 use crate::dmabuf::{self, DmaBuf};
 use crate::lock::lock;
 use gst::prelude::*;
@@ -14,35 +15,35 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// What is kept on a pad; None for those of ghost pads, which are no links of their own, and for
-/// pads that belong to no element.
-pub(super) fn pad(pad: &gst::Pad, book: &Mutex<Book>) -> Option<Arc<kept::Pad>> {
+/// Returns the data of a pad. `None` for ghost pads and their internal pads, which are no links of
+/// their own, and for pads without an element.
+pub(super) fn pad(pad: &gst::Pad, state: &Mutex<TraceState>) -> Option<Arc<qdata::Pad>> {
     if pad.is::<gst::ProxyPad>() {
         return None;
     }
-    kept::pad(pad, || {
+    qdata::pad(pad, || {
         let parent = pad.parent_element()?;
-        let element = element(&parent, book)?;
+        let element = element(&parent, state)?;
         let template = pad.pad_template();
         let template = template.map_or_else(
             || "*".to_owned(),
             |template| template.name_template().to_string(),
         );
-        let id = lock(book).names.pad(element, &pad.name(), &template);
-        Some(Arc::new(kept::Pad {
+        let id = lock(state).names.pad(element, &pad.name(), &template);
+        Some(Arc::new(qdata::Pad {
             id,
             element,
-            is_remembered: AtomicBool::new(false),
-            seen: Mutex::default(),
+            is_checked: AtomicBool::new(false),
+            format: Mutex::default(),
         }))
     })
 }
 
-/// The number of an element.
-pub(super) fn element(element: &gst::Element, book: &Mutex<Book>) -> Option<ElementId> {
-    kept::element(element, || {
+/// Returns the id of an element.
+pub(super) fn element(element: &gst::Element, state: &Mutex<TraceState>) -> Option<ElementId> {
+    qdata::element(element, || {
         let name = name_of(element);
-        lock(book).names.element(name)
+        lock(state).names.element(name)
     })
 }
 
@@ -53,7 +54,7 @@ fn name_of(element: &gst::Element) -> ElementName {
         path.push(parent.name());
         top = parent;
     }
-    // An element by itself is in no pipeline.
+    // An element without a parent is in no pipeline.
     let pipeline = if path.len() > 1 { path.pop() } else { None };
     path.reverse();
     let factory = element.factory().map(|factory| factory.name());
@@ -64,17 +65,18 @@ fn name_of(element: &gst::Element) -> ElementName {
     }
 }
 
-/// What a pad's caps say of frames; None for what is no raw video.
-pub(super) fn format(pad: &gst::Pad, kept: &kept::Pad) -> Option<Arc<Format>> {
-    let caps = pad.current_caps();
-    let mut seen = lock(&kept.seen);
+/// Returns the format of frames at a pad; `None` for anything but raw video.
+pub(super) fn format(pad: &gst::Pad, data: &qdata::Pad) -> Option<Arc<Format>> {
+    let current = pad.current_caps();
     let address = |caps: &Option<gst::Caps>| caps.as_ref().map(|caps| caps.as_ptr());
-    // The caps that are kept cannot have gone to another's address.
-    if address(&seen.0) != address(&caps) {
-        seen.1 = caps.as_deref().and_then(of_caps).map(Arc::new);
-        seen.0 = caps;
+    let mut known = lock(&data.format);
+    let (caps, format) = &mut *known;
+    // The data holds its caps, so no other caps can have their address.
+    if address(caps) != address(&current) {
+        *format = current.as_deref().and_then(of_caps).map(Arc::new);
+        *caps = current;
     }
-    seen.1.clone()
+    format.clone()
 }
 
 fn of_caps(caps: &gst::CapsRef) -> Option<Format> {
@@ -101,36 +103,36 @@ fn of_caps(caps: &gst::CapsRef) -> Option<Format> {
     })
 }
 
-/// A frame as it lies in a buffer.
+/// Describes the frame in a buffer.
 pub(super) fn frame(buffer: &gst::BufferRef) -> Frame {
     let meta = buffer.meta::<gst_video::VideoMeta>();
     let stride = meta.and_then(|meta| meta.stride().first().copied());
     Frame {
-        parts: buffer
+        memories: buffer
             .iter_memories()
-            .map(|memory| Part {
+            .map(|memory| FrameMemory {
                 memory: memory_of(memory, buffer),
                 size: memory.size() as u64,
             })
             .collect(),
         pts: buffer.pts().map(gst::ClockTime::nseconds),
-        pooled: kept::is_pooled(buffer),
-        shared: !kept::is_writable(buffer),
+        pooled: qdata::is_pooled(buffer),
+        shared: !qdata::is_writable(buffer),
         stride: stride.map_or(0, |stride| u64::from(stride.unsigned_abs())),
     }
 }
 
 fn memory_of(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
-    let root = kept::root(memory);
-    kept::memory(root, || {
+    let root = qdata::root(memory);
+    qdata::memory(root, || {
         if let Some(allocator) = root.allocator() {
-            mapping::watch(allocator);
+            map_hooks::watch(allocator);
         }
         examine(root, buffer)
     })
 }
 
-/// What has descriptors, by what lies behind them: a dma-buf may be in several `GstMemory`.
+/// Memories with a descriptor, by the file behind it: several `GstMemory` may refer to a dma-buf.
 static BY_IDENTITY: LazyLock<Mutex<ByIdentity>> = LazyLock::new(Mutex::default);
 
 type ByIdentity = HashMap<(u64, u64), Weak<Memory>>;
@@ -142,21 +144,21 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     let allocator = memory.allocator();
     let type_name = allocator.map(|allocator| allocator.type_().name());
     let size = memory.maxsize() as u64;
-    let mut known = Memory::new(Kind::Other, size);
+    let mut known = Memory::new(MemoryKind::Other, size);
     known.allocator = type_name.unwrap_or_default().to_owned();
-    known.pool = kept::pool_name(buffer).unwrap_or_default();
+    known.pool = qdata::pool_name(buffer).unwrap_or_default();
     let Some(fd) = crate::memory::descriptor(memory) else {
         if allocator.is_some_and(|a| a.memory_type() == SYSTEM) {
-            known.kind = Kind::System;
+            known.kind = MemoryKind::System;
         }
         return Arc::new(known);
     };
-    // The duplicate that it takes is closed at once.
+    // `DmaBuf` duplicates the descriptor; the duplicate is closed on return.
     let file = match DmaBuf::from_borrowed(fd) {
         Ok(file) => file,
-        // Known by its GstMemory then, as what has no descriptor.
+        // Identified by its GstMemory, like memory without a descriptor.
         Err(error) => {
-            known.kind = Kind::File;
+            known.kind = MemoryKind::File;
             known.exporter = match error {
                 dmabuf::Error::Call { errno, .. } => format!("unreadable: {errno}"),
                 _ => "unreadable".to_owned(),
@@ -165,19 +167,19 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
         }
     };
     known.kind = if file.is_dma_buf() {
-        Kind::DmaBuf
+        MemoryKind::DmaBuf
     } else {
-        Kind::File
+        MemoryKind::File
     };
     file.exporter().clone_into(&mut known.exporter);
     known.size = file.size() as u64;
     let identity = (file.identity().device, file.identity().inode);
     known.identity = Some(identity);
     let mut all = lock(&BY_IDENTITY);
-    if let Some(there) = all.get(&identity).and_then(Weak::upgrade) {
-        return there;
+    if let Some(known) = all.get(&identity).and_then(Weak::upgrade) {
+        return known;
     }
-    // Those that are gone leave the table before it grows.
+    // Entries of freed memories are removed before the table grows.
     if all.len() == all.capacity() {
         all.retain(|_, memory| memory.strong_count() > 0);
     }
@@ -186,12 +188,13 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     known
 }
 
-/// How an allocation query was answered.
-pub(super) fn answer(query: &gst::query::Allocation, answered: bool) -> Answer {
+/// Describes the answer to an ALLOCATION query.
+pub(super) fn answer(query: &gst::query::Allocation, answered: bool) -> AllocationAnswer {
     let pool = query.allocation_pools().find_map(|(pool, ..)| pool);
-    Answer {
+    AllocationAnswer {
         answered,
-        pool: pool.map_or_else(String::new, |pool| pool.name().into()),
+        pool: pool.map(|pool| pool.name().into()),
+        pool_taken: false,
         video_meta: query
             .find_allocation_meta::<gst_video::VideoMeta>()
             .is_some(),

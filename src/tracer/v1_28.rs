@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Hooks that GStreamer 1.22, which this is built against, does not have, where the one that it
-//! runs with does.
+//! Registers hooks of GStreamer 1.28 at run time; the plugin is built against 1.22.
 #![allow(unsafe_code)]
 
-use super::kept;
+use super::qdata;
 use gst::ffi;
 use gst::glib::translate::ToGlibPtr;
 
@@ -11,38 +10,37 @@ use gst::glib::translate::ToGlibPtr;
 type PoolHook =
     unsafe extern "C" fn(*mut ffi::GstTracer, u64, *mut ffi::GstBufferPool, *mut ffi::GstBuffer);
 
-/// Registers what there is.
+/// Registers the hooks that the running GStreamer has.
 pub(super) fn register(tracer: &gst::Tracer) {
-    // A hook of a name that GStreamer does not know is called for all hooks, with their
-    // arguments (`gst_tracing_register_hook`: the quark of an unknown name is 0, which stands
-    // for all). So nothing is left to chance here.
+    // A hook with an unknown name is called for all hooks, with their arguments
+    // (`gst_tracing_register_hook`: the quark of an unknown name is 0, which stands for all). So
+    // both the version and the name are checked.
     let (major, minor, ..) = gst::version();
     if (major, minor) < (1, 28) || gst::glib::Quark::try_from_str(QUEUED).is_none() {
         return;
     }
     let hook: PoolHook = pool_buffer_queued;
-    // SAFETY: hooks are called with the arguments that their names stand for; GStreamer keeps
-    // their address without its type.
+    // SAFETY: GStreamer stores the address without its type, and calls the hook with the arguments
+    // that belong to its name.
     let hook = unsafe { std::mem::transmute::<PoolHook, unsafe extern "C" fn()>(hook) };
     let tracer: *mut ffi::GstTracer = tracer.to_glib_none().0;
-    // SAFETY: the tracer lives, and GStreamer takes a reference of its own.
+    // SAFETY: the tracer is alive, and GStreamer takes its own reference.
     unsafe { ffi::gst_tracing_register_hook(tracer, c"pool-buffer-queued".as_ptr(), Some(hook)) };
 }
 
 const QUEUED: &str = "pool-buffer-queued";
 
-/// A buffer is back in its pool: what its memory held is gone, and what it holds when it comes
-/// again is another frame.
+/// Called when a buffer returns to its pool, which discards the content of its memories.
 unsafe extern "C" fn pool_buffer_queued(
     _: *mut ffi::GstTracer,
     _: u64,
     _: *mut ffi::GstBufferPool,
     buffer: *mut ffi::GstBuffer,
 ) {
-    // SAFETY: GStreamer gives a live buffer, which nobody else has.
+    // SAFETY: GStreamer passes a live buffer without further references.
     let buffer = unsafe { gst::BufferRef::from_ptr(buffer) };
     for memory in buffer.iter_memories() {
-        if let Some(known) = kept::known_memory(memory) {
+        if let Some(known) = qdata::known_memory(memory) {
             known.recycled();
         }
     }

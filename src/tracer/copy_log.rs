@@ -1,50 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is done to memory between two events of a thread: maps, and copies that the performance
-//! log tells of.
+//! Parses messages of the debug category `GST_PERFORMANCE` that report copies.
 
-/// What was mapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Maps {
-    pub(super) reads: u64,
-    pub(super) read_bytes: u64,
-    pub(super) writes: u64,
-    pub(super) written_bytes: u64,
-    /// Maps around which `GstDmaBufAllocator` put a bracket.
-    pub(super) brackets: u64,
-}
+use serde::{Serialize, Serializer};
 
-impl Maps {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.reads += other.reads;
-        self.read_bytes += other.read_bytes;
-        self.writes += other.writes;
-        self.written_bytes += other.written_bytes;
-        self.brackets += other.brackets;
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What a line of `GST_PERFORMANCE` tells of.
+/// The kind of copy that a message reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum CopyReason {
     /// `frame copy`: kmssink could not import a frame.
     FrameCopy,
     /// `slow copy`: v4l2 elements, ximagesink, xvimagesink.
     SlowCopy,
-    /// `memcpy … memory`: `gst_memory_copy`, behind a deep copy or a write to shared memory.
+    /// `memcpy … memory`: `gst_memory_copy`, for deep copies and for writes to shared memory.
     MemoryCopy,
     /// `… for merge …`: several memories of a buffer mapped as one.
     Merge,
     /// `copy plane …`: `gst_video_frame_copy`.
     Plane,
-    /// Other lines that speak of copies.
+    /// Any other message that reports a copy.
     Other,
 }
 
-impl Reason {
+impl CopyReason {
     pub(super) const ALL: [Self; 6] = [
         Self::FrameCopy,
         Self::SlowCopy,
@@ -54,7 +30,7 @@ impl Reason {
         Self::Other,
     ];
 
-    /// As the log has it.
+    /// Returns the name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::FrameCopy => "frame copy",
@@ -67,54 +43,54 @@ impl Reason {
     }
 }
 
-/// Lines of the performance log, by reason.
+/// Number of messages by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reasons([u64; Reason::ALL.len()]);
+pub(super) struct ReasonCounts([u64; CopyReason::ALL.len()]);
 
-impl Reasons {
-    pub(super) fn count(&mut self, reason: Reason) {
+impl ReasonCounts {
+    pub(super) fn count(&mut self, reason: CopyReason) {
         self.0[reason as usize] += 1;
     }
 
-    pub(super) fn of(&self, reason: Reason) -> u64 {
+    pub(super) fn of(&self, reason: CopyReason) -> u64 {
         self.0[reason as usize]
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
         }
     }
 
-    /// A whole frame was copied.
-    pub(super) fn are_of_a_frame(&self) -> bool {
-        self.of(Reason::FrameCopy) + self.of(Reason::SlowCopy) + self.of(Reason::Other) > 0
+    /// Iterates over the reasons that occurred, with their counts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CopyReason, u64)> {
+        let all = CopyReason::ALL.into_iter().zip(self.0);
+        all.filter(|(_, count)| *count > 0)
     }
 
-    /// Copies of what a device or a stream had given already, not a way to draw a frame.
-    pub(super) fn are_of_a_source_that_copies(&self) -> bool {
-        self.of(Reason::SlowCopy) + self.of(Reason::MemoryCopy) + self.of(Reason::Merge) > 0
+    /// Whether a complete frame was copied.
+    pub(super) fn have_frame_copy(&self) -> bool {
+        self.of(CopyReason::FrameCopy) + self.of(CopyReason::SlowCopy) + self.of(CopyReason::Other)
+            > 0
     }
-}
 
-/// What was done since the last event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Work {
-    pub(super) maps: Maps,
-    /// Bytes copied by the performance log's account.
-    pub(super) copied: u64,
-    pub(super) reasons: Reasons,
-}
-
-impl Work {
-    pub(super) fn is_nothing(&self) -> bool {
-        *self == Self::default()
+    /// Whether a source copied data that it had received from a device or a stream, rather than
+    /// copying to draw a frame.
+    pub(super) fn have_source_copy(&self) -> bool {
+        self.of(CopyReason::SlowCopy) + self.of(CopyReason::MemoryCopy) + self.of(CopyReason::Merge)
+            > 0
     }
 }
 
-/// What a line of `GST_PERFORMANCE` says: why, and how many bytes, if it is about a copy of
-/// frames at all. The texts are those of GStreamer 1.22 to 1.28.
-pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
+impl Serialize for ReasonCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(reason, count)| (reason.name(), count)))
+    }
+}
+
+/// Returns the reason and the number of bytes if the message reports a copy of frame data. Knows
+/// the texts of GStreamer 1.22 to 1.28.
+pub(super) fn parse(message: &str) -> Option<(CopyReason, u64)> {
     let numbers = || {
         message
             .split(|c: char| !c.is_ascii_digit())
@@ -128,41 +104,41 @@ pub(super) fn read(message: &str) -> Option<(Reason, u64)> {
             rest[..end.unwrap_or(rest.len())].parse().ok()
         };
         let bytes = field("w:")?.saturating_mul(field("h:")?);
-        return Some((Reason::Plane, bytes));
+        return Some((CopyReason::Plane, bytes));
     }
     if message.starts_with("memcpy ") {
         // gst_buffer.c: "memcpy 42 bytes for merge 0x… from memory 0x…";
         // gstallocator.c: "memcpy 42 memory 0x… -> 0x…".
         let reason = if message.contains(" for merge ") {
-            Reason::Merge
+            CopyReason::Merge
         } else {
-            Reason::MemoryCopy
+            CopyReason::MemoryCopy
         };
         return Some((reason, numbers().next()?));
     }
-    // gstkmssink.c. Its bytes are told by the planes that are copied.
+    // gstkmssink.c. The bytes are reported with the planes.
     if message == "frame copy" {
-        return Some((Reason::FrameCopy, 0));
+        return Some((CopyReason::FrameCopy, 0));
     }
-    // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c; the same.
+    // gstv4l2bufferpool.c, ximagesink.c, xvimagesink.c. The bytes are reported with the planes.
     if message.starts_with("slow copy") {
-        return Some((Reason::SlowCopy, 0));
+        return Some((CopyReason::SlowCopy, 0));
     }
     // gstadapter.c: "copy remaining 42 bytes from adapter".
     if let Some(rest) = message.strip_prefix("copy remaining ") {
         let bytes = rest.split(' ').next().and_then(|word| word.parse().ok());
-        return Some((Reason::Other, bytes?));
+        return Some((CopyReason::Other, bytes?));
     }
-    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Not "doing copy" and "copy … miniobject"
-    // (caps, structures; buffers, whose memory is shared) nor "copy for merge", after which
-    // gst_memory_copy tells the bytes, nor what decoders and encoders do to their input.
+    // gstbasesrc.c, gstvaapipluginbase.c, gstmpeg2dec.c. Excluded: "doing copy" and "copy …
+    // miniobject" (caps, structures; buffers, whose memory is shared), "copy for merge", after
+    // which gst_memory_copy reports the bytes, and copies by decoders and encoders of their input.
     const OTHERS: [&str; 3] = [
         "fill the provided buffer, copying",
         "copying VA buffer",
         "Copying input buffer",
     ];
     let is_other = OTHERS.iter().any(|other| message.starts_with(other));
-    is_other.then_some((Reason::Other, 0))
+    is_other.then_some((CopyReason::Other, 0))
 }
 
 #[cfg(test)]
@@ -170,41 +146,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_copies_are_understood() {
+    fn messages_about_copies_are_parsed() {
         for (line, expected) in [
             (
                 "copy plane 0, w:4096 h:768 ",
-                Some((Reason::Plane, 3145728)),
+                Some((CopyReason::Plane, 3145728)),
             ),
             (
                 "memcpy 3145728 memory 0x7f11 -> 0x7f22",
-                Some((Reason::MemoryCopy, 3145728)),
+                Some((CopyReason::MemoryCopy, 3145728)),
             ),
             (
                 "memcpy 460800 bytes for merge 0x7f from memory 0x80",
-                Some((Reason::Merge, 460800)),
+                Some((CopyReason::Merge, 460800)),
             ),
-            ("frame copy", Some((Reason::FrameCopy, 0))),
-            ("slow copy into buffer 0x1", Some((Reason::SlowCopy, 0))),
+            ("frame copy", Some((CopyReason::FrameCopy, 0))),
+            ("slow copy into buffer 0x1", Some((CopyReason::SlowCopy, 0))),
             (
                 "slow copy into bufferpool buffer 0x1",
-                Some((Reason::SlowCopy, 0)),
+                Some((CopyReason::SlowCopy, 0)),
             ),
             (
                 "copying VA buffer to system memory buffer",
-                Some((Reason::Other, 0)),
+                Some((CopyReason::Other, 0)),
             ),
             (
                 "copy remaining 42 bytes from adapter",
-                Some((Reason::Other, 42)),
+                Some((CopyReason::Other, 42)),
             ),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(parse(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn lines_of_other_things_are_not() {
+    fn other_messages_are_ignored() {
         for line in [
             "allocating private data GstMemory miniobject 0x1",
             "copy GstCaps miniobject 0x1 -> 0x2",
@@ -217,7 +193,7 @@ mod tests {
             "Copy input to add padding",
             "",
         ] {
-            assert_eq!(read(line), None, "{line}");
+            assert_eq!(parse(line), None, "{line}");
         }
     }
 }

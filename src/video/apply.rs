@@ -125,7 +125,7 @@ impl Worker {
         self.call(
             buffer,
             frames,
-            (&picture, &trimmed),
+            (&picture, &trimmed[..]),
             calls,
             how,
             |worker, buffer, frame, calls, how| {
@@ -191,7 +191,7 @@ impl Worker {
         self.call(
             buffer,
             frames,
-            (&picture, &planes),
+            (&picture, &planes[..]),
             calls,
             how,
             |worker, buffer, frame, calls, how| {

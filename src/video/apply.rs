@@ -125,8 +125,7 @@ impl Worker {
         self.call(
             buffer,
             frames,
-            &picture,
-            &trimmed,
+            (&picture, &trimmed[..]),
             calls,
             how,
             |worker, buffer, frame, calls, how| {
@@ -192,8 +191,7 @@ impl Worker {
         self.call(
             buffer,
             frames,
-            &picture,
-            &planes,
+            (&picture, &planes[..]),
             calls,
             how,
             |worker, buffer, frame, calls, how| {
@@ -214,8 +212,7 @@ impl Worker {
         &mut self,
         buffer: &gst::BufferRef,
         frames: &Frames,
-        picture: &Picture,
-        planes: &[Plane],
+        (picture, planes): (&Picture, &[Plane]),
         calls: &mut Calls<'f>,
         how: &How,
         work: impl FnOnce(

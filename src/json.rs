@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// `null`.
     Null,
     /// `true` and `false`.

@@ -3,7 +3,6 @@
 
 mod bus;
 pub mod dmabuf;
-pub mod doctor;
 mod element;
 pub mod filter;
 mod json;

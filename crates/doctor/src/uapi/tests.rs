@@ -2,8 +2,7 @@
 //! What the C compiler reads in the kernel's headers: opcodes (which hold the sizes), the places
 //! of fields, the values of constants.
 
-use super::{drm, v4l2};
-use crate::dmabuf::uapi::headers;
+use super::{drm, headers, v4l2};
 use std::mem::offset_of;
 
 const HEADERS: [&str; 4] = [

@@ -8,7 +8,7 @@ use super::machine::{Card, Connector, Failure, Fourcc, Import, Outcome, Plane};
 use super::sys::{self, drm as calls};
 use super::uapi::drm as uapi;
 use super::{bounded, node};
-use crate::dmabuf::exporters::{DrmDumb, Kind, Request};
+use gstdmabufcpu::dmabuf::exporters::{DrmDumb, Kind, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What was found on a machine, as data: what was tried, and how each try went.
 
-use crate::dmabuf::exporters::Kind;
+use gstdmabufcpu::dmabuf::exporters::Kind;
 use rustix::io::Errno;
 use std::fmt;
 

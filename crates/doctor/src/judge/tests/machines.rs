@@ -5,7 +5,7 @@ use super::super::super::machine::{
     Camera, CameraFormat, Card, Connector, CurrentFormat, Element, Exporter, Failure, GStreamer,
     Group, Import, Machine, Node, Plane, Sizes, System, Trial, User, Wayland,
 };
-use crate::dmabuf::exporters::Kind;
+use gstdmabufcpu::dmabuf::exporters::Kind;
 use rustix::io::Errno;
 
 pub(super) fn code(text: &[u8; 4]) -> u32 {

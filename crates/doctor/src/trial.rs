@@ -2,7 +2,7 @@
 //! What the filter does to a buffer, done once: bracket, mapping, writing, reading again.
 
 use super::machine::{Failure, Outcome};
-use crate::dmabuf::{
+use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly, page_size,
 };
 use rustix::fd::{AsFd, OwnedFd};
@@ -120,7 +120,7 @@ fn map(buffer: &DmaBuf, protection: Protection) -> Outcome<Mapping> {
     Mapping::whole(buffer, protection, &Default::default()).map_err(|e| failure(&e))
 }
 
-fn begin<A: crate::dmabuf::Access>(buffer: &mut DmaBuf) -> Outcome<Bracket<'_, A>> {
+fn begin<A: gstdmabufcpu::dmabuf::Access>(buffer: &mut DmaBuf) -> Outcome<Bracket<'_, A>> {
     Bracket::begin(buffer, &Options::default()).map_err(|e| failure(&e))
 }
 
@@ -132,7 +132,7 @@ pub(super) fn exporter_name(buffer: &OwnedFd) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dmabuf::exporters::{Exporter, Memfd, Request};
+    use gstdmabufcpu::dmabuf::exporters::{Exporter, Memfd, Request};
 
     fn memory(size: usize) -> OwnedFd {
         let request = Request {

@@ -5,16 +5,17 @@
 //! everything as it was.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/answer.rs"]
+mod answer;
+#[path = "../../../tests/common/mod.rs"]
 mod common;
-#[path = "common/display.rs"]
+#[path = "../../../tests/common/display.rs"]
 mod display;
-#[path = "support/doctor.rs"]
-mod doctor;
 
+use answer::{Answer, PROGRAM, commands};
 use common::picture::Picture;
 use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM};
-use doctor::{Answer, PROGRAM, commands};
-use gstdmabufcpu::doctor::{Scope, examine, judge};
+use dmabufcpu_doctor::{Scope, examine, judge};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 //! makes verdicts of it without asking the machine anything, [`report`] puts both into words.
 //!
 //! ```no_run
-//! use gstdmabufcpu::doctor;
+//! use dmabufcpu_doctor as doctor;
 //! let machine = doctor::examine(&doctor::Scope::default());
 //! for verdict in doctor::judge(&machine) {
 //!     println!("{} {:?} {:?}", verdict.name, verdict.state, verdict.line);
@@ -20,6 +20,7 @@ mod exporters;
 mod findings;
 mod formats;
 mod gstreamer;
+mod json;
 mod judge;
 pub mod machine;
 mod node;

@@ -2,7 +2,7 @@
 //! Where there is more than one way: which one is named.
 
 use super::*;
-use crate::memory::IMPLICIT;
+use gstdmabufcpu::memory::IMPLICIT;
 
 fn line(name: &str, change: impl FnOnce(&mut Machine)) -> String {
     let verdict = with(name, change);

@@ -2,7 +2,7 @@
 //! What is worth a warning, and what is then to be done.
 
 use super::*;
-use crate::doctor::machine::{Element, Failure, GStreamer, Trial};
+use crate::machine::{Element, Failure, GStreamer, Trial};
 
 fn found<'e>(entries: &'e [Entry], subject: &str) -> &'e Entry {
     let found = entries.iter().find(|entry| entry.subject == subject);

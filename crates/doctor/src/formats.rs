@@ -5,8 +5,8 @@
 //! V4L2's as in v4l2src (`gst_v4l2_object_v4l2fourcc_to_video_format`); what displays take as in
 //! kmssink (`format_map` in gstkmsutils.c), which knows no others.
 
-use crate::memory::DrmFormat;
 use gst_video::VideoFormat;
+use gstdmabufcpu::memory::DrmFormat;
 
 /// How rows of a picture lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn every_format_is_one_that_the_filter_knows() {
         for format in FORMATS {
-            let mut known = crate::video::FORMATS.iter();
+            let mut known = gstdmabufcpu::video::FORMATS.iter();
             let known = known.any(|(known, _)| *known == format.format);
             assert!(known, "{}", format.name());
         }

@@ -3,7 +3,7 @@
 
 use super::machine::{Exporter, Failure, Node, Outcome, Trial};
 use super::{bounded, node, trial};
-use crate::dmabuf::exporters::{Allocation, DmaHeap, Kind, Request, Rows};
+use gstdmabufcpu::dmabuf::exporters::{Allocation, DmaHeap, Kind, Request, Rows};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const SIZES: [(&str, (usize, usize), usize); 3] = [
 pub(super) struct Source {
     /// As in [`Exporter::describe`].
     pub(super) name: String,
-    pub(super) exporter: Arc<dyn crate::dmabuf::exporters::Exporter>,
+    pub(super) exporter: Arc<dyn gstdmabufcpu::dmabuf::exporters::Exporter>,
 }
 
 impl Source {

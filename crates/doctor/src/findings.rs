@@ -7,7 +7,7 @@ use super::gstreamer::package;
 use super::judge::{State, linear_formats, sizes_in_words};
 use super::machine::{Camera, Card, Exporter, Fourcc, Import, Machine, Outcome, Sizes, System};
 use super::report::{Entry, Section};
-use crate::dmabuf::exporters::Kind;
+use gstdmabufcpu::dmabuf::exporters::Kind;
 
 #[cfg(test)]
 mod tests;

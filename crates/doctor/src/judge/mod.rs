@@ -11,11 +11,11 @@ use super::advice::{self, Advice};
 use super::formats::Format;
 use super::gstreamer::package;
 use super::machine::{Camera, Card, Exporter, Machine, import_from};
-use crate::dmabuf::exporters::Kind;
 use camera::Source;
 pub(super) use camera::sizes_in_words;
 pub(super) use desktop::linear_formats;
 use display::Display;
+use gstdmabufcpu::dmabuf::exporters::Kind;
 
 /// How many times slower than ordinary memory may be read before it is worth a word: well above
 /// what two runs on a busy machine differ by, well below uncached memory.

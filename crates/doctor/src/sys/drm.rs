@@ -4,7 +4,7 @@
 
 use super::super::uapi::drm as uapi;
 use super::{Result, address, text, update};
-use crate::dmabuf::uapi::{DROP_MASTER, PrimeHandle};
+use gstdmabufcpu::dmabuf::uapi::{DROP_MASTER, PrimeHandle};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(gstdmabufcpu::doctor::run(std::env::args().skip(1)))
+    ExitCode::from(dmabufcpu_doctor::run(std::env::args().skip(1)))
 }

@@ -216,7 +216,7 @@ pub(crate) const GET_CAP: Opcode = opcode::read_write::<GetCap>(b'd', 0x0c);
 pub(crate) const SET_CLIENT_CAP: Opcode = opcode::write::<SetClientCap>(b'd', 0x0d);
 pub(crate) const AUTH_MAGIC: Opcode = opcode::write::<Auth>(b'd', 0x11);
 pub(crate) const PRIME_FD_TO_HANDLE: Opcode =
-    opcode::read_write::<crate::dmabuf::uapi::PrimeHandle>(b'd', 0x2e);
+    opcode::read_write::<gstdmabufcpu::dmabuf::uapi::PrimeHandle>(b'd', 0x2e);
 pub(crate) const GET_RESOURCES: Opcode = opcode::read_write::<CardRes>(b'd', 0xa0);
 pub(crate) const GET_CRTC: Opcode = opcode::read_write::<Crtc>(b'd', 0xa1);
 pub(crate) const GET_ENCODER: Opcode = opcode::read_write::<GetEncoder>(b'd', 0xa6);

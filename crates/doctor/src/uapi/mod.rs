@@ -6,4 +6,7 @@ pub(super) mod drm;
 pub(super) mod v4l2;
 
 #[cfg(test)]
+#[path = "../../../../src/dmabuf/uapi/headers.rs"]
+mod headers;
+#[cfg(test)]
 mod tests;

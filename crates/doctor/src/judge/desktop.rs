@@ -5,7 +5,7 @@ use super::super::advice::Advice;
 use super::super::formats::{FORMATS, Format};
 use super::super::machine::{Exporter, Fourcc, Machine, Wayland};
 use super::{Problem, Way, camera, caps, no_exporter, properties};
-use crate::memory::{IMPLICIT, LINEAR};
+use gstdmabufcpu::memory::{IMPLICIT, LINEAR};
 
 /// What keeps waylandsink from taking dma-bufs.
 fn no_wayland(machine: &Machine) -> Result<&Wayland, Problem> {

@@ -3,11 +3,10 @@
 //! where there are some is in guest_doctor.rs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/doctor.rs"]
-mod doctor;
-mod support;
+#[path = "support/answer.rs"]
+mod answer;
 
-use doctor::{Answer, PROGRAM};
+use answer::{Answer, PROGRAM};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -275,10 +274,11 @@ fn looking_leaves_no_descriptors_and_no_threads() {
         );
         return;
     }
-    support::init();
-    let scope = gstdmabufcpu::doctor::Scope::default();
+    gst::init().unwrap();
+    gstdmabufcpu::plugin_register_static().unwrap();
+    let scope = dmabufcpu_doctor::Scope::default();
     // What GStreamer opens once and keeps.
-    let _ = gstdmabufcpu::doctor::examine(&scope);
+    let _ = dmabufcpu_doctor::examine(&scope);
     let named = |name: &str| {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let names = tasks.map(|it| std::fs::read_to_string(it.path().join("comm")).unwrap());
@@ -297,7 +297,7 @@ fn looking_leaves_no_descriptors_and_no_threads() {
     };
     let before = settled();
     for _ in 0..3 {
-        let _ = gstdmabufcpu::doctor::examine(&scope);
+        let _ = dmabufcpu_doctor::examine(&scope);
     }
     assert_eq!(settled(), before);
     assert_eq!(named("doctor"), 0);

@@ -62,7 +62,7 @@ const UNSAFE: &[&str] = &[
 ];
 
 /// The only files of other crates with unsafe code, from the project's root.
-const UNSAFE_IN_CRATES: &[&str] = &["crates/doctor/src/sys/mod.rs"]; // and its submodules
+const UNSAFE_IN_CRATES: &[&str] = &["crates/doctor/src/sys.rs"];
 
 /// Lines of code in one file, without comments, blank lines and tests.
 const LINES: usize = 600;

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the user can do.
+//! What the user can do about a problem.
 
-use super::machine::{Failure, Node, User};
+use crate::system_info::{Failure, Node, User};
+use serde::Serialize;
 
-/// What to do, in words and as lines to type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A remedy, in words and as shell commands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Advice {
     /// In words.
     pub text: String,
-    /// Lines for a shell, in this order.
+    /// Shell commands, to be run in this order.
     pub commands: Vec<String>,
 }
 
 impl Advice {
-    /// In words alone.
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    /// Advice without commands.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             commands: Vec::new(),
         }
     }
 
-    /// In words, and as lines to type.
-    pub(super) fn with<C: Into<String>>(
+    /// Advice with commands.
+    pub(crate) fn with<C: Into<String>>(
         text: impl Into<String>,
         commands: impl IntoIterator<Item = C>,
     ) -> Self {
@@ -33,18 +34,18 @@ impl Advice {
     }
 }
 
-/// How this user gets to use a node that may not be opened.
-pub(super) fn access(node: &Node, user: &User, failure: &Failure) -> Option<Advice> {
+/// Returns how this user gets access to a node; `None` if `failure` is not a matter of permission.
+pub(crate) fn access(node: &Node, user: &User, failure: &Failure) -> Option<Advice> {
     if !failure.is_permission() {
         return None;
     }
     const READ_WRITE_BY_GROUP: u32 = 0o060;
-    let is_in = |id: u32| user.groups.iter().any(|group| group.id == id);
+    let is_member = |id: u32| user.groups.iter().any(|group| group.id == id);
     let group = &node.group;
     let for_group = node.mode & READ_WRITE_BY_GROUP == READ_WRITE_BY_GROUP;
-    if failure.errno == Some(rustix::io::Errno::PERM) || (for_group && is_in(group.id)) {
+    if failure.errno == Some(rustix::io::Errno::PERM) || (for_group && is_member(group.id)) {
         return Some(Advice::text(format!(
-            "its permissions ({}) would allow it: a container or sandbox forbids it; give the \
+            "the permissions ({}) allow access, so a container or sandbox forbids it: give the \
              container the device (--device={})",
             node.access(),
             node.path
@@ -53,18 +54,18 @@ pub(super) fn access(node: &Node, user: &User, failure: &Failure) -> Option<Advi
     if for_group && user.groups_after_login.contains(group) {
         return Some(Advice::with(
             format!(
-                "{} is in the group {} now, but was not yet when this session began: log out and \
-                 in again, or for one shell",
+                "{} joined the group {} after this session began: log out and in again, or, for \
+                 one shell,",
                 user.name, group.name
             ),
             [format!("newgrp {}", group.name)],
         ));
     }
-    // Group root is nobody to join.
+    // Users should not join the group root.
     if for_group && group.id != 0 {
         return Some(Advice::with(
             format!(
-                "it is for the group {} ({}): join it, then log in again",
+                "access is limited to the group {} ({}): join it, then log in again",
                 group.name,
                 node.access()
             ),
@@ -82,7 +83,7 @@ pub(super) fn access(node: &Node, user: &User, failure: &Failure) -> Option<Advi
     }
     Some(Advice::with(
         format!(
-            "it is for {} alone ({}): a udev rule gives it to the group {group}; log in again \
+            "access is limited to {} ({}): a udev rule gives it to the group {group}; log in again \
              after joining it",
             node.owner,
             node.access()
@@ -95,11 +96,11 @@ fn join(group: &str, user: &User) -> String {
     format!("sudo usermod -aG {group} {}", user.name)
 }
 
-/// A udev rule that gives a node to a group, and the group.
+/// Returns a udev rule that gives a node to a group, and the group.
 fn rule(path: &str) -> (String, &'static str) {
     let name = path.rsplit('/').next().unwrap_or(path);
     let (matches, group) = if path.starts_with("/dev/dma_heap/") {
-        // Names of heaps are no names of udev's kernel devices everywhere: all heaps.
+        // The name of a heap is not always udev's kernel name, so the rule covers all heaps.
         ("SUBSYSTEM==\"dma_heap\"".to_owned(), "video")
     } else if path.starts_with("/dev/dri/") {
         ("SUBSYSTEM==\"drm\"".to_owned(), "video")
@@ -114,8 +115,8 @@ fn rule(path: &str) -> (String, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::Group;
     use super::*;
+    use crate::system_info::Group;
     use rustix::io::Errno;
 
     fn group(name: &str, id: u32) -> Group {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn node_of_a_group_wants_a_member() {
+    fn node_of_a_group_requires_membership() {
         let camera = node("/dev/video0", group("video", 44), 0o660);
         let advice = access(&camera, &ann(), &denied()).unwrap();
         assert_eq!(advice.commands, ["sudo usermod -aG video ann"]);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn new_member_has_to_log_in_again() {
+    fn new_member_must_log_in_again() {
         let camera = node("/dev/video0", group("video", 44), 0o660);
         let mut user = ann();
         user.groups_after_login.push(group("video", 44));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn node_of_root_alone_wants_a_rule() {
+    fn node_of_root_requires_a_udev_rule() {
         let heap = node("/dev/dma_heap/system", group("root", 0), 0o600);
         let advice = access(&heap, &ann(), &denied()).unwrap();
         assert_eq!(
@@ -178,14 +179,14 @@ mod tests {
                 "sudo usermod -aG video ann",
             ]
         );
-        // Group root with permission is no group to join either.
+        // The group root is not joined even if it has access.
         let heap = node("/dev/udmabuf", group("root", 0), 0o660);
         let advice = access(&heap, &ann(), &denied()).unwrap();
         assert!(advice.commands[0].contains("KERNEL==\"udmabuf\""));
     }
 
     #[test]
-    fn rule_is_for_the_kind_of_node() {
+    fn udev_rule_matches_the_kind_of_node() {
         for (path, matches, group) in [
             ("/dev/dri/card0", "SUBSYSTEM==\"drm\"", "video"),
             ("/dev/video0", "SUBSYSTEM==\"video4linux\"", "video"),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sandbox_forbids_is_no_matter_of_groups() {
+    fn eperm_is_attributed_to_a_sandbox() {
         let camera = node("/dev/video0", group("video", 44), 0o660);
         let forbidden = Failure::of("opening", Errno::PERM);
         let advice = access(&camera, &ann(), &forbidden).unwrap();
@@ -208,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn member_that_is_refused_sits_in_a_sandbox() {
+    fn refused_member_is_told_about_the_sandbox() {
         let camera = node("/dev/video0", group("ann", 1000), 0o660);
         let advice = access(&camera, &ann(), &denied()).unwrap();
         assert!(advice.text.contains("--device=/dev/video0"), "{advice:?}");
     }
 
     #[test]
-    fn other_failures_are_no_matter_of_permission() {
+    fn other_errors_give_no_advice_on_access() {
         let camera = node("/dev/video0", group("video", 44), 0o660);
         let busy = Failure::of("opening", Errno::BUSY);
         assert_eq!(access(&camera, &ann(), &busy), None);

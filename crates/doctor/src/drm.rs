@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
-//! DRM cards: what they show, what they make, what they import. No mode is set, and a card is
-//! nobody's master here for longer than it takes to ask for its monitors.
+//! DRM cards: their outputs, dumb buffers and imports.
+//!
+//! No mode is set, and this program is DRM master only while it queries the connectors. None of
+//! these calls needs a master (`drivers/gpu/drm/drm_ioctl.c`).
 
-use super::exporters::Source;
-use super::formats::Format;
-use super::machine::{Card, Connector, Failure, Fourcc, Import, Outcome, Plane};
-use super::sys::{self, drm as calls};
-use super::uapi::drm as uapi;
-use super::{bounded, node};
+use crate::exporters::BufferSource;
+use crate::formats::{self, Format};
+use crate::system_info::{Card, Connector, Failure, Fourcc, Import, Outcome, Plane};
+use crate::{node, sys, timeout};
+use drm_ffi::{self as drm, auth, gem, mode};
 use gstdmabufcpu::dmabuf::exporters::{DrmDumb, Kind, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use rustix::io::Errno;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a card may take; to ask a monitor for its modes takes some tenths of a second.
+/// The time limit for one card; querying a monitor's modes takes some tenths of a second.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The smallest dumb buffer.
 const ONE_PAGE: Request<'static> = Request {
@@ -22,56 +25,80 @@ const ONE_PAGE: Request<'static> = Request {
     rows: None,
     name: "dmabufcpu-doctor",
 };
-/// Entries of the blob `IN_FORMATS`: `struct drm_format_modifier_blob` and
-/// `struct drm_format_modifier`.
+/// The size of `struct drm_format_modifier`, the entries of the blob `IN_FORMATS`.
 const MODIFIER_BYTES: usize = 24;
+/// More objects than a card has. drm-ffi sizes a list by a first call and trusts the length that
+/// the second one returns, which is greater after a hot-plug: lists start with this capacity.
+const OBJECTS: usize = 256;
 
-/// A card that is open.
+/// Names of connector types, by `DRM_MODE_CONNECTOR_*`.
+const CONNECTORS: [&str; 21] = [
+    "Unknown",
+    "VGA",
+    "DVI-I",
+    "DVI-D",
+    "DVI-A",
+    "Composite",
+    "SVIDEO",
+    "LVDS",
+    "Component",
+    "DIN",
+    "DP",
+    "HDMI-A",
+    "HDMI-B",
+    "TV",
+    "eDP",
+    "Virtual",
+    "DSI",
+    "DPI",
+    "Writeback",
+    "SPI",
+    "USB",
+];
+
+/// An open card.
 #[derive(Clone, Debug)]
-pub(super) struct Handle {
-    pub(super) path: String,
+pub(crate) struct OpenCard {
+    pub(crate) path: String,
     fd: Arc<OwnedFd>,
-    /// What its planes show, in DRM's codes: framebuffers are of these.
+    /// The DRM fourccs of its planes, which framebuffers can have.
     formats: Vec<u32>,
 }
 
-/// The nodes of the cards that there are.
-pub(super) fn list() -> Vec<String> {
+/// Returns the nodes of all cards.
+pub(crate) fn list() -> Vec<String> {
     DrmDumb::list()
         .into_iter()
         .map(|card| format!("/dev/dri/{card}"))
         .collect()
 }
 
-/// Looks at a card; with one that can be opened, the way to it.
-pub(super) fn examine(path: &str) -> (Card, Option<Handle>) {
+/// Examines a card; also returns the open card, if it can be opened.
+pub(crate) fn examine(path: &str) -> (Card, Option<OpenCard>) {
     let start = Card {
-        node: node::look(path),
+        node: node::inspect(path),
         driver: driver_by_sysfs(path),
         render_node: render_node(path),
         users: node::users(path),
         ..Default::default()
     };
-    let (failed, asked) = (start.clone(), path.to_owned());
-    match bounded::within(LIMIT, path, move || look(start, &asked)) {
-        Ok(found) => found,
-        Err(failure) => {
-            let card = Card {
-                not_opened: Some(failure),
-                ..failed
-            };
-            (card, None)
-        }
-    }
+    let (card, node) = (start.clone(), path.to_owned());
+    timeout::run(LIMIT, path, move || query(card, &node)).unwrap_or_else(|failure| {
+        let card = Card {
+            not_opened: Some(failure),
+            ..start
+        };
+        (card, None)
+    })
 }
 
-fn in_sysfs(path: &str) -> std::path::PathBuf {
+fn sysfs(path: &str) -> PathBuf {
     let name = Path::new(path).file_name().unwrap_or_default();
     Path::new("/sys/class/drm").join(name)
 }
 
 fn driver_by_sysfs(path: &str) -> String {
-    let driver = std::fs::canonicalize(in_sysfs(path).join("device/driver"));
+    let driver = std::fs::canonicalize(sysfs(path).join("device/driver"));
     let name = driver
         .ok()
         .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
@@ -79,14 +106,14 @@ fn driver_by_sysfs(path: &str) -> String {
 }
 
 fn render_node(path: &str) -> Option<String> {
-    let nodes = std::fs::read_dir(in_sysfs(path).join("device/drm")).ok()?;
+    let nodes = std::fs::read_dir(sysfs(path).join("device/drm")).ok()?;
     nodes
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.starts_with("renderD"))
         .map(|name| format!("/dev/dri/{name}"))
 }
 
-fn look(mut card: Card, path: &str) -> (Card, Option<Handle>) {
+fn query(mut card: Card, path: &str) -> (Card, Option<OpenCard>) {
     let fd = match sys::open(Path::new(path)) {
         Ok(fd) => fd,
         Err(errno) => {
@@ -95,25 +122,28 @@ fn look(mut card: Card, path: &str) -> (Card, Option<Handle>) {
         }
     };
     let device = fd.as_fd();
-    // Who opens a card that has no master becomes it (drm_master_open): so another has it now.
-    card.other_master = !calls::is_master(device);
-    if let Ok(driver) = calls::driver(device) {
+    // Opening a card without a master makes the caller master (drm_master_open): if this
+    // descriptor is not, another process is.
+    card.other_master = !is_master(device);
+    if let Some(driver) = driver_name(device) {
         card.driver = driver;
     }
-    card.dumb = match calls::cap(device, uapi::CAP_DUMB_BUFFER) {
+    card.dumb = match capability(device, drm::DRM_CAP_DUMB_BUFFER) {
         Ok(value) => value != 0,
-        // Cards without outputs are not asked (drm_getcap), though some make them, as vgem does.
+        // The capability does not exist on cards without outputs (drm_getcap), though some, such
+        // as vgem, have dumb buffers.
         Err(_) => {
             let exporter = Kind::DrmDumb.exporter(Some(path));
             exporter.allocate(&ONE_PAGE).is_ok()
         }
     };
-    let prime = calls::cap(device, uapi::CAP_PRIME).unwrap_or(0);
-    card.prime_import = prime & uapi::PRIME_IMPORT != 0;
-    card.prime_export = prime & uapi::PRIME_EXPORT != 0;
-    card.no_outputs = look_at_pictures(&mut card, device).err();
-    calls::drop_master(device);
-    let handle = Handle {
+    let prime = capability(device, drm::DRM_CAP_PRIME).unwrap_or(0);
+    card.prime_import = prime & u64::from(drm::DRM_PRIME_CAP_IMPORT) != 0;
+    card.prime_export = prime & u64::from(drm::DRM_PRIME_CAP_EXPORT) != 0;
+    card.no_outputs = query_outputs(&mut card, device).err();
+    // Fails only if this descriptor is not master.
+    let _ = auth::release_master(device);
+    let open = OpenCard {
         path: path.to_owned(),
         formats: card
             .planes
@@ -122,31 +152,55 @@ fn look(mut card: Card, path: &str) -> (Card, Option<Handle>) {
             .collect(),
         fd: Arc::new(fd),
     };
-    (card, Some(handle))
+    (card, Some(open))
 }
 
-/// Connectors and planes.
-fn look_at_pictures(card: &mut Card, device: BorrowedFd<'_>) -> Outcome {
-    let failed = |asked: &'static str| move |errno| Failure::of(asked, errno);
-    let resources = calls::resources(device).map_err(failed("it has no outputs"))?;
-    if resources.connectors.is_empty() || resources.crtcs.is_empty() {
+fn driver_name(device: BorrowedFd<'_>) -> Option<String> {
+    let mut name = Vec::new();
+    drm::get_version(device, Some(&mut name), None, None).ok()?;
+    let name = name.into_iter().map(i8::cast_unsigned).collect();
+    String::from_utf8(name).ok()
+}
+
+/// Returns whether this descriptor is the card's master: only then does AUTH_MAGIC look at the
+/// magic number, and 0 is never one (`drm_authmagic` in `drivers/gpu/drm/drm_auth.c`).
+fn is_master(device: BorrowedFd<'_>) -> bool {
+    let denied = |error: &io::Error| error.raw_os_error() == Some(Errno::ACCESS.raw_os_error());
+    !auth::auth_magic_token(device, 0).is_err_and(|error| denied(&error))
+}
+
+fn capability(device: BorrowedFd<'_>, capability: u32) -> io::Result<u64> {
+    Ok(drm::get_capability(device, capability.into())?.value)
+}
+
+fn query_outputs(card: &mut Card, device: BorrowedFd<'_>) -> Outcome {
+    let failed = |operation: &'static str| move |error| Failure::io(operation, &error);
+    let (mut crtcs, mut connectors) = (list_of_objects(), list_of_objects());
+    let resources =
+        mode::get_resources(device, None, Some(&mut crtcs), Some(&mut connectors), None)
+            .map_err(failed("it has no outputs"))?;
+    if connectors.is_empty() || crtcs.is_empty() {
         return Err(Failure::other("it has no outputs"));
     }
-    (card.widths, card.heights) = (resources.widths, resources.heights);
-    for id in &resources.connectors {
-        let connector = connector(device, *id, &resources).map_err(failed("asking a connector"))?;
+    card.widths = (resources.min_width, resources.max_width);
+    card.heights = (resources.min_height, resources.max_height);
+    for id in connectors {
+        let connector = connector(device, id, &crtcs).map_err(failed("querying a connector"))?;
         card.connectors.push(connector);
     }
-    let overlays = calls::planes(device).map_err(failed("asking for planes"))?;
+    let overlays = planes(device).map_err(failed("listing the planes"))?;
     // A driver without universal planes has overlays only.
-    let all = calls::show_all_planes(device).and_then(|()| calls::planes(device));
+    let universal = drm::DRM_CLIENT_CAP_UNIVERSAL_PLANES.into();
+    let all = drm::set_capability(device, universal, true).and_then(|_| planes(device));
     for id in all.as_deref().unwrap_or(&overlays) {
-        let (data, formats) = calls::plane(device, *id).map_err(failed("asking a plane"))?;
-        let modifiers = calls::plane_blob(device, *id, "IN_FORMATS").ok().flatten();
+        let mut formats = Vec::new();
+        let plane =
+            mode::get_plane(device, *id, Some(&mut formats)).map_err(failed("querying a plane"))?;
+        let modifiers = plane_blob(device, *id, b"IN_FORMATS").ok().flatten();
         card.planes.push(Plane {
             id: *id,
             overlay: overlays.contains(id),
-            crtcs: data.possible_crtcs,
+            crtcs: plane.possible_crtcs,
             formats,
             modifiers: modifiers.as_deref().map(modifiers_in).unwrap_or_default(),
         });
@@ -154,73 +208,141 @@ fn look_at_pictures(card: &mut Card, device: BorrowedFd<'_>) -> Outcome {
     Ok(())
 }
 
-fn connector(
-    device: BorrowedFd<'_>,
-    id: u32,
-    resources: &calls::Resources,
-) -> sys::Result<Connector> {
+fn list_of_objects() -> Vec<u32> {
+    Vec::with_capacity(OBJECTS)
+}
+
+fn planes(device: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut planes = Vec::new();
+    mode::get_plane_resources(device, Some(&mut planes))?;
+    Ok(planes)
+}
+
+/// Returns the blob in a plane's property with this name, if it has one.
+fn plane_blob(device: BorrowedFd<'_>, plane: u32, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let (mut properties, mut values) = (Vec::new(), Vec::new());
+    mode::get_properties(
+        device,
+        plane,
+        drm::DRM_MODE_OBJECT_PLANE,
+        Some(&mut properties),
+        Some(&mut values),
+    )?;
+    for (property, value) in properties.into_iter().zip(values) {
+        let property = mode::get_property(
+            device,
+            property,
+            Some(&mut Vec::new()),
+            Some(&mut Vec::new()),
+        )?;
+        let bytes = property.name.iter().map(|c| c.to_ne_bytes()[0]);
+        if bytes.take_while(|byte| *byte != 0).eq(name.iter().copied()) {
+            let mut blob = Vec::new();
+            return match u32::try_from(value) {
+                Ok(id) if id != 0 => {
+                    mode::get_property_blob(device, id, Some(&mut blob)).map(|_| Some(blob))
+                }
+                _ => Ok(None),
+            };
+        }
+    }
+    Ok(None)
+}
+
+/// A connector with its encoders and modes.
+struct ConnectorState {
+    data: drm::drm_mode_get_connector,
+    encoders: Vec<u32>,
+    modes: Vec<drm::drm_mode_modeinfo>,
+}
+
+/// Queries a connector; the monitor is probed only with `probe`, and only if this descriptor is
+/// master (`drm_mode_getconnector` in `drivers/gpu/drm/drm_connector.c`).
+fn query_connector(device: BorrowedFd<'_>, id: u32, probe: bool) -> io::Result<ConnectorState> {
+    let mut encoders = list_of_objects();
+    // The kernel probes if there is no room for modes.
+    let mut modes = Vec::with_capacity(usize::from(!probe));
+    let data = mode::get_connector(
+        device,
+        id,
+        None,
+        None,
+        Some(&mut modes),
+        Some(&mut encoders),
+        probe,
+    )?;
+    Ok(ConnectorState {
+        data,
+        encoders,
+        modes,
+    })
+}
+
+fn size(mode: &drm::drm_mode_modeinfo) -> (u32, u32) {
+    (mode.hdisplay.into(), mode.vdisplay.into())
+}
+
+fn connector(device: BorrowedFd<'_>, id: u32, crtcs: &[u32]) -> io::Result<Connector> {
     const CONNECTED: u32 = 1;
     const DISCONNECTED: u32 = 2;
-    let mut found = calls::connector(device, id, false)?;
-    if found.data.connection != CONNECTED && found.data.connection != DISCONNECTED {
-        // Nobody has asked since the machine started, as on a board without a console.
-        found = calls::connector(device, id, true)?;
+    let is_known =
+        |state: &ConnectorState| [CONNECTED, DISCONNECTED].contains(&state.data.connection);
+    let mut state = query_connector(device, id, false)?;
+    if !is_known(&state) {
+        // It was not probed since the machine started, as on a board without a console.
+        state = query_connector(device, id, true)?;
     }
-    let kind = uapi::CONNECTORS.get(found.data.connector_type as usize);
-    // kmssink's choice: the CRTC of the connector's encoder, else the first that an encoder of
-    // it can be used with (find_crtc_for_connector in gstkmssink.c).
-    let encoders: Vec<_> = found
+    // As kmssink chooses: the CRTC of the connector's encoder, or the first one that one of its
+    // encoders can use (find_crtc_for_connector in gstkmssink.c).
+    let encoders: Vec<_> = state
         .encoders
         .iter()
-        .filter_map(|id| calls::encoder(device, *id).ok())
+        .filter_map(|id| mode::get_encoder(device, *id).ok())
         .collect();
-    let in_use = encoders
+    let current = encoders
         .iter()
-        .find(|encoder| encoder.encoder_id == found.data.encoder_id)
-        .and_then(|encoder| resources.crtcs.iter().position(|id| *id == encoder.crtc_id));
+        .find(|encoder| encoder.encoder_id == state.data.encoder_id)
+        .and_then(|encoder| crtcs.iter().position(|id| *id == encoder.crtc_id));
     let possible = encoders
         .iter()
         .fold(0, |bits, encoder| bits | encoder.possible_crtcs);
-    let crtc = in_use.or((possible != 0).then_some(possible.trailing_zeros() as usize));
-    let state = crtc
-        .and_then(|crtc| resources.crtcs.get(crtc))
-        .and_then(|id| calls::crtc(device, *id).ok());
-    let lit = state.is_some_and(|crtc| crtc.mode_valid != 0);
+    let crtc = current.or((possible != 0).then_some(possible.trailing_zeros() as usize));
+    let active_mode = crtc
+        .and_then(|crtc| crtcs.get(crtc))
+        .and_then(|id| mode::get_crtc(device, *id).ok())
+        .filter(|crtc| crtc.mode_valid != 0)
+        .map(|crtc| size(&crtc.mode));
     let mut modes: Vec<(u32, u32)> = Vec::new();
-    let (first, rest): (Vec<uapi::ModeInfo>, Vec<_>) = found
-        .modes
-        .iter()
-        .copied()
-        .partition(|mode| mode.kind & uapi::MODE_PREFERRED != 0);
-    for mode in first.into_iter().chain(rest) {
-        let size = (u32::from(mode.hdisplay), u32::from(mode.vdisplay));
+    let is_preferred =
+        |mode: &&drm::drm_mode_modeinfo| mode.type_ & drm::DRM_MODE_TYPE_PREFERRED != 0;
+    let (preferred, others): (Vec<_>, Vec<_>) = state.modes.iter().partition(is_preferred);
+    for size in preferred.into_iter().chain(others).map(size) {
         if !modes.contains(&size) {
             modes.push(size);
         }
     }
+    let kind = CONNECTORS.get(state.data.connector_type as usize);
     Ok(Connector {
         id,
         name: format!(
             "{}-{}",
-            kind.unwrap_or(&uapi::CONNECTORS[0]),
-            found.data.connector_type_id
+            kind.unwrap_or(&CONNECTORS[0]),
+            state.data.connector_type_id
         ),
-        connected: match found.data.connection {
+        connected: match state.data.connection {
             CONNECTED => Some(true),
             DISCONNECTED => Some(false),
             _ => None,
         },
         modes,
         crtc,
-        lit,
-        lit_mode: state.filter(|_| lit).map(|crtc| {
-            let mode = crtc.mode;
-            (u32::from(mode.hdisplay), u32::from(mode.vdisplay))
-        }),
+        active: active_mode.is_some(),
+        active_mode,
     })
 }
 
-/// The modifiers named in a blob `IN_FORMATS`, none twice.
+/// Returns the modifiers in a blob `IN_FORMATS` (`struct drm_format_modifier_blob`), without
+/// duplicates.
 fn modifiers_in(blob: &[u8]) -> Vec<u64> {
     let word = |at: usize| -> Option<usize> {
         let bytes = blob.get(at..at + 4)?;
@@ -241,65 +363,63 @@ fn modifiers_in(blob: &[u8]) -> Vec<u64> {
     found
 }
 
-/// A picture in memory: what a framebuffer is made of.
+/// A picture in a buffer, described for a framebuffer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Picture {
-    pub(super) format: &'static Format,
-    pub(super) size: (u32, u32),
-    pub(super) pitch: u32,
+pub(crate) struct Picture {
+    pub(crate) format: &'static Format,
+    pub(crate) size: (u32, u32),
+    pub(crate) pitch: u32,
 }
 
-impl Handle {
-    /// Imports a buffer and, where the picture in it is known, makes a framebuffer of it; both
-    /// are given back.
-    pub(super) fn import(&self, buffer: &OwnedFd, picture: Option<Picture>) -> (Outcome, String) {
+impl OpenCard {
+    /// Imports a buffer and, if its picture is known, creates a framebuffer from it; releases both.
+    /// Returns the outcome and what was tried.
+    pub(crate) fn import(&self, buffer: &OwnedFd, picture: Option<Picture>) -> (Outcome, String) {
         let card = self.fd.as_fd();
-        let handle = match calls::import(card, buffer.as_fd()) {
-            Ok(handle) => handle,
-            Err(errno) => {
-                let failure = Failure::of("PRIME_FD_TO_HANDLE", errno);
+        let handle = match gem::fd_to_handle(card, buffer.as_fd()) {
+            Ok(prime) => prime.handle,
+            Err(error) => {
+                let failure = Failure::io("PRIME_FD_TO_HANDLE", &error);
                 return (Err(failure), "import".to_owned());
             }
         };
-        let shown = picture
+        let supported = picture
             .and_then(|picture| Some((picture, picture.format.drm_fourcc()?)))
             .filter(|(_, fourcc)| self.formats.contains(fourcc));
-        let answer = match shown {
+        let result = match supported {
             None => (Ok(()), "import".to_owned()),
             Some((picture, fourcc)) => {
                 let (width, height) = picture.size;
-                let done = format!("framebuffer {} {width}x{height}", Fourcc(fourcc));
-                let made = self.framebuffer(handle, &picture, fourcc);
-                (made.map_err(|errno| Failure::of("ADDFB2", errno)), done)
+                let action = format!("framebuffer {} {width}x{height}", Fourcc(fourcc));
+                let created = self.create_framebuffer(handle, &picture, fourcc);
+                (created.map_err(|e| Failure::io("ADDFB2", &e)), action)
             }
         };
-        let _ = calls::close(card, handle);
-        answer
+        let _ = gem::close(card, handle);
+        result
     }
 
-    fn framebuffer(&self, handle: u32, picture: &Picture, fourcc: u32) -> sys::Result<()> {
-        let mut wanted = uapi::FbCmd2 {
-            width: picture.size.0,
-            height: picture.size.1,
-            pixel_format: fourcc,
-            ..Default::default()
-        };
-        let planes = picture.format.planes(picture.pitch, picture.size.1);
+    fn create_framebuffer(&self, handle: u32, picture: &Picture, fourcc: u32) -> io::Result<()> {
+        let (width, height) = picture.size;
+        let (mut handles, mut pitches, mut offsets) = ([0; 4], [0; 4], [0; 4]);
+        let planes = picture.format.planes(picture.pitch, height);
         for (at, (pitch, offset)) in planes.into_iter().enumerate() {
-            (wanted.handles[at], wanted.pitches[at], wanted.offsets[at]) = (handle, pitch, offset);
+            (handles[at], pitches[at], offsets[at]) = (handle, pitch, offset);
         }
-        let framebuffer = calls::add_framebuffer(self.fd.as_fd(), &wanted)?;
-        calls::remove_framebuffer(self.fd.as_fd(), framebuffer)
+        let device = self.fd.as_fd();
+        let framebuffer = mode::add_fb2(
+            device, width, height, fourcc, &handles, &pitches, &offsets, &[0; 4], 0,
+        )?;
+        mode::rm_fb(device, framebuffer.fb_id)
     }
 
-    /// Whether what each of the exporters makes can be imported.
-    pub(super) fn imports(&self, card: &Card, sources: &[Source]) -> Vec<Import> {
-        let picture = picture_for(card);
-        let each = |source: &Source| {
-            let (handle, from) = (self.clone(), source.clone());
-            let tried = bounded::within(LIMIT, &self.path, move || {
-                let (format, size) = picture;
-                let allocation = match from.allocate(format.rows(size)) {
+    /// Imports one buffer of each source.
+    pub(crate) fn imports(&self, card: &Card, sources: &[BufferSource]) -> Vec<Import> {
+        let (format, size) = test_picture(card);
+        let import = |source: &BufferSource| {
+            let (card, buffers) = (self.clone(), source.clone());
+            let tried = timeout::run(LIMIT, &self.path, move || {
+                let allocation = match buffers.allocate(format.rows(size)) {
                     Ok(allocation) => allocation,
                     Err(failure) => return (Err(failure), "allocation".to_owned()),
                 };
@@ -309,40 +429,53 @@ impl Handle {
                     size,
                     pitch: pitch as u32,
                 };
-                handle.import(&allocation.fd, Some(picture))
+                card.import(&allocation.fd, Some(picture))
             });
-            let (outcome, done) = match tried {
-                Ok(answer) => answer,
+            let (outcome, action) = match tried {
+                Ok(result) => result,
                 Err(failure) => (Err(failure), "import".to_owned()),
             };
             Import {
                 from: source.name.clone(),
                 outcome,
-                done,
+                action,
             }
         };
-        sources.iter().map(each).collect()
+        sources.iter().map(import).collect()
     }
 }
 
-/// A picture that the card can show: of the size that it shows or would rather show, in the
-/// format that most displays have.
-fn picture_for(card: &Card) -> (&'static Format, (u32, u32)) {
+/// Chooses a picture that the card can show: BGRx if possible, which most displays support, in the
+/// active mode, or else the preferred one.
+fn test_picture(card: &Card) -> (&'static Format, (u32, u32)) {
     let codes = || card.planes.iter().flat_map(|plane| &plane.formats);
     let named = |name: &str| {
-        let known = codes().filter_map(|code| Format::of_drm(*code));
-        known.into_iter().find(|format| format.name() == name)
+        codes()
+            .filter_map(|code| Format::of_drm(*code))
+            .find(|format| format.name() == name)
     };
     let any = || codes().find_map(|code| Format::of_drm(*code));
-    let format = named("BGRx").or_else(any).unwrap_or(&super::formats::BGRX);
-    let lit = card.connectors.iter().find_map(|it| it.lit_mode);
+    let format = named("BGRx").or_else(any).unwrap_or(&formats::BGRX);
+    let active = card.connectors.iter().find_map(|it| it.active_mode);
     let first = card.connectors.iter().find_map(|it| it.modes.first());
-    (format, lit.or(first.copied()).unwrap_or((640, 480)))
+    (format, active.or(first.copied()).unwrap_or((640, 480)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connector_types_have_the_names_of_their_numbers() {
+        for (number, name) in [
+            (drm::DRM_MODE_CONNECTOR_Unknown, "Unknown"),
+            (drm::DRM_MODE_CONNECTOR_HDMIA, "HDMI-A"),
+            (drm::DRM_MODE_CONNECTOR_eDP, "eDP"),
+            (drm::DRM_MODE_CONNECTOR_USB, "USB"),
+        ] {
+            assert_eq!(CONNECTORS[number as usize], name);
+        }
+    }
 
     #[test]
     fn modifiers_are_read_from_the_blob() {
@@ -363,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn picture_to_try_is_one_that_the_card_shows() {
+    fn test_picture_is_one_that_the_card_supports() {
         let mut card = Card {
             planes: vec![Plane {
                 formats: vec![u32::from_le_bytes(*b"NV12"), u32::from_le_bytes(*b"XR24")],
@@ -375,11 +508,11 @@ mod tests {
             }],
             ..Default::default()
         };
-        let (format, size) = picture_for(&card);
+        let (format, size) = test_picture(&card);
         assert_eq!((format.name(), size), ("BGRx", (1920, 1080)));
-        card.connectors[0].lit_mode = Some((1024, 768));
+        card.connectors[0].active_mode = Some((1024, 768));
         card.planes[0].formats.pop();
-        let (format, size) = picture_for(&card);
+        let (format, size) = test_picture(&card);
         assert_eq!((format.name(), size), ("NV12", (1024, 768)));
     }
 }

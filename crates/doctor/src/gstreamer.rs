@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! GStreamer: versions, elements, and a test picture through the filter.
+//! GStreamer: its version, its elements, and a run of the filter on a test pattern.
 
-use super::machine::{Element, Failure, GStreamer, Outcome};
+use crate::system_info::{Element, Failure, GStreamer, Outcome};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// The elements of our pipelines. The last ones are for advice only.
+/// The elements of the pipelines. The last ones occur in advice only.
 const ELEMENTS: [&str; 9] = [
     "dmabuffilter",
     "dmabufupload",
@@ -18,12 +18,12 @@ const ELEMENTS: [&str; 9] = [
     "libcamerasrc",
 ];
 
-/// Frames of the test picture.
-pub(super) const TRIAL_FRAMES: u64 = 5;
-const TRIAL_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
+/// The number of frames of the test run.
+pub(crate) const TEST_FRAMES: u64 = 5;
+const TEST_LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
-/// The Debian package that brings an element.
-pub(super) fn package(element: &str) -> &'static str {
+/// Returns the Debian package that contains an element.
+pub(crate) fn package(element: &str) -> &'static str {
     match element {
         "v4l2src" | "autovideosink" => "gstreamer1.0-plugins-good",
         "videotestsrc" | "videoconvert" => "gstreamer1.0-plugins-base",
@@ -32,26 +32,28 @@ pub(super) fn package(element: &str) -> &'static str {
     }
 }
 
-/// Looks at all of it.
-pub(super) fn examine() -> GStreamer {
+/// Examines GStreamer.
+pub(crate) fn examine() -> GStreamer {
     if let Err(error) = gst::init() {
         return GStreamer {
-            failure: Some(Failure::other(format!("GStreamer does not start: {error}"))),
+            failure: Some(Failure::other(format!(
+                "GStreamer does not initialise: {error}"
+            ))),
             ..Default::default()
         };
     }
     let (major, minor, micro, _) = gst::version();
     let mut plugin_path = None;
     if gst::ElementFactory::find("dmabuffilter").is_none() {
-        plugin_path = load_from_beside();
+        plugin_path = load_from_build();
     }
-    let trial = gst::ElementFactory::find("dmabuffilter").map(|_| trial());
+    let test_run = gst::ElementFactory::find("dmabuffilter").map(|_| test_run());
     GStreamer {
         version: (major, minor, micro),
         failure: None,
         elements: ELEMENTS.iter().map(|name| element(name)).collect(),
         plugin_path,
-        trial,
+        test_run,
     }
 }
 
@@ -67,23 +69,23 @@ fn element(name: &'static str) -> Element {
     }
 }
 
-/// The plugin's library is often built but not installed: the folder, if it was beside this
-/// program and could be loaded.
-fn load_from_beside() -> Option<String> {
+/// Loads a plugin that was built but not installed; returns its folder, if it is near this program
+/// and can be loaded.
+fn load_from_build() -> Option<String> {
     let program = std::env::current_exe().ok()?;
-    let found = beside(&program).into_iter().filter_map(|file| {
+    let found = candidates(&program).into_iter().filter_map(|file| {
         let modified = file.metadata().and_then(|it| it.modified()).ok()?;
         Some((modified, file))
     });
-    // With cargo there may be an older one that only `cargo build` makes anew.
+    // In a target folder, the copy outside `deps` is stale unless `cargo build` updated it.
     let (_, file) = found.max_by_key(|(modified, _)| *modified)?;
     gst::Plugin::load_file(&file).ok()?;
     Some(file.parent()?.display().to_string())
 }
 
-/// Where a library may lie: with cargo beside the program, one folder above it or in `deps` (the
-/// only one that `cargo run` and `cargo test` make), in an install prefix below lib.
-fn beside(program: &Path) -> Vec<PathBuf> {
+/// Returns where the library may be: in the program's folder, its parent, or their `deps` (the only
+/// one that `cargo run` and `cargo test` write), or below `lib` of an install prefix.
+fn candidates(program: &Path) -> Vec<PathBuf> {
     const LIBRARY: &str = "libgstdmabufcpu.so";
     let folders: Vec<&Path> = program.ancestors().skip(1).take(2).collect();
     let mut files: Vec<PathBuf> = folders
@@ -99,27 +101,27 @@ fn beside(program: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Frames that the filter changed in place.
-fn trial() -> Outcome<u64> {
-    let failed = |text: String| Failure::other(format!("a test picture through it: {text}"));
+/// Runs the filter on a test pattern; returns the number of frames that it modified in place.
+fn test_run() -> Outcome<u64> {
+    let failed = |text: String| Failure::other(format!("test run of the filter: {text}"));
     let line = format!(
-        "videotestsrc num-buffers={TRIAL_FRAMES} ! video/x-raw,format=NV12,width=320,height=240 \
+        "videotestsrc num-buffers={TEST_FRAMES} ! video/x-raw,format=NV12,width=320,height=240 \
          ! dmabuffilter name=filter invert=true ! fakesink"
     );
     let pipeline = gst::parse::launch(&line).map_err(|error| failed(error.to_string()))?;
     let pipeline = pipeline
         .downcast::<gst::Pipeline>()
-        .map_err(|_| failed("it is no pipeline".to_owned()))?;
-    let answer = run(&pipeline);
+        .map_err(|_| failed("not a pipeline".to_owned()))?;
+    let result = run(&pipeline);
     let _ = pipeline.set_state(gst::State::Null);
-    answer.map_err(failed)
+    result.map_err(failed)
 }
 
 fn run(pipeline: &gst::Pipeline) -> Result<u64, String> {
-    let bus = pipeline.bus().ok_or("it has no bus")?;
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
     let started = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    match bus.timed_pop_filtered(TRIAL_LIMIT, &kinds) {
+    match bus.timed_pop_filtered(TEST_LIMIT, &kinds) {
         Some(message) => match message.view() {
             gst::MessageView::Error(error) => {
                 let debug = error.debug().unwrap_or_default();
@@ -127,11 +129,11 @@ fn run(pipeline: &gst::Pipeline) -> Result<u64, String> {
             }
             _ => started.map_err(|error| error.to_string())?,
         },
-        None => return Err(format!("not done within {TRIAL_LIMIT}")),
+        None => return Err(format!("no end of stream within {TEST_LIMIT}")),
     };
-    let filter = pipeline.by_name("filter").ok_or("it is gone")?;
+    let filter = pipeline.by_name("filter").ok_or("the filter is missing")?;
     if filter.find_property("stats").is_none() {
-        return Err("it has no stats".to_owned());
+        return Err("the filter has no property stats".to_owned());
     }
     let stats: gst::Structure = filter.property("stats");
     stats

@@ -1,80 +1,81 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Why it does not work on this machine, and what to do: the program `dmabufcpu-doctor`.
+//! Tests which zero-copy video pipelines work on a system, and explains why others do not: the
+//! program `dmabufcpu-doctor`.
 //!
-//! Three steps, each usable alone: [`examine`] tries what there is and gives data, [`judge`]
-//! makes verdicts of it without asking the machine anything, [`report`] puts both into words.
+//! It works in three steps: [`examine`] tests the devices and returns data, [`check`] derives a
+//! verdict on each pipeline from the data alone, and [`report`] puts both into words.
 //!
 //! ```no_run
-//! use dmabufcpu_doctor as doctor;
-//! let machine = doctor::examine(&doctor::Scope::default());
-//! for verdict in doctor::judge(&machine) {
-//!     println!("{} {:?} {:?}", verdict.name, verdict.state, verdict.line);
+//! let info = dmabufcpu_doctor::examine(&Default::default());
+//! for verdict in dmabufcpu_doctor::check(&info) {
+//!     println!("{} {:?} {:?}", verdict.name, verdict.state, verdict.command);
 //! }
 //! ```
 
 mod advice;
-mod bounded;
-mod command;
+mod checks;
+mod cli;
 mod drm;
 mod exporters;
-mod findings;
 mod formats;
 mod gstreamer;
-mod json;
-mod judge;
-pub mod machine;
+mod host;
 mod node;
+mod probe;
 mod report;
+mod sections;
 mod sys;
-mod system;
-mod trial;
+pub mod system_info;
+mod timeout;
 mod uapi;
 mod v4l2;
 mod wayland;
 
-pub use crate::json::Value;
 pub use advice::Advice;
-pub use command::run;
-pub use judge::{CAMERA_TO_SCREEN, PIPELINES, Problem, State, Verdict, judge};
-pub use machine::Machine;
-pub use report::{Entry, Report, Section};
+pub use checks::{CAMERA_TO_SCREEN, PIPELINES, Problem, State, Verdict, check};
+pub use cli::run;
+pub use report::{Detail, Entry, Report, Section};
+pub use system_info::SystemInfo;
 
-/// What to look at.
+/// Which devices to examine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// This camera only.
+    /// Only this camera.
     pub camera: Option<String>,
-    /// This DRM card only.
+    /// Only this DRM card.
     pub card: Option<String>,
 }
 
-/// Looks at the machine: tries what pipelines would do, and gives everything back.
+/// Examines the system: performs what the pipelines would do, and releases everything.
 ///
-/// Initialises GStreamer, if that was not done, and loads the plugin from beside this program,
-/// if GStreamer does not find it. Takes some seconds; a device that does not answer is left
-/// alone after half a minute.
-pub fn examine(scope: &Scope) -> Machine {
-    let wanted = |list: Vec<String>, only: &Option<String>| match only {
+/// Initialises GStreamer if necessary, and loads the plugin from near this program if GStreamer
+/// does not find it. Takes some seconds; a device that does not respond is abandoned after 30 s at
+/// most.
+pub fn examine(scope: &Scope) -> SystemInfo {
+    let selected = |all: Vec<String>, only: &Option<String>| match only {
         Some(node) => vec![node.clone()],
-        None => list,
+        None => all,
     };
-    let system = system::examine();
+    let host = host::examine();
     let gstreamer = gstreamer::examine();
-    let paths = wanted(drm::list(), &scope.card);
-    let (mut cards, mut handles) = (Vec::new(), Vec::new());
-    for path in &paths {
-        let (card, handle) = drm::examine(path);
+    let (mut cards, mut open_cards) = (Vec::new(), Vec::new());
+    for path in selected(drm::list(), &scope.card) {
+        let (card, open) = drm::examine(&path);
         cards.push(card);
-        handles.extend(handle);
+        open_cards.extend(open);
     }
-    // Dumb buffers are asked of cards that say that they have them.
     let dumb = cards.iter().filter(|card| card.dumb);
     let dumb: Vec<String> = dumb.map(|card| card.node.path.clone()).collect();
     let (exporters, sources): (Vec<_>, Vec<_>) = exporters::examine(&dumb).into_iter().unzip();
     let sources: Vec<_> = sources.into_iter().flatten().collect();
-    for card in cards.iter_mut().filter(|card| card.prime_import) {
-        if let Some(handle) = handles.iter().find(|it| it.path == card.node.path) {
-            card.imports = handle.imports(card, &sources);
+    let imports_dma_bufs = |open: &drm::OpenCard| {
+        let card = cards.iter().find(|card| card.node.path == open.path);
+        card.is_some_and(|card| card.prime_import)
+    };
+    open_cards.retain(imports_dma_bufs);
+    for open in &open_cards {
+        if let Some(card) = cards.iter_mut().find(|it| it.node.path == open.path) {
+            card.imports = open.imports(card, &sources);
         }
     }
     let mut sizes: Vec<(u32, u32)> = cards
@@ -84,32 +85,26 @@ pub fn examine(scope: &Scope) -> Machine {
         .chain([(1920, 1080), (1280, 720), (640, 480)])
         .collect();
     sizes.dedup();
-    let importing = |handle: &drm::Handle| {
-        let card = cards.iter().find(|card| card.node.path == handle.path);
-        card.is_some_and(|card| card.prime_import)
-    };
-    handles.retain(importing);
-    let others = v4l2::Others {
-        cards: handles,
+    let peers = v4l2::Peers {
+        cards: open_cards,
         sources,
         sizes,
     };
     let (mut cameras, mut other_video_nodes) = (Vec::new(), Vec::new());
-    for path in wanted(v4l2::list(), &scope.camera) {
-        let (found, into_cards) = v4l2::examine(&path, others.clone());
-        for (node, import) in into_cards {
-            let card = cards.iter_mut().find(|card| card.node.path == node);
-            if let Some(card) = card {
+    for path in selected(v4l2::list(), &scope.camera) {
+        let (node, card_imports) = v4l2::examine(&path, peers.clone());
+        for (node, import) in card_imports {
+            if let Some(card) = cards.iter_mut().find(|it| it.node.path == node) {
                 card.imports.push(import);
             }
         }
-        match found {
-            v4l2::Found::Camera(camera) => cameras.push(*camera),
-            v4l2::Found::Other(what) => other_video_nodes.push((path, what)),
+        match node {
+            v4l2::VideoNode::Camera(camera) => cameras.push(*camera),
+            v4l2::VideoNode::Other(description) => other_video_nodes.push((path, description)),
         }
     }
-    Machine {
-        system,
+    SystemInfo {
+        host,
         gstreamer,
         exporters,
         cards,
@@ -119,17 +114,17 @@ pub fn examine(scope: &Scope) -> Machine {
     }
 }
 
-/// Puts what was found into words.
-pub fn report(machine: &Machine, pipelines: Vec<Verdict>, needed: Option<&'static str>) -> Report {
-    let (major, minor, micro) = machine.gstreamer.version;
+/// Puts the data and the verdicts into words; `needed` is the pipeline that must work.
+pub fn report(info: &SystemInfo, pipelines: Vec<Verdict>, needed: Option<&'static str>) -> Report {
+    let (major, minor, micro) = info.gstreamer.version;
     Report {
         headline: format!(
             "dmabufcpu-doctor {} on Linux {} ({}), GStreamer {major}.{minor}.{micro}",
             env!("CARGO_PKG_VERSION"),
-            machine.system.kernel,
+            info.host.kernel,
             std::env::consts::ARCH,
         ),
-        sections: findings::sections(machine),
+        sections: sections::all(info),
         pipelines,
         needed,
     }

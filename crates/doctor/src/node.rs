@@ -1,108 +1,95 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Device nodes and the users of them: who owns one, who has it open, who I am.
+//! Device nodes, their permissions and the processes that use them; the current user.
 
-use super::machine::{Group, Node, User};
+use crate::system_info::{Group, Node, User};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// A node's owner, group and permissions.
-pub(super) fn look(path: &str) -> Node {
-    let Ok(data) = std::fs::metadata(path) else {
+/// Returns a node's owner, group and permissions.
+pub(crate) fn inspect(path: &str) -> Node {
+    let path = path.to_owned();
+    let Ok(data) = std::fs::metadata(&path) else {
         return Node {
-            path: path.to_owned(),
+            path,
             ..Default::default()
         };
     };
-    let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
     Node {
-        path: path.to_owned(),
-        owner: name_of(&users, data.uid()),
-        group: Group {
-            name: name_of(&groups, data.gid()),
-            id: data.gid(),
-        },
+        path,
+        owner: user_name(data.uid()),
+        group: group(data.gid()),
         mode: data.permissions().mode() & 0o7777,
     }
 }
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
-}
-
-/// The name with this number in the text of `/etc/passwd` or `/etc/group`.
-fn name_of(text: &str, id: u32) -> String {
-    let with_id = |line: &&str| {
-        line.split(':')
-            .nth(2)
-            .is_some_and(|it| it.parse() == Ok(id))
-    };
-    let line = text.lines().find(with_id);
-    let name = line.and_then(|line| line.split(':').next());
-    name.map_or_else(|| id.to_string(), str::to_owned)
-}
-
-/// Who runs this.
-pub(super) fn user() -> User {
-    user_of(
-        &read("/proc/self/status"),
-        &read("/etc/passwd"),
-        &read("/etc/group"),
+/// Returns the user's name per NSS, or the number if there is none.
+fn user_name(id: u32) -> String {
+    let user = uzers::get_user_by_uid(id);
+    user.map_or_else(
+        || id.to_string(),
+        |it| it.name().to_string_lossy().into_owned(),
     )
 }
 
-fn user_of(status: &str, users: &str, groups: &str) -> User {
-    let numbers = |key: &str| -> Vec<u32> {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let words = line.unwrap_or_default().split_whitespace();
-        words.filter_map(|word| word.parse().ok()).collect()
-    };
-    // Real, effective, saved, of the file system: the second counts.
-    let id = numbers("Uid:").get(1).copied().unwrap_or_default();
-    let mut own: Vec<u32> = numbers("Gid:").get(1).copied().into_iter().collect();
-    own.extend(numbers("Groups:"));
-    own.sort_unstable();
-    own.dedup();
-    let name = name_of(users, id);
-    let group = |id: u32| Group {
-        name: name_of(groups, id),
+/// Returns the group with its name per NSS, or with the number for a name if there is none.
+fn group(id: u32) -> Group {
+    let named = uzers::get_group_by_gid(id).as_ref().map(of_nss);
+    named.unwrap_or_else(|| Group {
+        name: id.to_string(),
         id,
-    };
-    let after_login = groups.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let (group, id) = (fields.next()?, fields.nth(1)?.parse().ok()?);
-        let is_in = fields.next()?.split(',').any(|member| member == name);
-        (is_in && !own.contains(&id)).then(|| Group {
-            name: group.to_owned(),
-            id,
-        })
-    });
-    User {
-        groups_after_login: after_login.collect(),
-        groups: own.iter().map(|id| group(*id)).collect(),
-        name,
-        id,
+    })
+}
+
+fn of_nss(group: &uzers::Group) -> Group {
+    Group {
+        name: group.name().to_string_lossy().into_owned(),
+        id: group.gid(),
     }
 }
 
-/// Other processes that have this node open, as far as this user may see: `cheese (1234)`.
-pub(super) fn users(path: &str) -> Vec<String> {
-    let me = std::process::id();
+/// Returns the effective user and its groups.
+pub(crate) fn current_user() -> User {
+    let id = uzers::get_effective_uid();
+    let mut own = vec![uzers::get_effective_gid()];
+    let supplementary = rustix::process::getgroups().unwrap_or_default();
+    own.extend(supplementary.iter().map(|group| group.as_raw()));
+    own.sort_unstable();
+    own.dedup();
+    let member_of = uzers::get_user_by_uid(id).and_then(|user| user.groups());
+    User {
+        name: user_name(id),
+        id,
+        groups_after_login: groups_after_login(&own, member_of.as_deref().unwrap_or_default()),
+        groups: own.into_iter().map(group).collect(),
+    }
+}
+
+/// Returns the groups that a user is a member of but whose IDs the process does not have.
+fn groups_after_login(own: &[u32], member_of: &[uzers::Group]) -> Vec<Group> {
+    let missing = member_of.iter().filter(|group| !own.contains(&group.gid()));
+    missing.map(of_nss).collect()
+}
+
+/// Returns the other processes that have a node open, as far as this user may see them:
+/// `cheese (1234)`.
+pub(crate) fn users(path: &str) -> Vec<String> {
+    let own = std::process::id();
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let number = process
+        let id = process
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok());
-        let Some(number) = number.filter(|number: &u32| *number != me) else {
+        let Some(id) = id.filter(|id: &u32| *id != own) else {
             continue;
         };
         let files = std::fs::read_dir(process.path().join("fd"));
-        let has_it = files.into_iter().flatten().flatten().any(|file| {
+        let is_open = files.into_iter().flatten().flatten().any(|file| {
             std::fs::read_link(file.path()).is_ok_and(|target| target == Path::new(path))
         });
-        if has_it {
-            let name = read(&format!("/proc/{number}/comm"));
-            found.push(format!("{} ({number})", name.trim()));
+        if is_open {
+            let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+            found.push(format!("{} ({id})", name.trim()));
         }
     }
     found
@@ -111,57 +98,79 @@ pub(super) fn users(path: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
-    const STATUS: &str = "Name:\tx\nUid:\t0\t1000\t0\t0\nGid:\t104\t1000\t0\t0\n\
-        Groups:\t44 1000 \n";
-    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
-    const GROUPS: &str = "root:x:0:\nvideo:x:44:ann\nkvm:x:104:bob,ann\nbobs:x:105:bob,annabel\n\
-        ann:x:1000:\n";
-
-    #[test]
-    fn user_and_groups_are_those_of_the_process() {
-        let user = user_of(STATUS, USERS, GROUPS);
-        assert_eq!((user.name.as_str(), user.id), ("ann", 1000));
-        let names: Vec<&str> = user
-            .groups
-            .iter()
-            .map(|group| group.name.as_str())
-            .collect();
-        assert_eq!(names, ["video", "ann"]);
+    /// What `id` of coreutils prints.
+    fn id(option: &str) -> String {
+        let output = Command::new("id").arg(option).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     #[test]
-    fn groups_that_the_session_is_not_in_yet_are_told() {
-        let user = user_of(STATUS, USERS, GROUPS);
+    fn user_and_groups_are_those_that_id_prints() {
+        let user = current_user();
+        assert_eq!((user.name, user.id.to_string()), (id("-un"), id("-u")));
+        let numbers = id("-G");
+        let mut expected: Vec<u32> = numbers.split(' ').map(|it| it.parse().unwrap()).collect();
+        expected.sort_unstable();
+        let groups: Vec<u32> = user.groups.iter().map(|group| group.id).collect();
+        assert_eq!(groups, expected);
+        let mut names: Vec<&str> = user.groups.iter().map(|it| it.name.as_str()).collect();
+        let text = id("-Gn");
+        let mut expected: Vec<&str> = text.split(' ').collect();
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn groups_that_the_session_lacks_are_those_after_login() {
+        let member_of = [
+            uzers::Group::new(44, "video"),
+            uzers::Group::new(104, "kvm"),
+            uzers::Group::new(1000, "ann"),
+        ];
         let expected = Group {
             name: "kvm".to_owned(),
             id: 104,
         };
-        assert_eq!(user.groups_after_login, [expected]);
+        assert_eq!(groups_after_login(&[44, 1000], &member_of), [expected]);
     }
 
     #[test]
-    fn numbers_without_a_name_stay_numbers() {
-        assert_eq!(name_of(USERS, 7), "7");
-        assert_eq!(user_of("Uid:\t7\t7\t7\t7\n", USERS, GROUPS).name, "7");
+    fn ids_without_a_name_stay_numbers() {
+        const UNUSED: u32 = 0x7654_3210;
+        assert_eq!(user_name(UNUSED), UNUSED.to_string());
+        assert_eq!(group(UNUSED).name, UNUSED.to_string());
     }
 
     #[test]
-    fn who_has_a_node_open_is_found_but_not_oneself() {
-        let folder = std::env::temp_dir().join(format!("doctor-users-{}", std::process::id()));
-        std::fs::write(&folder, "").unwrap();
-        let path = folder.to_str().unwrap().to_owned();
-        let _own = std::fs::File::open(&folder).unwrap();
+    fn node_is_inspected_as_stat_prints_it() {
+        let output = Command::new("stat")
+            .args(["--format=%U:%G 0%a", "/dev/null"])
+            .output()
+            .unwrap();
+        let expected = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(inspect("/dev/null").access(), expected.trim());
+        assert_eq!(inspect("/nonexistent").mode, 0);
+    }
+
+    #[test]
+    fn users_of_a_node_are_found_except_this_process() {
+        let file = std::env::temp_dir().join(format!("doctor-users-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let path = file.to_str().unwrap().to_owned();
+        let _own = std::fs::File::open(&file).unwrap();
         assert_eq!(users(&path), [""; 0]);
-        let mut other = std::process::Command::new("sleep")
+        let mut other = Command::new("sleep")
             .arg("100")
-            .stdin(std::fs::File::open(&folder).unwrap())
+            .stdin(std::fs::File::open(&file).unwrap())
             .spawn()
             .unwrap();
         let found = users(&path);
         other.kill().unwrap();
         other.wait().unwrap();
-        std::fs::remove_file(&folder).unwrap();
+        std::fs::remove_file(&file).unwrap();
         let expected = format!(" ({})", other.id());
         assert!(
             found.len() == 1 && found[0].ends_with(&expected),

@@ -1,64 +1,73 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is told: the same content for people and for programs.
+//! The report, as text and as JSON with the same content.
 
-use super::advice::Advice;
-use super::judge::{CAMERA_TO_SCREEN, Problem, State, Verdict};
-use crate::json::Value;
+use crate::advice::Advice;
+use crate::checks::{CAMERA_TO_SCREEN, Problem, State, Verdict};
+use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Columns of text; lines to type are never broken.
+/// Columns of text; commands are never broken.
 const WIDTH: usize = 100;
 
-/// Everything that is told.
+/// The result in words.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Versions of this program, the kernel and GStreamer, in a line.
+    /// The versions of this program, the kernel and GStreamer, in a line.
     pub headline: String,
-    /// What was looked at, by kind.
+    /// What was found.
     pub sections: Vec<Section>,
-    /// Which pipelines will work.
+    /// The verdict on each pipeline.
     pub pipelines: Vec<Verdict>,
-    /// The pipeline that has to work for status 0; any of [`CAMERA_TO_SCREEN`] without one.
+    /// The pipeline that must work for status 0; `None` for any of [`CAMERA_TO_SCREEN`].
     pub needed: Option<&'static str>,
 }
 
-/// Things of one kind.
-#[derive(Clone, Debug)]
+/// Entries of one kind.
+#[derive(Clone, Debug, Serialize)]
 pub struct Section {
-    /// Its heading.
+    /// The heading.
     pub title: &'static str,
-    /// The things.
+    /// The entries.
     pub entries: Vec<Entry>,
 }
 
-/// A thing that was looked at.
-#[derive(Clone, Debug)]
+/// A device, element or limit that was examined.
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// How it is.
+    /// Its state.
     pub state: State,
-    /// What it is: a node, an element.
+    /// Its name: a node, an element.
     pub subject: String,
     /// What was found, in a sentence.
     pub text: String,
-    /// More of it, by name; a name may come several times, as there are several planes.
-    pub details: Vec<(&'static str, Vec<String>)>,
+    /// Further data. A name may occur several times, for example one detail per plane.
+    pub details: Vec<Detail>,
     /// What the user can do.
     pub advice: Option<Advice>,
 }
 
+/// Further data of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// The name.
+    pub name: &'static str,
+    /// The values.
+    pub values: Vec<String>,
+}
+
 impl Entry {
-    /// Adds to the details, unless there is nothing to add.
-    pub(super) fn detail(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+    /// Adds a detail unless there are no values.
+    pub(crate) fn detail(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
         let values: Vec<String> = values.into_iter().collect();
         if !values.is_empty() {
-            self.details.push((name, values));
+            self.details.push(Detail { name, values });
         }
     }
 }
 
 impl Report {
-    /// Whether what was needed works, with warnings or without.
-    pub fn is_well(&self) -> bool {
+    /// Returns whether the needed pipeline works, with or without warnings.
+    pub fn passes(&self) -> bool {
         let counts = |name: &str| match self.needed {
             Some(needed) => name == needed,
             None => CAMERA_TO_SCREEN.contains(&name),
@@ -67,7 +76,7 @@ impl Report {
         pipelines.any(|it| it.state != State::No)
     }
 
-    /// The last line.
+    /// Returns the last line.
     pub fn conclusion(&self) -> String {
         let working: Vec<&str> = self
             .pipelines
@@ -75,29 +84,29 @@ impl Report {
             .filter(|it| it.state != State::No)
             .map(|it| it.name)
             .collect();
-        let wanted = match self.needed {
+        let needed = match self.needed {
             Some(name) => format!("the pipeline {name}"),
-            None => "a camera's frames on a display, uncopied,".to_owned(),
+            None => "zero-copy from a camera to a display".to_owned(),
         };
-        let verdict = if self.is_well() {
-            "will work"
+        let verdict = if self.passes() {
+            "works"
         } else {
-            "will not work"
+            "does not work"
         };
         let working = if working.is_empty() {
-            "none of the pipelines will".to_owned()
+            "no pipeline works".to_owned()
         } else {
             format!("working: {}", working.join(", "))
         };
-        format!("{wanted} {verdict} here ({working})")
+        format!("{needed} {verdict} here ({working})")
     }
 
-    /// For people.
+    /// Returns the report as text.
     pub fn to_text(&self, colours: bool) -> String {
         let mut text = Text {
             out: format!("{}\n", self.headline),
             colours,
-            told: Vec::new(),
+            printed: Vec::new(),
         };
         for section in &self.sections {
             text.heading(section.title);
@@ -118,87 +127,40 @@ impl Report {
         text.out
     }
 
-    /// For programs.
-    pub fn to_json(&self) -> Value {
-        let entry = |entry: &Entry| {
-            let detail = |(name, values): &(&str, Vec<String>)| {
-                Value::object([
-                    ("name", Value::from(*name)),
-                    ("values", Value::strings(values)),
-                ])
-            };
-            let details = entry.details.iter().map(detail).collect();
-            Value::object([
-                ("state", Value::from(entry.state.word())),
-                ("subject", Value::from(entry.subject.as_str())),
-                ("text", Value::from(entry.text.as_str())),
-                ("details", Value::List(details)),
-                ("advice", entry.advice.as_ref().map_or(Value::Null, advice)),
-            ])
-        };
-        let section = |section: &Section| {
-            Value::object([
-                ("title", Value::from(section.title)),
-                (
-                    "entries",
-                    Value::List(section.entries.iter().map(entry).collect()),
-                ),
-            ])
-        };
-        Value::object([
-            ("program", Value::from("dmabufcpu-doctor")),
-            ("version", Value::from(env!("CARGO_PKG_VERSION"))),
-            ("headline", Value::from(self.headline.as_str())),
-            (
-                "sections",
-                Value::List(self.sections.iter().map(section).collect()),
-            ),
-            (
-                "pipelines",
-                Value::List(self.pipelines.iter().map(pipeline).collect()),
-            ),
-            ("needed", self.needed.map_or(Value::Null, Value::from)),
-            ("well", Value::Bool(self.is_well())),
-            ("conclusion", Value::String(self.conclusion())),
-        ])
+    /// Returns the report as JSON.
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Json<'r> {
+            program: &'static str,
+            version: &'static str,
+            headline: &'r str,
+            sections: &'r [Section],
+            pipelines: &'r [Verdict],
+            needed: Option<&'static str>,
+            well: bool,
+            conclusion: String,
+        }
+        let json = serde_json::to_string_pretty(&Json {
+            program: "dmabufcpu-doctor",
+            version: env!("CARGO_PKG_VERSION"),
+            headline: &self.headline,
+            sections: &self.sections,
+            pipelines: &self.pipelines,
+            needed: self.needed,
+            well: self.passes(),
+            conclusion: self.conclusion(),
+        });
+        // Only maps with other keys than strings and failing implementations of Serialize are
+        // errors, and there are none.
+        json.map(|json| json + "\n").unwrap_or_default()
     }
-}
-
-fn advice(advice: &Advice) -> Value {
-    Value::object([
-        ("text", Value::from(advice.text.as_str())),
-        ("commands", Value::strings(&advice.commands)),
-    ])
-}
-
-fn pipeline(verdict: &Verdict) -> Value {
-    let problem = |problem: &Problem| {
-        Value::object([
-            ("why", Value::from(problem.why.as_str())),
-            ("advice", advice(&problem.advice)),
-        ])
-    };
-    Value::object([
-        ("name", Value::from(verdict.name)),
-        ("title", Value::from(verdict.title)),
-        ("state", Value::from(verdict.state.word())),
-        (
-            "command",
-            verdict.line.as_deref().map_or(Value::Null, Value::from),
-        ),
-        (
-            "problems",
-            Value::List(verdict.problems.iter().map(problem).collect()),
-        ),
-        ("notes", Value::strings(&verdict.notes)),
-    ])
 }
 
 struct Text<'r> {
     out: String,
     colours: bool,
-    /// Told already, with what to do: several pipelines fail for one reason.
-    told: Vec<&'r Problem>,
+    /// Problems that are printed already, with their advice: several pipelines fail for one reason.
+    printed: Vec<&'r Problem>,
 }
 
 impl<'r> Text<'r> {
@@ -222,12 +184,12 @@ impl<'r> Text<'r> {
             State::Warn => "33",
             State::No => "31",
         };
-        self.painted(code, &format!("{:<4}", state.word()))
+        self.painted(code, &format!("{:<4}", state.as_str()))
     }
 
     fn entry(&mut self, entry: &Entry) {
         self.first_line(entry.state, &format!("{}: {}", entry.subject, entry.text));
-        for (name, values) in &entry.details {
+        for Detail { name, values } in &entry.details {
             self.wrapped(&format!("          {name}: "), &values.join(", "));
         }
         if let Some(advice) = &entry.advice {
@@ -240,17 +202,17 @@ impl<'r> Text<'r> {
             verdict.state,
             &format!("{}: {}", verdict.name, verdict.title),
         );
-        if let Some(line) = verdict.line.as_ref().filter(|_| verdict.state != State::No) {
-            let _ = writeln!(self.out, "          {line}");
+        if let (Some(command), true) = (&verdict.command, verdict.state != State::No) {
+            let _ = writeln!(self.out, "          {command}");
         }
         for problem in &verdict.problems {
-            if self.told.contains(&problem) {
+            if self.printed.contains(&problem) {
                 self.wrapped("          why: ", &format!("{} (see above)", problem.why));
                 continue;
             }
             self.wrapped("          why: ", &problem.why);
             self.advice(&problem.advice);
-            self.told.push(problem);
+            self.printed.push(problem);
         }
         for note in &verdict.notes {
             self.wrapped("          ", note);
@@ -264,16 +226,16 @@ impl<'r> Text<'r> {
         }
     }
 
-    /// The state in front of text whose later lines stand below the first.
+    /// Writes the state and the text; further lines are indented to the text.
     fn first_line(&mut self, state: State, text: &str) {
         let start = self.out.len();
         self.wrapped("        ", text);
-        // Put in afterwards, as colours have no width.
+        // Inserted afterwards, as colour codes have no width.
         let word = format!("  {}  ", self.state(state));
         self.out.replace_range(start..start + 8, &word);
     }
 
-    /// `start`, and text behind it; later lines stand below the text.
+    /// Writes `start` and the text; further lines are indented to the text.
     fn wrapped(&mut self, start: &str, text: &str) {
         let indent = start.chars().count();
         let mut column = indent;
@@ -296,20 +258,20 @@ impl<'r> Text<'r> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge::PIPELINES;
     use super::*;
+    use crate::checks::PIPELINES;
 
-    /// A report in which these work, and one with a warning.
-    fn working(well: &[&str], needed: Option<&'static str>) -> Report {
+    /// A report in which these pipelines work, the first one with a warning.
+    fn with_working(names: &[&str], needed: Option<&'static str>) -> Report {
         let verdict = |(name, title)| Verdict {
             name,
             title,
-            state: match well.iter().position(|it| *it == name) {
+            state: match names.iter().position(|it| *it == name) {
                 Some(0) => State::Warn,
                 Some(_) => State::Ok,
                 None => State::No,
             },
-            line: None,
+            command: None,
             problems: Vec::new(),
             notes: Vec::new(),
         };
@@ -322,19 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn one_way_from_a_camera_to_a_screen_is_enough_unless_another_is_needed() {
+    fn one_path_from_camera_to_display_passes_unless_one_is_named() {
         for name in CAMERA_TO_SCREEN {
-            let report = working(&[name, "camera"], None);
-            assert!(report.is_well(), "{name}");
-            let told = report.conclusion();
-            assert!(told.contains("will work here (working: "), "{told}");
-            assert!(told.contains(name) && !told.contains("upload"), "{told}");
+            let report = with_working(&[name, "camera"], None);
+            assert!(report.passes(), "{name}");
+            let text = report.conclusion();
+            assert!(text.contains("display works here (working: "), "{text}");
+            assert!(text.contains(name) && !text.contains("upload"), "{text}");
         }
         let without = ["test-picture", "camera", "camera-import", "upload-display"];
-        let report = working(&without, None);
-        assert!(!report.is_well());
-        assert!(report.conclusion().contains("will not work here"));
-        assert!(working(&without, Some("camera")).is_well());
-        assert!(!working(&CAMERA_TO_SCREEN, Some("camera")).is_well());
+        let report = with_working(&without, None);
+        assert!(!report.passes());
+        assert!(report.conclusion().contains("does not work here"));
+        assert!(with_working(&without, Some("camera")).passes());
+        assert!(!with_working(&CAMERA_TO_SCREEN, Some("camera")).passes());
     }
 }

@@ -1,62 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Whether a Wayland desktop answers, and which dma-bufs it takes: the few first messages of the
+//! Whether a Wayland compositor responds, and which dma-bufs it imports: the first messages of the
 //! protocol (<https://wayland.freedesktop.org/docs/html/>, "Wire Format"; `linux-dmabuf-v1.xml`
-//! in wayland-protocols), without its library.
+//! in wayland-protocols). The library would bring about eight crates for this one query.
 
-use super::machine::{Failure, Outcome, Wayland};
+use crate::system_info::{Failure, Outcome, Wayland};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(3);
-/// Numbers of objects: the display has the first, we give the others.
+/// Object IDs: the display is 1, the client assigns the others.
 const DISPLAY: u32 = 1;
 const REGISTRY: u32 = 2;
-const LISTED: u32 = 3;
+const REGISTRY_SYNC: u32 = 3;
 const DMABUF: u32 = 4;
-const TOLD: u32 = 5;
-/// What takes dma-bufs; its version 4 and later tells formats in another way, unless asked for
-/// version 3.
+const DMABUF_SYNC: u32 = 5;
+/// The interface that imports dma-bufs. From version 4 on it announces formats in another way, so
+/// version 3 is bound.
 const LINUX_DMABUF: &[u8] = b"zwp_linux_dmabuf_v1\0";
 const VERSION: u32 = 3;
 
-/// The desktop that waylandsink would use.
-pub(super) fn examine() -> Option<Wayland> {
+/// Examines the compositor that waylandsink would use.
+pub(crate) fn examine() -> Option<Wayland> {
     let named = std::env::var_os("WAYLAND_DISPLAY").filter(|name| !name.is_empty());
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let name = named.clone().unwrap_or_else(|| "wayland-0".into());
-    // An absolute name is taken as it is.
+    // An absolute name replaces the folder.
     let socket = folder.unwrap_or_default().join(name);
-    // Without being told, a desktop is looked for at the usual place only (wl_display_connect).
+    // Without a name, only the default socket is tried (wl_display_connect).
     if named.is_none() && !socket.exists() {
         return None;
     }
     Some(Wayland {
-        formats: ask(&socket),
+        formats: query(&socket),
         socket: socket.display().to_string(),
     })
 }
 
-fn failed(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
-    move |error| Failure {
-        text: format!("{what}: {error}"),
-        errno: error
-            .raw_os_error()
-            .map(rustix::io::Errno::from_raw_os_error),
-    }
+fn failed(operation: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::io(operation, &error)
 }
 
-fn ask(socket: &Path) -> Outcome<Vec<(u32, u64)>> {
+fn query(socket: &Path) -> Outcome<Vec<(u32, u64)>> {
     let mut stream = UnixStream::connect(socket).map_err(failed("connecting"))?;
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
         set(&stream, Some(LIMIT)).map_err(failed("setting a time limit"))?;
     }
-    // wl_display.get_registry, then wl_display.sync: when that is answered, all was told.
+    // wl_display.get_registry, then wl_display.sync: its callback follows all announcements.
     send(&mut stream, DISPLAY, 1, &REGISTRY.to_ne_bytes())?;
-    send(&mut stream, DISPLAY, 0, &LISTED.to_ne_bytes())?;
+    send(&mut stream, DISPLAY, 0, &REGISTRY_SYNC.to_ne_bytes())?;
     let mut global = None;
-    listen(&mut stream, LISTED, |object, event, body| {
+    receive(&mut stream, REGISTRY_SYNC, |object, event, body| {
         if (object, event) == (REGISTRY, 0) {
             global = linux_dmabuf(body).or(global);
         }
@@ -64,18 +59,18 @@ fn ask(socket: &Path) -> Outcome<Vec<(u32, u64)>> {
     let Some((name, version)) = global else {
         return Ok(Vec::new());
     };
-    // wl_registry.bind: the number, the interface as text, its version, ours.
+    // wl_registry.bind: name, interface as text, version, new object ID.
     let mut bind = name.to_ne_bytes().to_vec();
     bind.extend((LINUX_DMABUF.len() as u32).to_ne_bytes());
     bind.extend(LINUX_DMABUF);
     bind.extend(version.min(VERSION).to_ne_bytes());
     bind.extend(DMABUF.to_ne_bytes());
     send(&mut stream, REGISTRY, 0, &bind)?;
-    send(&mut stream, DISPLAY, 0, &TOLD.to_ne_bytes())?;
+    send(&mut stream, DISPLAY, 0, &DMABUF_SYNC.to_ne_bytes())?;
     let mut formats = Vec::new();
-    listen(&mut stream, TOLD, |object, event, body| {
+    receive(&mut stream, DMABUF_SYNC, |object, event, body| {
         let modifier = match (object, event) {
-            // Without modifiers: linear ones were always meant, too.
+            // The event without modifiers includes linear buffers.
             (DMABUF, 0) => 0,
             (DMABUF, 1) => u64::from(word(body, 4)) << 32 | u64::from(word(body, 8)),
             _ => return,
@@ -92,22 +87,24 @@ fn send(stream: &mut UnixStream, object: u32, request: u32, body: &[u8]) -> Outc
     let mut message = object.to_ne_bytes().to_vec();
     message.extend((size << 16 | request).to_ne_bytes());
     message.extend(body);
-    stream.write_all(&message).map_err(failed("asking"))
+    stream
+        .write_all(&message)
+        .map_err(failed("sending a request"))
 }
 
-/// Hears events until the callback `last` is called.
-fn listen(stream: &mut UnixStream, last: u32, mut heard: impl FnMut(u32, u32, &[u8])) -> Outcome {
+/// Receives events until the callback `last` is called.
+fn receive(stream: &mut UnixStream, last: u32, mut handle: impl FnMut(u32, u32, &[u8])) -> Outcome {
     loop {
         let mut header = [0; 8];
-        let lost = failed("waiting for its answer");
+        let lost = failed("waiting for a response");
         stream.read_exact(&mut header).map_err(&lost)?;
         let (object, size) = (word(&header, 0), word(&header, 4) >> 16);
         let mut body = vec![0; (size as usize).saturating_sub(header.len())];
         stream.read_exact(&mut body).map_err(&lost)?;
         match (object, word(&header, 4) & 0xffff) {
-            (DISPLAY, 0) => return Err(Failure::other("it refused what it was asked")),
+            (DISPLAY, 0) => return Err(Failure::other("it reported a protocol error")),
             (object, 0) if object == last => return Ok(()),
-            (object, event) => heard(object, event, &body),
+            (object, event) => handle(object, event, &body),
         }
     }
 }
@@ -117,8 +114,8 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.map_or(0, u32::from_ne_bytes)
 }
 
-/// Number and version in an event that tells of the dma-buf interface: the number, the interface
-/// as text behind its length, the version.
+/// Returns name and version from a global event if it announces the dma-buf interface. The event
+/// is: name, interface as length and text, version.
 fn linux_dmabuf(body: &[u8]) -> Option<(u32, u32)> {
     let length = word(body, 4) as usize;
     let name = body.get(8..8_usize.checked_add(length)?)?;
@@ -132,15 +129,15 @@ mod tests {
 
     const NV12: u32 = u32::from_le_bytes(*b"NV12");
 
-    /// A desktop that has these interfaces, and, if it has that of dma-bufs, tells of one format.
-    fn answer_of(
+    /// Queries a compositor that has these interfaces, and announces one dma-buf format.
+    fn response_of(
         test: &str,
         interfaces: &'static [(&str, u32)],
         syncs: usize,
     ) -> Outcome<Vec<(u32, u64)>> {
         let path = std::env::temp_dir().join(format!("doctor-{test}-{}", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
-        let desktop = std::thread::spawn(move || {
+        let compositor = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut left = syncs;
             while left > 0 {
@@ -175,45 +172,45 @@ mod tests {
                         let event: Vec<u8> = words.iter().flat_map(|it| it.to_ne_bytes()).collect();
                         send(&mut stream, word(&body, 32), 1, &event).unwrap();
                     }
-                    other => panic!("asked {other:?}"),
+                    other => panic!("request {other:?}"),
                 }
             }
         });
-        let answer = ask(&path);
-        desktop.join().unwrap();
+        let response = query(&path);
+        compositor.join().unwrap();
         std::fs::remove_file(&path).unwrap();
-        answer
+        response
     }
 
     #[test]
-    fn desktop_that_takes_dma_bufs_tells_which() {
+    fn compositor_that_imports_dma_bufs_lists_formats() {
         let interfaces = &[
             ("wl_compositor", 5),
             ("zwp_linux_dmabuf_v1", 4),
             ("wl_shm", 1),
         ];
-        let formats = answer_of("takes", interfaces, 2);
+        let formats = response_of("imports", interfaces, 2);
         assert_eq!(formats, Ok(vec![(NV12, 0x0100_0000_0000_0002)]));
     }
 
     #[test]
-    fn desktop_that_takes_none_is_told_from_one_that_does() {
+    fn compositor_without_the_interface_imports_none() {
         let interfaces = &[("wl_compositor", 5), ("zwp_linux_dmabuf_v1x", 4)];
-        assert_eq!(answer_of("takes-none", interfaces, 1), Ok(Vec::new()));
+        assert_eq!(response_of("imports-none", interfaces, 1), Ok(Vec::new()));
     }
 
     #[test]
-    fn desktop_that_goes_away_is_a_failure() {
-        let failure = answer_of("goes", &[("wl_compositor", 5)], 0).unwrap_err();
+    fn compositor_that_disconnects_is_a_failure() {
+        let failure = response_of("goes", &[("wl_compositor", 5)], 0).unwrap_err();
         assert!(
-            failure.text.contains("waiting for its answer") || failure.text.contains("asking"),
+            failure.text.contains("waiting for a response") || failure.text.contains("sending"),
             "{failure:?}"
         );
     }
 
     #[test]
-    fn socket_without_a_desktop_is_a_failure() {
-        let failure = ask(Path::new("/nonexistent/wayland-0")).unwrap_err();
+    fn socket_without_a_compositor_is_a_failure() {
+        let failure = query(Path::new("/nonexistent/wayland-0")).unwrap_err();
         assert_eq!(failure.errno, Some(rustix::io::Errno::NOENT));
     }
 }

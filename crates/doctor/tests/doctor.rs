@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The program `dmabufcpu-doctor` as users meet it, on a machine without any device. What it says
-//! where there are some is in guest_doctor.rs.
+//! The program `dmabufcpu-doctor` on a machine without devices. For its output on one with devices
+//! see guest_doctor.rs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/answer.rs"]
@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Whether the machine has none of the devices; says so where it has.
+/// Returns whether the machine has none of the devices; prints the reason for skipping if it has.
 fn no_device() -> bool {
     let nodes = ["/dev/dma_heap", "/dev/udmabuf", "/dev/dri", "/dev/video0"];
     match nodes.iter().find(|node| Path::new(node).exists()) {
         None => true,
         Some(node) => {
-            println!("SKIPPED: this machine has {node}, and the test is of one without devices");
+            println!("SKIPPED: this machine has {node}; the test needs one without devices");
             false
         }
     }
@@ -41,15 +41,15 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn machine_without_devices_is_told_what_is_missing_and_what_to_do() {
+fn machine_without_devices_gets_reasons_and_advice() {
     if !no_device() {
         return;
     }
     let output = run(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stderr), "");
-    let said = text(&output.stdout);
-    assert!(said.starts_with("dmabufcpu-doctor 0."), "{said}");
+    let printed = text(&output.stdout);
+    assert!(printed.starts_with("dmabufcpu-doctor 0."), "{printed}");
     for expected in [
         "ok    test-picture: ",
         "no    camera-display: ",
@@ -59,24 +59,24 @@ fn machine_without_devices_is_told_what_is_missing_and_what_to_do() {
         "why: there is no camera",
         "why: there is no display",
         "no    cards: this machine has no /dev/dri/card*",
-        "uncopied, will not work here (working: test-picture)",
+        "display does not work here (working: test-picture)",
     ] {
-        // Lines are broken at other places where versions are longer.
-        let flat: Vec<&str> = said.split_whitespace().collect();
+        // Where lines are broken depends on the length of versions.
+        let flat: Vec<&str> = printed.split_whitespace().collect();
         let wanted: Vec<&str> = expected.split_whitespace().collect();
         assert!(
             flat.join(" ").contains(&wanted.join(" ")),
-            "{expected}\n{said}"
+            "{expected}\n{printed}"
         );
     }
-    assert!(!said.contains('\x1b'), "no colours in a file");
-    let longest = said.lines().filter(|line| !line.contains("gst-launch"));
+    assert!(!printed.contains('\x1b'), "no colours in a file");
+    let longest = printed.lines().filter(|line| !line.contains("gst-launch"));
     let longest = longest.map(|line| line.chars().count()).max().unwrap();
     assert!(longest <= 100, "{longest} columns");
 }
 
 #[test]
-fn status_is_of_the_pipeline_that_is_needed() {
+fn status_is_that_of_the_needed_pipeline() {
     if !no_device() {
         return;
     }
@@ -85,10 +85,10 @@ fn status_is_of_the_pipeline_that_is_needed() {
 }
 
 #[test]
-fn its_line_for_the_test_picture_runs() {
+fn command_for_the_test_picture_runs() {
     let answer = Answer::of(&mut program());
     let line = answer.command("test-picture");
-    // A window may be none to be had: what counts is the way through the filter.
+    // There may be no display for a window.
     let line = line.replace("autovideosink", "fakesink");
     let line = line.replace("videotestsrc", "videotestsrc num-buffers=3");
     let output = Command::new("timeout")
@@ -99,21 +99,21 @@ fn its_line_for_the_test_picture_runs() {
 }
 
 #[test]
-fn json_and_text_tell_the_same() {
-    let said = text(&run(&[]).stdout);
-    let flat: Vec<&str> = said.split_whitespace().collect();
+fn json_and_text_have_the_same_content() {
+    let printed = text(&run(&[]).stdout);
+    let flat: Vec<&str> = printed.split_whitespace().collect();
     let flat = flat.join(" ");
     let answer = Answer::of(&mut program());
     let mut compared = 0;
     let mut same = |words: String| {
-        // Measured anew at each run.
-        if words.contains("times the time of") {
+        // Measured again in each run.
+        if words.contains("times as long as") {
             return;
         }
         let words: Vec<&str> = words.split_whitespace().collect();
         assert!(
             flat.contains(&words.join(" ")),
-            "{words:?} is not in {said}"
+            "{words:?} is not in {printed}"
         );
         compared += 1;
     };
@@ -177,7 +177,7 @@ fn wrong_arguments_are_one_line_and_status_2() {
 }
 
 #[test]
-fn help_and_version_look_at_nothing() {
+fn help_and_version_are_printed() {
     let output = run(&["--help"]);
     assert!(output.status.success());
     assert!(text(&output.stdout).starts_with("usage: dmabufcpu-doctor"));
@@ -188,13 +188,13 @@ fn help_and_version_look_at_nothing() {
 }
 
 #[test]
-fn reader_that_goes_away_is_no_crash() {
+fn closed_pipe_is_not_a_crash() {
     let line = format!("{PROGRAM} --help | true; {PROGRAM} --json | head -c 10");
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert_eq!(text(&output.stderr), "");
 }
 
-/// A folder that goes with it.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -213,12 +213,12 @@ impl Drop for Folder {
 }
 
 #[test]
-fn gstreamer_without_the_plugin_is_told_how_to_find_it() {
+fn missing_plugin_comes_with_advice_on_its_path() {
     let folder = Folder::new("no-plugin");
-    // Away from the library that lies beside it.
+    // Without the library that is beside the program.
     let alone = folder.0.join("dmabufcpu-doctor");
-    // By another process: this one's threads start programs, which would have the file open for
-    // writing until they begin, and it could not be run ("text file busy").
+    // Copied by another process: children that other threads fork from this one would inherit the
+    // file open for writing, and it could not be executed ("text file busy").
     let copied = Command::new("cp").arg(PROGRAM).arg(&alone).status();
     assert!(copied.unwrap().success());
     let mut command = Command::new(&alone);
@@ -243,7 +243,7 @@ fn gstreamer_without_the_plugin_is_told_how_to_find_it() {
     );
 }
 
-/// Descriptors of this process by what they are of.
+/// The number of this process's file descriptors by kind.
 fn descriptors() -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
@@ -257,34 +257,34 @@ fn descriptors() -> BTreeMap<String, usize> {
     kinds
 }
 
-/// In a process of its own: other tests open files, too.
+/// Runs in its own process, as other tests open files as well.
 #[test]
-fn looking_leaves_no_descriptors_and_no_threads() {
+fn examining_leaves_no_descriptors_and_no_threads() {
     const ROLE: &str = "DMABUFCPU_DOCTOR_TEST";
     if std::env::var_os(ROLE).is_none() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "looking_leaves_no_descriptors_and_no_threads"])
+            .args(["--exact", "examining_leaves_no_descriptors_and_no_threads"])
             .env(ROLE, "1")
             .output()
             .unwrap();
-        let said = text(&output.stdout);
+        let printed = text(&output.stdout);
         assert!(
-            output.status.success() && said.contains("1 passed"),
-            "{said}"
+            output.status.success() && printed.contains("1 passed"),
+            "{printed}"
         );
         return;
     }
     gst::init().unwrap();
     gstdmabufcpu::plugin_register_static().unwrap();
     let scope = dmabufcpu_doctor::Scope::default();
-    // What GStreamer opens once and keeps.
+    // GStreamer opens some files once and keeps them.
     let _ = dmabufcpu_doctor::examine(&scope);
     let named = |name: &str| {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let names = tasks.map(|it| std::fs::read_to_string(it.path().join("comm")).unwrap());
         names.filter(|it| it.trim() == name).count()
     };
-    // A pipeline that was tried may be let go of a moment later, by a thread of GStreamer's.
+    // A thread of GStreamer may release the test pipeline a moment later.
     let settled = || {
         let mut last = descriptors();
         loop {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabufcpu-doctor` on a machine with cameras, cards and exporters: what it says when they are
-//! there, when they are not, when the user may not use them, when they are in use or set too
-//! small; that the lines and the commands that it gives do what it says; and that it leaves
-//! everything as it was.
+//! `dmabufcpu-doctor` on a machine with cameras, cards and exporters: its output if they are
+//! present, absent, not accessible to the user, in use, or limited too much; that its commands do
+//! what it says; and that it leaves everything unchanged.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/answer.rs"]
@@ -15,7 +14,7 @@ mod display;
 use answer::{Answer, PROGRAM, commands};
 use common::picture::Picture;
 use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM};
-use dmabufcpu_doctor::{Scope, examine, judge};
+use dmabufcpu_doctor::{Scope, check, examine};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -26,7 +25,7 @@ const ALL: [&str; 7] = [CAMERA, CIRRUS, VGEM, HEAP, UDMABUF, PROBES, BUFINFO];
 const SIZE_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
 const VIDEO: u32 = 44;
 
-/// The program, installed as users have it: with the plugin's library, where anybody can run it.
+/// The program, installed beside the plugin's library, executable for every user.
 struct Installed(PathBuf);
 
 impl Installed {
@@ -72,7 +71,7 @@ impl Installed {
         Answer::of(&mut self.program(arguments))
     }
 
-    /// As the user nobody, in these groups.
+    /// Runs as the user nobody, in these groups.
     fn ask_as_nobody(&self, groups: &[u32], arguments: &[&str]) -> Answer {
         let mut command = Command::new("setpriv");
         let list: Vec<String> = groups.iter().map(u32::to_string).collect();
@@ -88,7 +87,7 @@ impl Installed {
         Answer::of(&mut command)
     }
 
-    /// Runs a line of the doctor's in a shell, until the result is dropped.
+    /// Runs a command in a shell, until the result is dropped.
     fn start(&self, line: &str) -> Running {
         let mut command = Command::new("sh");
         command.args(["-c", line]).process_group(0);
@@ -104,11 +103,11 @@ impl Drop for Installed {
     }
 }
 
-/// A command and its children, ended as Ctrl-C ends them.
+/// A process group; interrupted on drop, as by Ctrl-C.
 struct Running(Child);
 
 impl Running {
-    fn goes_on(&mut self) -> bool {
+    fn is_running(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
 }
@@ -120,7 +119,7 @@ impl Drop for Running {
             let _ = Command::new("kill").args([signal, "--", &group]).status();
             let limit = Instant::now() + Duration::from_secs(20);
             while Instant::now() < limit {
-                if !self.goes_on() {
+                if !self.is_running() {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -129,13 +128,13 @@ impl Drop for Running {
     }
 }
 
-/// Nodes that are gone as long as this lives.
-struct Gone(Vec<(String, String)>);
+/// Device nodes that are renamed, and restored on drop.
+struct Hidden(Vec<(String, String)>);
 
-impl Gone {
+impl Hidden {
     fn new(nodes: &[&str]) -> Self {
         let away = |node: &&str| {
-            let elsewhere = format!("/dev/gone{}", node.replace('/', "-"));
+            let elsewhere = format!("/dev/hidden{}", node.replace('/', "-"));
             std::fs::rename(node, &elsewhere).unwrap();
             ((*node).to_owned(), elsewhere)
         };
@@ -143,7 +142,7 @@ impl Gone {
     }
 }
 
-impl Drop for Gone {
+impl Drop for Hidden {
     fn drop(&mut self) {
         for (node, elsewhere) in &self.0 {
             let _ = std::fs::rename(elsewhere, node);
@@ -158,8 +157,8 @@ fn sh(line: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Format, input and controls of every camera, but for what changes by itself.
-fn cameras_as_they_are() -> Vec<String> {
+/// Format, input and controls of every camera, except those that change by themselves.
+fn camera_settings() -> Vec<String> {
     let of = |number| {
         sh(&format!(
             "v4l2-ctl -d /dev/video{number} --get-fmt-video --get-input --list-ctrls | grep -vE 'volatile|read-only'"
@@ -169,7 +168,8 @@ fn cameras_as_they_are() -> Vec<String> {
     all.lines().map(str::to_owned).collect()
 }
 
-/// What the camera sees, by a process of its own: v4l2src keeps a camera to its process's end.
+/// The camera's picture, captured by another process: v4l2src keeps a camera until its process
+/// ends.
 fn scene(installed: &Installed) -> Picture {
     let file = installed.0.join("scene");
     let mut command = Command::new("gst-launch-1.0");
@@ -202,7 +202,7 @@ fn assert_shown(testbed: &Testbed, expected: &Picture, running: &mut Running, na
         if is_like(&shown, expected) {
             return;
         }
-        assert!(running.goes_on(), "{name}: it ended");
+        assert!(running.is_running(), "{name}: the process ended");
         if Instant::now() > limit {
             shown.assert_like(expected, 2, name);
         }
@@ -211,7 +211,7 @@ fn assert_shown(testbed: &Testbed, expected: &Picture, running: &mut Running, na
 }
 
 #[test]
-fn its_line_for_camera_to_display_shows_the_cameras_picture() {
+fn command_for_camera_to_display_shows_the_picture() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -244,79 +244,80 @@ fn its_line_for_camera_to_display_shows_the_cameras_picture() {
             assert_shown(&testbed, &scene.negative(), &mut running, name);
         } else {
             std::thread::sleep(Duration::from_secs(3));
-            assert!(running.goes_on(), "{line}");
+            assert!(running.is_running(), "{line}");
         }
     }
 }
 
 #[test]
-fn looking_tries_everything_and_leaves_nothing() {
+fn examining_tests_everything_and_leaves_nothing() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
     let _ = testbed.camera("");
-    // What GStreamer opens once and keeps.
+    // GStreamer opens some files once and keeps them.
     let once = Scope {
         camera: Some(CAMERA.to_owned()),
         card: None,
     };
     let _ = examine(&once);
-    let cameras = cameras_as_they_are();
+    let cameras = camera_settings();
     let (buffers, files) = (testbed.dma_bufs(), testbed::descriptors());
     testbed.reset_probes();
-    let machine = examine(&Scope::default());
+    let info = examine(&Scope::default());
     let probes = testbed.probes();
     assert!(cameras.len() > 100, "{cameras:?}");
-    for (now, before) in cameras_as_they_are().iter().zip(&cameras) {
+    for (now, before) in camera_settings().iter().zip(&cameras) {
         assert_eq!(now, before);
     }
     testbed.assert_dma_bufs(buffers);
     assert_eq!(testbed::grown(&files), Default::default());
     assert_eq!(testbed::mappings(), [""; 0]);
 
-    // Four exporters at three sizes, each written and read; four cameras opened in place; how
-    // fast each is read; and the test picture, drawn into dma-bufs and inverted there.
+    // Four exporters at three sizes, each written and read; four cameras mapped in place; the speed
+    // of reading each; and the test pattern, written into dma-bufs and inverted there.
     const PICTURES: u64 = 5;
-    assert_eq!(machine.exporters.len(), 4, "{:?}", machine.exporters);
+    assert_eq!(info.exporters.len(), 4, "{:?}", info.exporters);
     let brackets = display::brackets(&probes);
     let (reads, writes, both) = (brackets[&1], brackets[&2], brackets[&3]);
     assert_eq!(writes, 4 * 3 + PICTURES, "written");
-    assert_eq!(reads, 4 * 3 + 4 * 3 + 4, "read again, and timed");
-    assert_eq!(both, 4 + PICTURES, "cameras' own, and the filter's");
-    // Each card all that exporters and cameras make.
-    assert_eq!(machine.cards.len(), 2);
+    assert_eq!(reads, 4 * 3 + 4 * 3 + 4, "read back, and timed");
+    assert_eq!(both, 4 + PICTURES, "the cameras' and the filter's");
+    // Each card imports a buffer of each exporter and camera.
+    assert_eq!(info.cards.len(), 2);
     assert_eq!(probes.count("import"), 2 * (4 + 4), "imports by cards");
-    for card in &machine.cards {
+    for card in &info.cards {
         assert_eq!(card.imports.len(), 4 + 4);
         let failed = card.imports.iter().find(|it| it.outcome.is_err());
         assert_eq!(failed, None, "{}", card.driver);
     }
-    let shown = machine.cards.iter().find(|card| card.driver == CIRRUS);
+    let shown = info.cards.iter().find(|card| card.driver == CIRRUS);
     let shown = &shown.unwrap().imports[0];
-    assert_eq!(shown.done, "framebuffer XR24 1024x768");
-    assert_eq!(machine.cameras.len(), 4);
-    for camera in &machine.cameras {
+    assert_eq!(shown.action, "framebuffer XR24 1024x768");
+    assert_eq!(info.cameras.len(), 4);
+    for camera in &info.cameras {
         assert_eq!(camera.export, Some(Ok(())), "{camera:?}");
         assert_eq!(camera.frame, Some(Ok(())), "{camera:?}");
         assert_eq!(camera.imports.len(), 4);
-        // vb2-vmalloc takes all; vb2-dma-contig what is in one piece.
+        // vb2-vmalloc imports all, vb2-dma-contig contiguous memory only.
         let contiguous = ["/dev/video1", "/dev/video3"].contains(&camera.node.path.as_str());
-        let taken = camera
+        let imported = camera
             .imports
             .iter()
             .filter(|it| it.outcome.is_ok())
             .count();
-        assert_eq!(taken == 4, !contiguous, "{:?}", camera.imports);
+        assert_eq!(imported == 4, !contiguous, "{:?}", camera.imports);
     }
-    let refused = &machine.cameras[1].imports[1];
-    let told = refused.outcome.as_ref().unwrap_err();
+    let refused = &info.cameras[1].imports[1];
+    let failure = refused.outcome.as_ref().unwrap_err();
     assert!(
-        told.text
-            .contains("(EFAULT): the memory is not in one piece"),
-        "{told:?}"
+        failure
+            .text
+            .contains("(EFAULT): the memory is not contiguous"),
+        "{failure:?}"
     );
 
-    // The display is nobody's: another program shows a picture there.
+    // The display is free: another program shows a picture on it.
     let shown = Command::new("sh")
         .args([
             "-c",
@@ -328,35 +329,35 @@ fn looking_tries_everything_and_leaves_nothing() {
         ])
         .status();
     assert!(shown.unwrap().success());
-    let states: Vec<_> = judge(&machine)
+    let states: Vec<_> = check(&info)
         .into_iter()
-        .map(|it| it.state.word())
+        .map(|it| it.state.as_str())
         .collect();
     assert_eq!(states[..2], ["ok", "ok"]);
 }
 
 #[test]
-fn devices_that_are_gone_are_told_and_the_others_taken() {
+fn missing_devices_are_reported_and_others_used() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
     let _ = testbed.camera("");
     let installed = Installed::new();
     {
-        let _gone = Gone::new(&[HEAP]);
+        let _hidden = Hidden::new(&[HEAP]);
         let answer = installed.ask(&["--camera", CAMERA]);
         assert_eq!(answer.entry("dma-heap")["state"], "no");
         let line = answer.command("upload-display");
         assert!(line.contains("dmabufupload allocator=udmabuf !"), "{line}");
     }
     let nodes = ["/dev/video0", "/dev/video1", "/dev/video2", "/dev/video3"];
-    let _gone = Gone::new(&[&nodes[..], &[HEAP, UDMABUF, "/dev/dri"]].concat());
+    let _hidden = Hidden::new(&[&nodes[..], &[HEAP, UDMABUF, "/dev/dri"]].concat());
     let answer = installed.ask(&[]);
     assert_eq!(answer.status, 1);
     answer.assert_states(&[("test-picture", "ok"), ("camera", "no")]);
     answer.assert_no("camera-display", "there is no camera");
     answer.assert_no("camera-display", "there is no display");
-    answer.assert_no("camera-import", "nothing here makes dma-bufs");
+    answer.assert_no("camera-import", "no exporter of dma-bufs is available");
     answer.assert_no("upload-display", "there is no display");
     assert_eq!(answer.entry("cards")["state"], "no");
     let udmabuf = answer.entry("udmabuf");
@@ -370,7 +371,7 @@ fn devices_that_are_gone_are_told_and_the_others_taken() {
 }
 
 #[test]
-fn user_without_rights_is_told_the_commands_that_give_them() {
+fn user_without_permission_gets_commands_that_give_it() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -395,7 +396,7 @@ fn user_without_rights_is_told_the_commands_that_give_them() {
         group.as_str().unwrap().contains("root:kvm 0660"),
         "{udmabuf}"
     );
-    // Root's alone: only a udev rule helps.
+    // Accessible to root only: a udev rule is required.
     let heap = commands(&answer.entry("dma-heap")["advice"]);
     assert!(
         heap[0].contains("SUBSYSTEM==\"dma_heap\", GROUP=\"video\", MODE=\"0660\""),
@@ -403,7 +404,7 @@ fn user_without_rights_is_told_the_commands_that_give_them() {
     );
     assert_eq!(heap.last().unwrap(), join[0]);
 
-    // In the group, cameras and cards work, the heap still does not.
+    // A member of the group can use cameras and cards, but not the heap.
     let answer = installed.ask_as_nobody(&[VIDEO], &["--camera", CAMERA]);
     assert_eq!(answer.status, 0);
     answer.assert_states(&[("camera-display", "ok"), ("camera", "ok")]);
@@ -416,7 +417,7 @@ fn user_without_rights_is_told_the_commands_that_give_them() {
         "{heap}"
     );
 
-    // What the rule does when udev follows it.
+    // What udev does per the rule.
     std::os::unix::fs::chown(HEAP, None, Some(VIDEO)).unwrap();
     let mode = |mode| std::fs::set_permissions(HEAP, std::fs::Permissions::from_mode(mode));
     mode(0o660).unwrap();
@@ -429,7 +430,7 @@ fn user_without_rights_is_told_the_commands_that_give_them() {
 }
 
 #[test]
-fn limit_of_udmabuf_is_told_and_its_command_lifts_it() {
+fn limit_of_udmabuf_is_reported_and_can_be_raised() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -440,16 +441,16 @@ fn limit_of_udmabuf_is_told_and_its_command_lifts_it() {
     let answer = installed.ask(&["--camera", CAMERA]);
     let udmabuf = answer.entry("udmabuf");
     let commands = commands(&udmabuf["advice"]);
-    let lifted = commands.iter().map(|line| line.replace("sudo ", ""));
-    let lifted: Vec<String> = lifted.map(|line| sh(&line)).collect();
+    let raised = commands.iter().map(|line| line.replace("sudo ", ""));
+    let raised: Vec<String> = raised.map(|line| sh(&line)).collect();
     let after = installed.ask(&["--camera", CAMERA]);
     std::fs::write(SIZE_LIMIT, &before).unwrap();
 
-    assert_eq!(udmabuf["state"], "warn", "small ones are made");
+    assert_eq!(udmabuf["state"], "warn", "small buffers work");
     let text = udmabuf["text"].as_str().unwrap();
     assert!(text.starts_with("320x240 GRAY8: allocated"), "{text}");
     assert!(
-        text.contains("not so 1920x1080 BGRx, 3840x2160 BGRx"),
+        text.contains("1920x1080 BGRx, 3840x2160 BGRx failed"),
         "{text}"
     );
     assert!(text.contains("at most 1 MiB here"), "{text}");
@@ -457,12 +458,12 @@ fn limit_of_udmabuf_is_told_and_its_command_lifts_it() {
         udmabuf["details"].to_string().contains("size_limit_mb 1"),
         "{udmabuf}"
     );
-    assert_eq!(lifted.len(), 1);
+    assert_eq!(raised.len(), 1);
     assert_eq!(after.entry("udmabuf")["state"], "ok", "{commands:?}");
 }
 
 #[test]
-fn camera_in_use_is_left_alone_and_its_user_named() {
+fn camera_in_use_is_skipped_and_its_process_named() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -498,7 +499,7 @@ fn camera_in_use_is_left_alone_and_its_user_named() {
     wait_for(3);
     let answer = installed.ask(&["--camera", CAMERA]);
     wait_for(seen() + 3);
-    assert!(user.goes_on());
+    assert!(user.is_running());
     let expected = format!("in use by v4l2-ctl ({})", user.0.id());
     for name in ["camera", "camera-display", "camera-import"] {
         answer.assert_no(name, &expected);
@@ -508,7 +509,7 @@ fn camera_in_use_is_left_alone_and_its_user_named() {
 }
 
 #[test]
-fn display_that_another_shows_on_is_left_alone_and_its_user_named() {
+fn display_in_use_is_skipped_and_its_process_named() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -525,16 +526,19 @@ fn display_that_another_shows_on_is_left_alone_and_its_user_named() {
     assert_shown(&testbed, &picture, &mut desktop, "doctor-desktop");
     let answer = installed.ask(&["--camera", CAMERA]);
     let after = testbed.shot("doctor-desktop-after");
-    assert!(desktop.goes_on());
+    assert!(desktop.is_running());
     after.assert_like(&picture, 2, "the desktop's picture");
-    let name = format!("held by a desktop (gst-launch-1.0 ({}", desktop.0.id());
+    let name = format!(
+        "another process is DRM master (gst-launch-1.0 ({}",
+        desktop.0.id()
+    );
     let commands = answer.assert_no("camera-display", &name);
     assert_eq!(commands, ["sudo systemctl isolate multi-user.target"]);
     answer.assert_states(&[("camera", "ok")]);
 }
 
 #[test]
-fn camera_that_fills_memory_in_one_piece_only_gets_a_line_with_its_own_buffers() {
+fn camera_for_contiguous_memory_uses_its_own_buffers() {
     let Some(testbed) = testbed::with(&ALL) else {
         return;
     };
@@ -544,7 +548,7 @@ fn camera_that_fills_memory_in_one_piece_only_gets_a_line_with_its_own_buffers()
     let answer = installed.ask(&["--camera", device, "--need", "camera-display-import"]);
     assert_eq!(answer.status, 1);
     answer.assert_states(&[("camera-display", "ok"), ("camera", "ok")]);
-    answer.assert_no("camera-display-import", "is not in one piece");
+    answer.assert_no("camera-display-import", "is not contiguous");
     let line = answer.command("camera-display");
     assert!(
         line.contains("device=/dev/video1 io-mode=dmabuf !"),
@@ -552,5 +556,5 @@ fn camera_that_fills_memory_in_one_piece_only_gets_a_line_with_its_own_buffers()
     );
     let mut running = installed.start(line);
     std::thread::sleep(Duration::from_secs(3));
-    assert!(running.goes_on(), "{line}");
+    assert!(running.is_running(), "{line}");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabufcpu-doctor`, run and read.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
+//! Runs `dmabufcpu-doctor` and parses its output.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test uses a part
 
 use serde_json::Value;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::process::Command;
 /// The program that was built with the tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dmabufcpu-doctor");
 
-/// What it said as JSON.
+/// Its exit status and JSON.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: i32,
@@ -16,7 +16,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Of the program in `command`, to which `--json` is added.
+    /// Runs the program in `command`, with `--json`.
     #[track_caller]
     pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.arg("--json").output().unwrap();
@@ -32,7 +32,7 @@ impl Answer {
         }
     }
 
-    /// All that was looked at.
+    /// Returns all entries.
     pub(crate) fn entries(&self) -> Vec<&Value> {
         let sections = self.json["sections"].as_array().unwrap().iter();
         sections
@@ -40,7 +40,7 @@ impl Answer {
             .collect()
     }
 
-    /// The thing whose name begins so.
+    /// Returns the entry whose name starts with `subject`.
     #[track_caller]
     pub(crate) fn entry(&self, subject: &str) -> &Value {
         let is = |it: &&&Value| it["subject"].as_str().unwrap().starts_with(subject);
@@ -59,12 +59,12 @@ impl Answer {
         found.unwrap_or_else(|| panic!("no {name} in {:#}", self.json))
     }
 
-    /// The line to type.
+    /// Returns the command of a pipeline.
     #[track_caller]
     pub(crate) fn command(&self, name: &str) -> &str {
         let verdict = self.pipeline(name);
         let line = verdict["command"].as_str();
-        line.unwrap_or_else(|| panic!("no line: {verdict:#}"))
+        line.unwrap_or_else(|| panic!("no command: {verdict:#}"))
     }
 
     /// Checks the states of pipelines.
@@ -76,7 +76,8 @@ impl Answer {
         }
     }
 
-    /// Checks that a pipeline does not work, and that the reasons say so; commands that help.
+    /// Checks that a pipeline does not work for a reason that contains `why`; returns the commands
+    /// of the advice.
     #[track_caller]
     pub(crate) fn assert_no(&self, name: &str, why: &str) -> Vec<String> {
         let verdict = self.pipeline(name);
@@ -89,7 +90,7 @@ impl Answer {
     }
 }
 
-/// The lines to type in advice.
+/// Returns the commands of an advice.
 pub(crate) fn commands(advice: &Value) -> Vec<String> {
     let commands = advice["commands"].as_array().unwrap().iter();
     commands.map(|it| it.as_str().unwrap().to_owned()).collect()

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The kernel's release and configuration, and the limits of this process.
+//! The kernel's release and configuration, and the resource limits of this process.
 
-use super::machine::System;
-use super::node;
+use crate::node;
+use crate::system_info::Host;
 use std::path::Path;
 use std::process::Command;
 
-/// Options without which something that we use is missing.
+/// The kernel options that the pipelines depend on.
 const OPTIONS: [&str; 6] = [
     "CONFIG_DMABUF_HEAPS",
     "CONFIG_DMABUF_HEAPS_SYSTEM",
@@ -25,18 +25,18 @@ fn number(path: impl AsRef<Path>) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// Looks at all of it.
-pub(super) fn examine() -> System {
+/// Examines kernel, user and limits.
+pub(crate) fn examine() -> Host {
     let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.trim().to_owned();
     let limits = read("/proc/self/limits").unwrap_or_default();
-    System {
+    Host {
         config: config(&kernel)
             .map(|text| options(&text))
             .unwrap_or_default(),
         kernel,
         cma: read("/proc/meminfo").and_then(|text| cma(&text)),
-        user: node::user(),
+        user: node::current_user(),
         open_files: limit(&limits, "Max open files"),
         locked_memory: limit(&limits, "Max locked memory"),
         group_memory: group_memory(Path::new("/sys/fs/cgroup")),
@@ -45,10 +45,10 @@ pub(super) fn examine() -> System {
     }
 }
 
-/// The configuration that the running kernel was built with, where it is to be had.
+/// Returns the configuration of the running kernel, if it is available.
 fn config(kernel: &str) -> Option<String> {
     let unpacked = || {
-        // Gone without where there is no zcat: nothing depends on it.
+        // Without zcat the configuration is left out: no check depends on it.
         let output = Command::new("zcat").arg("/proc/config.gz").output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         (output.status.success() && !text.is_empty()).then_some(text)
@@ -70,7 +70,7 @@ fn options(config: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Bytes in the contiguous area, and free ones; `None` where there is no such area.
+/// Returns the total and free bytes of the contiguous memory area; `None` if there is none.
 fn cma(meminfo: &str) -> Option<(u64, u64)> {
     let kib = |key: &str| -> Option<u64> {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
@@ -80,23 +80,23 @@ fn cma(meminfo: &str) -> Option<(u64, u64)> {
     Some((total << 10, kib("CmaFree:").unwrap_or(0) << 10))
 }
 
-/// The soft limit in a line of `/proc/self/limits`; `None` for unlimited.
+/// Returns the soft limit in a line of `/proc/self/limits`; `None` if unlimited.
 fn limit(limits: &str, name: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The least `memory.max` of the control group and those around it.
-fn group_memory(mounted: &Path) -> Option<u64> {
+/// Returns the lowest `memory.max` of the control group and its ancestors.
+fn group_memory(mount_point: &Path) -> Option<u64> {
     let groups = read("/proc/self/cgroup")?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    least_memory(mounted, path)
+    lowest_memory_limit(mount_point, path)
 }
 
-fn least_memory(mounted: &Path, group: &str) -> Option<u64> {
+fn lowest_memory_limit(mount_point: &Path, group: &str) -> Option<u64> {
     Path::new(group)
         .ancestors()
-        .filter_map(|group| number(mounted.join(group).join("memory.max")))
+        .filter_map(|group| number(mount_point.join(group).join("memory.max")))
         .min()
 }
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_on_off_or_modules() {
+    fn options_are_built_in_modules_or_off() {
         let config = "CONFIG_UDMABUF=y\n# CONFIG_DMABUF_HEAPS_CMA is not set\nCONFIG_SYNC_FILE=m\n\
             CONFIG_DMABUF_HEAPS_SYSTEM_EXTRA=y\n";
         let found = options(config);
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(
             of("CONFIG_DMABUF_HEAPS_SYSTEM"),
             "n",
-            "not its longer namesake"
+            "not the option with a longer name"
         );
     }
 
@@ -138,18 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn smallest_memory_limit_of_the_groups_around_counts() {
+    fn lowest_memory_limit_of_the_ancestors_applies() {
         let root = std::env::temp_dir().join(format!("doctor-groups-{}", std::process::id()));
         std::fs::create_dir_all(root.join("a/b")).unwrap();
         std::fs::write(root.join("a/memory.max"), "1000000\n").unwrap();
         std::fs::write(root.join("a/b/memory.max"), "max\n").unwrap();
-        assert_eq!(least_memory(&root, "a/b"), Some(1_000_000));
+        assert_eq!(lowest_memory_limit(&root, "a/b"), Some(1_000_000));
         std::fs::write(root.join("memory.max"), "500000\n").unwrap();
-        assert_eq!(least_memory(&root, "a/b"), Some(500_000), "that of all");
+        assert_eq!(
+            lowest_memory_limit(&root, "a/b"),
+            Some(500_000),
+            "that of the root"
+        );
         std::fs::write(root.join("a/b/memory.max"), "4000\n").unwrap();
-        assert_eq!(least_memory(&root, "a/b"), Some(4000), "its own");
+        assert_eq!(lowest_memory_limit(&root, "a/b"), Some(4000), "its own");
         std::fs::remove_file(root.join("memory.max")).unwrap();
-        assert_eq!(least_memory(&root, "c"), None);
+        assert_eq!(lowest_memory_limit(&root, "c"), None);
         std::fs::remove_dir_all(root).unwrap();
     }
 }

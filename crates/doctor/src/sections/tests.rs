@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is worth a warning, and what is then to be done.
+//! What is a warning, and its advice.
 
 use super::*;
-use crate::machine::{Element, Failure, GStreamer, Trial};
+use crate::system_info::{AllocationTest, Element, GStreamer};
 
 fn found<'e>(entries: &'e [Entry], subject: &str) -> &'e Entry {
     let found = entries.iter().find(|entry| entry.subject == subject);
@@ -14,9 +14,9 @@ fn commands(entry: &Entry) -> &[String] {
 }
 
 #[test]
-fn few_open_files_and_little_memory_are_warnings_with_what_to_do() {
+fn few_open_files_and_little_memory_are_warnings() {
     let entries = |open_files, group_memory| {
-        system(&System {
+        host(&Host {
             open_files,
             group_memory,
             ..Default::default()
@@ -41,10 +41,10 @@ fn few_open_files_and_little_memory_are_warnings_with_what_to_do() {
 }
 
 #[test]
-fn old_gstreamer_and_a_plugin_of_another_version_are_warnings() {
+fn old_gstreamer_and_other_plugin_versions_are_warnings() {
     let ours = env!("CARGO_PKG_VERSION");
     let entries = |version, plugin: &str| {
-        gstreamer(&Machine {
+        gstreamer(&SystemInfo {
             gstreamer: GStreamer {
                 version,
                 elements: vec![Element {
@@ -64,14 +64,14 @@ fn old_gstreamer_and_a_plugin_of_another_version_are_warnings() {
     assert_eq!(states(&entries((1, 22, 0), ours)), (State::Ok, State::Ok));
     let old = entries((1, 20, 9), "99.0.0");
     assert_eq!(states(&old), (State::Warn, State::Warn));
-    let told = &found(&old, "dmabuffilter").text;
-    assert!(told.contains("99.0.0") && told.contains(ours), "{told}");
+    let text = &found(&old, "dmabuffilter").text;
+    assert!(text.contains("99.0.0") && text.contains(ours), "{text}");
 }
 
 #[test]
-fn udmabuf_that_gives_small_buffers_only_is_told_its_limit() {
-    let told = |size_limit: u64, largest_fails: bool| {
-        let trial = |size, outcome| Trial {
+fn udmabuf_that_fails_for_large_buffers_shows_its_limit() {
+    let entry = |size_limit: u64, largest_fails: bool| {
+        let test = |size, outcome| AllocationTest {
             name: "some",
             size,
             outcome,
@@ -85,27 +85,27 @@ fn udmabuf_that_gives_small_buffers_only_is_told_its_limit() {
             node: Default::default(),
             device: None,
             not_opened: None,
-            trials: vec![trial(4096, Ok(())), trial(80 << 20, large)],
+            allocations: vec![test(4096, Ok(())), test(80 << 20, large)],
             read_slowdown: None,
             exporter_name: None,
         };
-        let machine = Machine {
-            system: System {
+        let info = SystemInfo {
+            host: Host {
                 udmabuf_size_limit: Some(size_limit),
                 ..Default::default()
             },
             ..Default::default()
         };
-        exporter(&udmabuf, &machine)
+        exporter(&udmabuf, &info)
     };
-    let limited = told(64, true);
+    let limited = entry(64, true);
     assert_eq!(limited.state, State::Warn);
     let parameter = "/sys/module/udmabuf/parameters/size_limit_mb";
     assert_eq!(
         commands(&limited),
         [format!("echo 80 | sudo tee {parameter}")]
     );
-    // With room enough it is another reason; and nothing is to be done where all is well.
-    assert_eq!(told(80, true).advice, None);
-    assert_eq!(told(64, false).advice, None);
+    // The limit is not the reason, or nothing failed.
+    assert_eq!(entry(80, true).advice, None);
+    assert_eq!(entry(64, false).advice, None);
 }

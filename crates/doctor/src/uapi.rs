@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `include/uapi/linux/videodev2.h`.
+//! Numbers and structures of V4L2, as in `include/uapi/linux/videodev2.h`; tests compare them with
+//! the headers. Names are those of the header without their prefix; `kind` stands for `type`.
 
 use rustix::ioctl::{Opcode, opcode};
 use std::ffi::{c_int, c_long};
@@ -30,8 +31,8 @@ pub(crate) struct FmtDesc {
     pub(crate) reserved: [u32; 3],
 }
 
-/// `struct v4l2_frmsizeenum`: a discrete size is the first two of `sizes`; else they are the
-/// least, the most and the step of width, then of height.
+/// `struct v4l2_frmsizeenum`: `sizes` starts with a discrete width and height, or contains minimum,
+/// maximum and step of the width, then of the height.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FrmSizeEnum {
@@ -42,8 +43,7 @@ pub(crate) struct FrmSizeEnum {
     pub(crate) reserved: [u32; 2],
 }
 
-/// The union in `struct v4l2_format`, as words; it holds pointers for some kinds of buffers, and
-/// is aligned for them.
+/// The union in `struct v4l2_format`, as words; aligned for the pointers of some buffer types.
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ pub(crate) struct RequestBuffers {
     pub(crate) reserved: [u8; 3],
 }
 
-/// `struct v4l2_buffer`; `m` is an offset, an address of planes, or a descriptor.
+/// `struct v4l2_buffer`; `m` is an offset, a pointer to planes, or a descriptor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Buffer {
@@ -175,3 +175,9 @@ pub(crate) const FLAG_EMULATED: u32 = 2;
 pub(crate) const NO_POWER: u32 = 0x1;
 pub(crate) const NO_SIGNAL: u32 = 0x2;
 pub(crate) const NO_SYNC: u32 = 0x10000;
+
+#[cfg(test)]
+#[path = "../../../src/dmabuf/uapi/headers.rs"]
+mod headers;
+#[cfg(test)]
+mod tests;

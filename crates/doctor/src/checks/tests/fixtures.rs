@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Machines that are made up.
+//! Systems for tests.
 
-use super::super::super::machine::{
-    Camera, CameraFormat, Card, Connector, CurrentFormat, Element, Exporter, Failure, GStreamer,
-    Group, Import, Machine, Node, Plane, Sizes, System, Trial, User, Wayland,
+use crate::system_info::{
+    AllocationTest, Camera, CameraFormat, Card, Connector, CurrentFormat, Element, Exporter,
+    Failure, GStreamer, Group, Host, Import, Node, Plane, Sizes, SystemInfo, User, Wayland,
 };
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use rustix::io::Errno;
@@ -38,7 +38,7 @@ pub(super) fn exporter(kind: Kind, path: &str, device: Option<&str>) -> Exporter
         node: node(path),
         device: device.map(str::to_owned),
         not_opened: None,
-        trials: vec![Trial {
+        allocations: vec![AllocationTest {
             name: "small",
             size: 4096,
             outcome: Ok(()),
@@ -52,7 +52,7 @@ pub(super) fn import(from: &str, errno: Option<Errno>) -> Import {
     Import {
         from: from.to_owned(),
         outcome: errno.map_or(Ok(()), |errno| Err(Failure::of("import", errno))),
-        done: "import".to_owned(),
+        action: "import".to_owned(),
     }
 }
 
@@ -71,12 +71,12 @@ pub(super) fn camera() -> Camera {
             CameraFormat {
                 fourcc: code(b"MJPG"),
                 compressed: true,
-                sizes: Sizes::Listed(vec![(1920, 1080)]),
+                sizes: Sizes::Discrete(vec![(1920, 1080)]),
             },
             CameraFormat {
                 fourcc: code(b"NV12"),
                 compressed: false,
-                sizes: Sizes::Listed(vec![(640, 480), (1920, 1080), (1280, 720)]),
+                sizes: Sizes::Discrete(vec![(640, 480), (1920, 1080), (1280, 720)]),
             },
         ],
         current: Some(CurrentFormat {
@@ -109,8 +109,8 @@ pub(super) fn card() -> Card {
             connected: Some(true),
             modes: vec![(1920, 1080), (1280, 720)],
             crtc: Some(0),
-            lit: true,
-            lit_mode: Some((1920, 1080)),
+            active: true,
+            active_mode: Some((1920, 1080)),
         }],
         planes: vec![
             Plane {
@@ -134,7 +134,7 @@ pub(super) fn card() -> Card {
 }
 
 /// A board on which everything works.
-pub(super) fn board() -> Machine {
+pub(super) fn board() -> SystemInfo {
     let elements = [
         "dmabuffilter",
         "dmabufupload",
@@ -144,8 +144,8 @@ pub(super) fn board() -> Machine {
         "waylandsink",
         "autovideosink",
     ];
-    Machine {
-        system: System {
+    SystemInfo {
+        host: Host {
             user: User {
                 name: "ann".to_owned(),
                 id: 1000,
@@ -156,7 +156,7 @@ pub(super) fn board() -> Machine {
         gstreamer: GStreamer {
             version: (1, 26, 3),
             elements: elements.into_iter().map(element).collect(),
-            trial: Some(Ok(5)),
+            test_run: Some(Ok(5)),
             ..Default::default()
         },
         exporters: vec![

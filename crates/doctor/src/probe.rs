@@ -1,91 +1,73 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the filter does to a buffer, done once: bracket, mapping, writing, reading again.
+//! Access to a buffer as the filter performs it: a CPU-access bracket, a mapping, a write, a read.
 
-use super::machine::{Failure, Outcome};
+use crate::system_info::{Failure, Outcome};
 use gstdmabufcpu::dmabuf::{
-    Bracket, DmaBuf, Error, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly, page_size,
+    Access, Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteOnly,
+    page_size,
 };
 use rustix::fd::{AsFd, OwnedFd};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// The kernel's answer in an error of the floor below; its text names the rest.
-pub(super) fn failure(error: &Error) -> Failure {
-    let errno = match error {
-        Error::Call { errno, .. }
-        | Error::Device { errno, .. }
-        | Error::RetriesExhausted { errno, .. } => Some(*errno),
-        _ => None,
-    };
-    let text = error.to_string();
-    Failure {
-        // Rust's number beside the system's text says nothing to the reader.
-        text: match errno.map(|errno| (errno.to_string(), super::machine::told(errno))) {
-            Some((long, told)) => text.replace(&long, &told),
-            None => text,
-        },
-        errno,
-    }
-}
-
-/// So many pages of a buffer are written, from its first to its last.
+/// The number of pages of a buffer that are written, spread from the first to the last.
 const PAGES: usize = 256;
 
-/// Writes something else into pages all over a buffer, and reads it again through another
-/// mapping; each access in its bracket.
-pub(super) fn write_and_read(buffer: &OwnedFd) -> Outcome {
+/// Writes a new pattern into pages all over a buffer, and reads it back through another mapping;
+/// each access in its own bracket.
+pub(crate) fn write_and_read(buffer: &OwnedFd) -> Outcome {
     let mut buffer = borrowed(buffer)?;
     let pattern = |page: usize| (page as u8).wrapping_mul(31) ^ 0xa5;
     let mut mapping = map(&buffer, Protection::ReadWrite)?;
     let mut bracket = begin::<WriteOnly>(&mut buffer)?;
-    let mut windows = bracket.windows(&mut mapping).map_err(|e| failure(&e))?;
+    let mut windows = bracket.windows(&mut mapping)?;
     let all = windows.pages();
-    let apart = all.len().div_ceil(PAGES).max(1);
+    let step = all.len().div_ceil(PAGES).max(1);
     let last = all.end.saturating_sub(1);
-    let pages = all.step_by(apart).chain([last]);
+    let pages = all.step_by(step).chain([last]);
     for page in pages.clone() {
         let mut window = windows.window(page..page + 1);
         let last = window.len() - 1;
         window[0] = pattern(page);
         window[last] = !pattern(page);
     }
-    bracket.end().map_err(|e| failure(&e))?;
+    bracket.end()?;
     drop(mapping);
 
     let mut mapping = map(&buffer, Protection::Read)?;
     let mut bracket = begin::<ReadOnly>(&mut buffer)?;
-    let mut windows = bracket.windows(&mut mapping).map_err(|e| failure(&e))?;
+    let mut windows = bracket.windows(&mut mapping)?;
     let wrong = pages.into_iter().find(|page| {
         let window = windows.window(*page..*page + 1);
         (window[0], window[window.len() - 1]) != (pattern(*page), !pattern(*page))
     });
-    bracket.end().map_err(|e| failure(&e))?;
+    bracket.end()?;
     match wrong {
         None => Ok(()),
         Some(page) => Err(Failure::other(format!(
-            "what was written to page {page} was not there when it was read again"
+            "page {page} did not keep the data that was written to it"
         ))),
     }
 }
 
-/// Opens a device's own buffer as the filter does, and leaves its contents.
-pub(super) fn open_in_place(buffer: &OwnedFd) -> Outcome {
+/// Maps a device's own buffer as the filter does, without modifying it.
+pub(crate) fn open_in_place(buffer: &OwnedFd) -> Outcome {
     let mut buffer = borrowed(buffer)?;
     let mut mapping = map(&buffer, Protection::ReadWrite)?;
     let mut bracket = begin::<ReadWrite>(&mut buffer)?;
-    let mut windows = bracket.windows(&mut mapping).map_err(|e| failure(&e))?;
+    let mut windows = bracket.windows(&mut mapping)?;
     let mut window = windows.window(0..1);
     window[0] = black_box(window[0]);
-    bracket.end().map_err(|e| failure(&e))
+    Ok(bracket.end()?)
 }
 
-/// How many times longer the CPU takes to read the buffer than ordinary memory of the same
-/// size; `None` where it cannot be read.
-pub(super) fn read_slowdown(buffer: &OwnedFd) -> Option<f64> {
+/// Returns how many times longer the CPU takes to read the buffer than ordinary memory of the same
+/// size; `None` if it cannot be read.
+pub(crate) fn read_slowdown(buffer: &OwnedFd) -> Option<f64> {
     let buffer = borrowed(buffer).ok()?;
     let ordinary = rustix::fs::memfd_create("dmabufcpu-doctor", rustix::fs::MemfdFlags::CLOEXEC);
     let ordinary = ordinary.ok()?;
-    // Enough to be out of the smaller caches, and quick where nothing is cached.
+    // Larger than the inner caches, yet quick to read if uncached.
     let size = buffer.size().min(4 << 20);
     rustix::fs::ftruncate(&ordinary, size as u64).ok()?;
     let ordinary = time_to_read(borrowed(&ordinary).ok()?, size)?;
@@ -98,11 +80,12 @@ fn time_to_read(mut buffer: DmaBuf, size: usize) -> Option<Duration> {
     let mut bracket = begin::<ReadOnly>(&mut buffer).ok()?;
     let mut windows = bracket.windows(&mut mapping).ok()?;
     let window = windows.window(0..size.div_ceil(page_size()));
-    // The first time is for page faults; the best of the rest, as others use the machine, too.
+    // The first pass takes the page faults. The best of the others excludes the load of other
+    // processes.
     let times: Vec<Duration> = (0..4)
         .map(|_| {
             let begin = Instant::now();
-            // Each cache line has to come from memory; what is added up hardly counts.
+            // Loads each cache line; the additions are negligible.
             let sum: u64 = window.iter().step_by(32).map(|byte| u64::from(*byte)).sum();
             black_box(sum);
             begin.elapsed()
@@ -113,19 +96,19 @@ fn time_to_read(mut buffer: DmaBuf, size: usize) -> Option<Duration> {
 }
 
 fn borrowed(buffer: &OwnedFd) -> Outcome<DmaBuf> {
-    DmaBuf::from_borrowed(buffer.as_fd()).map_err(|e| failure(&e))
+    Ok(DmaBuf::from_borrowed(buffer.as_fd())?)
 }
 
 fn map(buffer: &DmaBuf, protection: Protection) -> Outcome<Mapping> {
-    Mapping::whole(buffer, protection, &Default::default()).map_err(|e| failure(&e))
+    Ok(Mapping::whole(buffer, protection, &Default::default())?)
 }
 
-fn begin<A: gstdmabufcpu::dmabuf::Access>(buffer: &mut DmaBuf) -> Outcome<Bracket<'_, A>> {
-    Bracket::begin(buffer, &Options::default()).map_err(|e| failure(&e))
+fn begin<A: Access>(buffer: &mut DmaBuf) -> Outcome<Bracket<'_, A>> {
+    Ok(Bracket::begin(buffer, &Options::default())?)
 }
 
-/// The kernel's name for who made a buffer.
-pub(super) fn exporter_name(buffer: &OwnedFd) -> Option<String> {
+/// Returns the kernel's name of the exporter of a buffer.
+pub(crate) fn exporter_name(buffer: &OwnedFd) -> Option<String> {
     Some(borrowed(buffer).ok()?.exporter().to_owned())
 }
 
@@ -138,47 +121,47 @@ mod tests {
         let request = Request {
             size,
             rows: None,
-            name: "trial",
+            name: "probe",
         };
         Memfd::new().allocate(&request).unwrap().fd
     }
 
     #[test]
-    fn memory_that_keeps_what_is_written_passes() {
+    fn memory_that_keeps_its_data_passes() {
         let buffer = memory(5 * 4096);
         assert_eq!(write_and_read(&buffer), Ok(()));
         assert_eq!(open_in_place(&buffer), Ok(()));
     }
 
     #[test]
-    fn memory_that_loses_what_is_written_is_named_with_the_page() {
+    fn memory_that_loses_data_is_reported_with_the_page() {
         const SIZE: usize = 64 * 4096;
         let buffer = memory(SIZE);
-        // Zeros come into it all the time, as nothing else here forgets.
+        // Another thread overwrites it with zeros all the time.
         let other = rustix::io::fcntl_dupfd_cloexec(&buffer, 0).unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
         let began = Instant::now();
-        let told = std::thread::scope(|scope| {
+        let outcome = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     rustix::io::pwrite(&other, &[0; SIZE], 0).unwrap();
                 }
             });
-            let told = loop {
+            let outcome = loop {
                 match write_and_read(&buffer) {
                     Ok(()) if began.elapsed() < Duration::from_secs(60) => {}
-                    outcome => break outcome,
+                    failed => break failed,
                 }
             };
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            told
+            outcome
         });
-        let text = told.unwrap_err().text;
-        assert!(text.contains("was not there when it was read"), "{text}");
+        let text = outcome.unwrap_err().text;
+        assert!(text.contains("did not keep the data"), "{text}");
     }
 
     #[test]
-    fn in_place_trial_changes_nothing() {
+    fn opening_in_place_modifies_nothing() {
         let buffer = memory(4096);
         rustix::io::pwrite(&buffer, &[7; 16], 0).unwrap();
         open_in_place(&buffer).unwrap();
@@ -188,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_written_is_a_failure_that_says_so() {
+    fn memory_that_cannot_be_written_is_a_clear_failure() {
         let read_only = rustix::fs::open(
             format!("/proc/self/fd/{}", {
                 use rustix::fd::AsRawFd;
@@ -205,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_memory_is_not_called_slow() {
+    fn ordinary_memory_is_not_reported_as_slow() {
         let slowdown = read_slowdown(&memory(4 << 20)).unwrap();
         assert!((0.05..20.0).contains(&slowdown), "{slowdown}");
     }

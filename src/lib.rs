@@ -3,10 +3,8 @@
 
 mod bus;
 pub mod dmabuf;
-pub mod doctor;
 mod element;
 pub mod filter;
-mod json;
 mod lock;
 pub mod memory;
 pub mod pixel;

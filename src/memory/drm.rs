@@ -17,9 +17,9 @@ pub const DMA_DRM: &str = "DMA_DRM";
 pub const DMA_DRM_FORMAT: i32 = 114;
 
 /// Rows of pixels, one behind the other (`DRM_FORMAT_MOD_LINEAR`).
-pub(crate) const LINEAR: u64 = 0;
+pub const LINEAR: u64 = 0;
 /// Whatever the driver thinks best, and tells nobody (`DRM_FORMAT_MOD_INVALID`).
-pub(crate) const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
+pub const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
 /// The flag in a fourcc (`DRM_FORMAT_BIG_ENDIAN`), in strings `_BE`.
 const BIG_ENDIAN: &str = "_BE";
 const BIG_ENDIAN_BIT: u32 = 1 << 31;
@@ -101,7 +101,7 @@ impl DrmFormat {
     }
 
     /// The fourcc as a number.
-    pub(crate) fn code(&self) -> Option<u32> {
+    pub fn code(&self) -> Option<u32> {
         let (name, bit) = match self.fourcc.strip_suffix(BIG_ENDIAN) {
             Some(name) => (name, BIG_ENDIAN_BIT),
             None => (self.fourcc.as_str(), 0),

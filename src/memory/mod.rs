@@ -16,8 +16,9 @@ mod writable;
 pub(crate) use allocator::register as register_allocators;
 pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
 pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
-pub use drm::{DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, is_dma_drm, video_info};
-pub(crate) use drm::{IMPLICIT, LINEAR};
+pub use drm::{
+    DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, IMPLICIT, LINEAR, is_dma_drm, video_info,
+};
 pub(crate) use ffi::descriptor;
 pub use kept::MapMode;
 pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, put_first};

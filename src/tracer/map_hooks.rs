@@ -293,7 +293,9 @@ mod tests {
         let replaced: gst::Allocator = gst_allocators::DmaBufAllocator::new().upcast();
         let before = [&plain, &dma_buf].map(functions);
         start();
-        [&dma_buf, &replaced].map(watch);
+        for allocator in [&dma_buf, &replaced] {
+            watch(allocator);
+        }
         let ours = (MAP as usize, UNMAP as usize);
         assert_eq!([&plain, &dma_buf].map(functions), [ours; 2]);
         // A function that others have set since stays.

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Modules at the crate's root by floor, the lowest first: each knows only floors below its own.
 const FLOORS: [&[&str]; 9] = [
     &["lock"],
-    &["dmabuf", "json", "pixel"],
+    &["dmabuf", "pixel"],
     &["memory"],
     &["video"],
     &["bus"],

@@ -159,8 +159,13 @@ impl Common {
     }
 
     /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
-    pub(crate) fn must_spare(&self, copies: &mut Copies, frame: &gst::BufferRef) -> bool {
-        self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame)
+    pub(crate) fn must_spare(
+        &self,
+        copies: &mut Copies,
+        frame: &gst::BufferRef,
+        element: &gst::Element,
+    ) -> bool {
+        self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame, element)
     }
 
     /// Drops a bad frame, or ends the stream, as `bad-frames` says.

@@ -11,6 +11,7 @@ pub mod pixel;
 mod plugin;
 pub mod tracer;
 pub mod upload;
+mod upstream;
 pub mod video;
 
 /// Registers the plugin with a GStreamer that the application links itself, as

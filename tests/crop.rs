@@ -451,8 +451,8 @@ impl WindowFunction for Xor {
             let (across, down) = (format.w_sub()[component], format.h_sub()[component]);
             assert_eq!(plane.subsampling, (across, down));
             let margin = (plane.margin.0 as i32, plane.margin.1 as i32);
-            let columns = (x + width + (1 << across) - 1 >> across) - (x - margin.0 >> across);
-            let rows = (y + height + (1 << down) - 1 >> down) - (y - margin.1 >> down);
+            let columns = ((x + width + (1 << across) - 1) >> across) - ((x - margin.0) >> across);
+            let rows = ((y + height + (1 << down) - 1) >> down) - ((y - margin.1) >> down);
             assert_eq!(
                 (plane.columns, plane.rows),
                 (columns as usize, rows as usize)

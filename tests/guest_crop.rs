@@ -74,7 +74,7 @@ fn picture_on_the_display_is_filtered_and_its_pages_only() {
     // A row of the frame is 5120 bytes, of which 4096 are the picture's.
     let pages: u64 = {
         let row = |y: usize| (CORNER.1 + y) * 5120 + CORNER.0 * 4;
-        let (first, last) = (row(0) / 4096, (row(767) + 4095) / 4096);
+        let (first, last) = (row(0) / 4096, row(767).div_ceil(4096));
         (last - first + 1) as u64
     };
     let counted = line.count("pages") / FRAMES;

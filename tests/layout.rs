@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Modules at the crate's root by floor, the lowest first: each knows only floors below its own.
 const FLOORS: [&[&str]; 9] = [
-    &["lock"],
+    &["lock", "upstream"],
     &["dmabuf", "pixel"],
     &["memory"],
     &["video"],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A source whose pool is bounded, as a camera's is, and a queue that wants more frames than the
 //! pool has: the stream goes on, by copies that are counted and warned of.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -393,7 +393,9 @@ impl DmaBufFilter {
         let canvas = self.canvas(&frame, &stream.frames, &stats)?;
         let mut copied = None;
         if settings.copy_policy == CopyPolicy::Copy
-            && self.common.must_spare(&mut stream.copies, &frame)
+            && self
+                .common
+                .must_spare(&mut stream.copies, &frame, self.obj().upcast_ref())
         {
             let why = Obstacle::PoolExhausted;
             let (copy, bytes) = self.copy(&frame, why, stream, &settings, &stats)?;

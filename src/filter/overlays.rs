@@ -2,6 +2,7 @@
 //! Overlays that other elements attached to frames, prepared to be drawn.
 
 use crate::pixel::regions::{Colors, Image, Sprite};
+use crate::upstream;
 use crate::video::{Canvas, Frames};
 use gst::prelude::*;
 use gst_video::{
@@ -200,34 +201,11 @@ fn prepare(
 /// only where they blend themselves (gst_base_text_overlay_push_frame: "FIXME: emulate shaded
 /// background box"), so nothing must be attached there.
 pub(super) fn shading_element(pad: &gst::Pad) -> Option<gst::Element> {
-    let (mut pads, mut elements) = (vec![pad.clone()], Vec::new());
-    while let Some(pad) = pads.pop() {
-        let mut source = pad.peer();
-        // Of a bin's pad, the one inside of the bin.
-        while let Some(ghost) = source
-            .as_ref()
-            .and_then(|pad| pad.downcast_ref::<gst::GhostPad>())
-        {
-            source = ghost.target();
-        }
-        let parent = source.and_then(|source| source.parent());
-        match parent.map(|parent| parent.downcast::<gst::Element>()) {
-            // Pipelines may have loops.
-            Some(Ok(element)) if !elements.contains(&element) => {
-                let property = element.find_property(SHADED);
-                let is_boolean = property.is_some_and(|it| it.value_type() == bool::static_type());
-                if is_boolean && element.property(SHADED) {
-                    return Some(element);
-                }
-                pads.extend(element.sink_pads());
-                elements.push(element);
-            }
-            // The inner side of a bin's pad.
-            Some(Err(ghost)) => pads.extend(ghost.downcast::<gst::Pad>()),
-            _ => {}
-        }
-    }
-    None
+    upstream::elements(pad).into_iter().find(|element| {
+        let property = element.find_property(SHADED);
+        let is_boolean = property.is_some_and(|it| it.value_type() == bool::static_type());
+        is_boolean && element.property(SHADED)
+    })
 }
 
 const SHADED: &str = "shaded-background";

@@ -9,7 +9,7 @@ use gst::glib::translate::{IntoGlib, from_glib_none};
 use rustix::fd::BorrowedFd;
 use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, Ordering::Acquire};
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// What a memory is used for.
@@ -205,39 +205,31 @@ pub(super) fn pool(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
 
 /// A buffer of a pool, wherever it is; it is not kept alive.
 #[derive(Debug)]
-pub(super) struct Pooled(Mutex<Option<WentBy>>);
+pub(super) struct Pooled(Mutex<Option<BufferAddress>>);
 
-/// A buffer that exists, and the time stamp with which it last went by. A pool clears that when the
-/// buffer comes back (`default_reset_buffer` in `gstbufferpool.c`).
 #[derive(Debug)]
-struct WentBy {
-    buffer: NonNull<ffi::GstBuffer>,
-    time: u64,
-}
+struct BufferAddress(NonNull<ffi::GstBuffer>);
 
-// SAFETY: the buffer is only looked at under the lock, while it exists, and atomically.
-unsafe impl Send for WentBy {}
+// SAFETY: it is only looked at under the lock, while the buffer exists, and atomically.
+unsafe impl Send for BufferAddress {}
 
 static POOLED: LazyLock<gst::glib::Quark> =
     LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-pooled"));
 
 impl Pooled {
-    /// What is known of a buffer, which goes by now.
+    /// What is known of a buffer.
     pub(super) fn of(buffer: &gst::BufferRef) -> Arc<Self> {
-        let time = buffer.pts().map_or(u64::MAX, gst::ClockTime::nseconds);
-        let pointer = buffer.as_ptr().cast_mut();
-        let went_by = NonNull::new(pointer).map(|buffer| WentBy { buffer, time });
-        let object = pointer.cast::<ffi::GstMiniObject>();
         let _inserting = lock(&INSERTING);
+        let pointer = buffer.as_ptr().cast_mut();
+        let object = pointer.cast::<ffi::GstMiniObject>();
         // SAFETY: a GstBuffer begins with its GstMiniObject; the call locks by itself.
         let data = unsafe { ffi::gst_mini_object_get_qdata(object, POOLED.into_glib()) };
         // SAFETY: under this quark, which is ours, only the box below is put, once; it is dropped
         // with the buffer, which the caller has borrowed.
         if let Some(there) = unsafe { data.cast::<Arc<Self>>().as_ref() } {
-            *lock(&there.0) = went_by;
             return Arc::clone(there);
         }
-        let made = Arc::new(Self(Mutex::new(went_by)));
+        let made = Arc::new(Self(Mutex::new(NonNull::new(pointer).map(BufferAddress))));
         let data = Box::into_raw(Box::new(Arc::clone(&made)));
         // SAFETY: as above; GStreamer takes over the box and gives it to `forget_buffer`, once.
         unsafe {
@@ -251,24 +243,18 @@ impl Pooled {
         made
     }
 
-    /// Whether the buffer has not come back to its pool since it went by. One that has come back and
-    /// is on its way again has another time stamp.
-    pub(super) fn is_downstream(&self) -> bool {
-        let went_by = lock(&self.0);
-        went_by.as_ref().is_some_and(|WentBy { buffer, time }| {
-            let buffer = buffer.as_ptr();
-            // SAFETY: the buffer exists: `forget_buffer`, which is called before it is freed
+    /// Whether the buffer is out of its pool.
+    pub(super) fn is_out(&self) -> bool {
+        let address = lock(&self.0);
+        address.as_ref().is_some_and(|BufferAddress(buffer)| {
+            // SAFETY: the buffer exists, as `forget_buffer`, which is called before it is freed
             // (gst_mini_object_unref), waits for the lock.
-            let pool = unsafe { &raw mut (*buffer).pool };
-            // SAFETY: as above.
-            let now = unsafe { &raw mut (*buffer).pts };
-            // SAFETY: the field is aligned and exists as long as the buffer; GStreamer clears it
-            // atomically (gst_buffer_pool_release_buffer).
+            let pool = unsafe { &raw mut (*buffer.as_ptr()).pool };
+            // SAFETY: the field is aligned and exists as long as the buffer. GStreamer clears it
+            // atomically (gst_buffer_pool_release_buffer). It sets it with a plain store of a word
+            // (gst_buffer_pool_acquire_buffer), so that the result can be late, but not torn.
             let pool = unsafe { AtomicPtr::from_ptr(pool) };
-            // SAFETY: as for the pool. Elements set it with a plain store, which tears into halves
-            // at worst.
-            let now = unsafe { time_stamp(now.cast()) };
-            !pool.load(Acquire).is_null() && now == *time
+            !pool.load(Acquire).is_null()
         })
     }
 
@@ -276,24 +262,6 @@ impl Pooled {
     pub(super) fn exists(&self) -> bool {
         lock(&self.0).is_some()
     }
-}
-
-/// Reads a time stamp that another thread may be setting: then the result is wrong, no more. In
-/// halves, as a `u64` need not be aligned for an atomic one.
-///
-/// # Safety
-/// `time` is the first half of a `u64` that exists.
-unsafe fn time_stamp(time: *mut u32) -> u64 {
-    // SAFETY: as the caller promises.
-    let first = unsafe { AtomicU32::from_ptr(time) }.load(Relaxed);
-    // SAFETY: the other half.
-    let time = unsafe { time.add(1) };
-    // SAFETY: as for the first.
-    let second = unsafe { AtomicU32::from_ptr(time) }.load(Relaxed);
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&first.to_ne_bytes());
-    bytes[4..].copy_from_slice(&second.to_ne_bytes());
-    u64::from_ne_bytes(bytes)
 }
 
 unsafe extern "C" fn forget_buffer(data: gst::glib::ffi::gpointer) {

@@ -8,6 +8,7 @@
 //! memory need.
 
 use super::ffi::{self, Pooled};
+use super::pool::waiting_before;
 use gst::glib;
 use gst::prelude::*;
 use std::sync::Arc;
@@ -38,11 +39,16 @@ pub struct Supply {
 
 impl Supply {
     /// Whether the stream stands unless `frame` goes back to its pool: all buffers of the pool but
-    /// one are downstream, and for a second none came back. Waits so long in that case, unless
-    /// `is_flushing`.
-    pub fn has_run_dry(&mut self, frame: &gst::BufferRef, is_flushing: impl Fn() -> bool) -> bool {
+    /// one are downstream of `element`, and for a second none came back. Waits so long in that case,
+    /// unless `is_flushing`.
+    pub fn has_run_dry(
+        &mut self,
+        frame: &gst::BufferRef,
+        element: &gst::Element,
+        is_flushing: impl Fn() -> bool,
+    ) -> bool {
         self.note(frame);
-        if !self.is_low() {
+        if !self.is_low(element) {
             self.plenty += 1;
             // A stream that needs copies to go on has some low frames in each round of the pool.
             self.has_stood &= self.plenty < 2 * self.most;
@@ -58,7 +64,7 @@ impl Supply {
                 return false;
             }
             std::thread::sleep(LOOK);
-            if !self.is_low() {
+            if !self.is_low(element) {
                 return false;
             }
         }
@@ -90,11 +96,14 @@ impl Supply {
         }
     }
 
-    /// Whether all buffers but one have gone by and not come back; those that wait before this
-    /// element do not count. The one is for the device to go on with.
-    fn is_low(&self) -> bool {
-        self.most > 0
-            && self.seen.len() + 1 >= self.most
-            && self.seen.iter().filter(|seen| seen.is_downstream()).count() + 1 >= self.most
+    /// Whether all buffers but one are out of the pool, and not in a queue before the element. The
+    /// one is for the device to go on with.
+    fn is_low(&self, element: &gst::Element) -> bool {
+        if self.most == 0 || self.seen.len() + 1 < self.most {
+            return false;
+        }
+        let out = self.seen.iter().filter(|seen| seen.is_out()).count();
+        // Only then are queues asked.
+        out + 1 >= self.most && out + 1 >= self.most.saturating_add(waiting_before(element))
     }
 }

@@ -266,7 +266,11 @@ impl DmaBufUpload {
         add(&stats.frames, 1);
         let element = self.obj();
         let is_there = stream.is_there(&frame);
-        let may_stay = is_there && !self.common.must_spare(&mut stream.copies, &frame);
+        let mut must_spare = || {
+            self.common
+                .must_spare(&mut stream.copies, &frame, element.upcast_ref())
+        };
+        let may_stay = is_there && !must_spare();
         if may_stay || element::is_gap(&frame) {
             stats.went(None);
             return Ok(frame);

@@ -102,11 +102,11 @@ impl Copies {
         }
     }
 
-    /// Whether `frame` has to be copied so that the stream goes on, as downstream holds the buffers
-    /// of upstream's pool. See [`Supply::has_run_dry`].
-    pub fn must_spare(&mut self, frame: &gst::BufferRef) -> bool {
+    /// Whether `frame` has to be copied so that the stream goes on, as downstream of `element` holds
+    /// the buffers of upstream's pool. See [`Supply::has_run_dry`].
+    pub fn must_spare(&mut self, frame: &gst::BufferRef, element: &gst::Element) -> bool {
         let gate = &self.gate;
-        self.supply.has_run_dry(frame, || gate.is_closed())
+        self.supply.has_run_dry(frame, element, || gate.is_closed())
     }
 
     /// A copy of `frame` with its flags, times and metas, and the number of bytes.

@@ -97,7 +97,7 @@ impl DmaHeap {
     }
 
     /// A buffer of another heap than `exhausted`, which is used from then on.
-    fn from_another(&self, exhausted: &Node, request: &Request<'_>) -> Option<OwnedFd> {
+    fn allocate_elsewhere(&self, exhausted: &Node, request: &Request<'_>) -> Option<OwnedFd> {
         let (node, fd) = first_other(&exhausted.path, heaps().unwrap_or_default(), |path| {
             let node = open(path).ok()?;
             let fd = allocate(&node, request).ok()?;
@@ -226,7 +226,7 @@ impl Exporter for DmaHeap {
                     errno: Errno::NOMEM,
                     ..
                 },
-            ) if self.wanted.is_none() => self.from_another(&heap, request).ok_or(error),
+            ) if self.wanted.is_none() => self.allocate_elsewhere(&heap, request).ok_or(error),
             answer => answer,
         }?;
         name(&fd, request.name);

@@ -6,7 +6,7 @@ mod layout;
 mod queues;
 mod returns;
 
-pub(crate) use queues::describe as held_in_queues;
+pub(crate) use queues::{describe as held_in_queues, waiting_before};
 
 use super::Source;
 use gst::glib;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which elements hold frames that wait.
 
+use crate::upstream;
 use gst::prelude::*;
 
 /// What the queues of the pipeline hold that video goes through, as the end of a sentence; empty
@@ -29,6 +30,14 @@ pub(crate) fn describe(element: &gst::Element) -> String {
         true => String::new(),
         false => format!(" ({})", levels.join(", ")),
     }
+}
+
+/// Returns how many frames wait in the queues before an element.
+pub(crate) fn waiting_before(element: &gst::Element) -> usize {
+    let pads = element.sink_pads().into_iter();
+    let before = pads.flat_map(|pad| upstream::elements(&pad));
+    let levels = before.filter_map(|element| level(&element));
+    levels.sum::<u64>().try_into().unwrap_or(usize::MAX)
 }
 
 /// How many buffers of video wait in an element, if it tells.

@@ -2,8 +2,8 @@
 //! A part of the camera's frames on the display: `videocrop` names it in a `GstVideoCropMeta`,
 //! kmssink shows it, and the filter works on it and nothing else.
 //!
-//! v4l2sink neither asks for the meta nor looks at it (GStreamer 1.22 to main: gstv4l2sink.c,
-//! gstv4l2object.c): before it, videocrop copies.
+//! v4l2sink of GStreamer 1.22 neither asks for the meta nor reads it (gst_v4l2sink_show_frame;
+//! its plugin does not import gst_video_crop_meta_api_get_type), so videocrop copies before it.
 #![allow(clippy::unwrap_used)]
 
 mod common;

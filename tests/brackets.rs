@@ -144,7 +144,9 @@ fn refused_layout_has_no_bracket() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Padded);
     let (mut frame, _) = Frame::new(&layout, Kind::DmaBuf, "refused", 1);
     frame.layout.planes[1].stride = 3;
-    let mut filter = Filter::new(&layout.info).invert();
+    let mut filter = Filter::new(&layout.info)
+        .invert()
+        .set("bad-frames", "error");
     let kernel = Kernel::new();
     filter.refuse(frame.buffer());
     assert_eq!(kernel.calls(), (0, 0));

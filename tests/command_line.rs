@@ -166,7 +166,7 @@ fn format_that_cannot_be_filtered_is_refused() {
     let Some(launch) = Launch::new("refused", &NEEDED) else {
         return;
     };
-    let line = "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true \
+    let line = "videotestsrc num-buffers=1 ! video/x-raw,format=v210 ! dmabuffilter invert=true \
                 ! fakesink";
     let output = launch.line(line, "").output().unwrap();
     assert!(!output.status.success());

@@ -308,7 +308,7 @@ fn rectangle_that_is_no_part_of_the_frame_is_refused() {
         for caps in [layout.info.clone(), info(VideoFormat::I420, 34, 32)] {
             let (frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "no-part", 1);
             VideoCropMeta::add(buffer.make_mut(), rect);
-            let mut filter = Filter::new(&caps).invert();
+            let mut filter = Filter::new(&caps).invert().set("bad-frames", "error");
             let error = filter.refuse(buffer.clone());
             assert!(error.contains("GstVideoCropMeta says"), "{error}");
             assert!(error.contains("no part of a frame of 50x40"), "{error}");

@@ -38,6 +38,7 @@ fn output_caps_equal_input_caps() {
 
 #[test]
 fn caps_features_do_not_change() {
+    support::init();
     let caps = gst::Caps::builder("video/x-raw").build();
     for allowed in [caps.clone(), dma_buf(caps)] {
         let mut filter = Filter::without_caps();
@@ -66,7 +67,7 @@ fn every_supported_format_is_accepted_and_no_other() {
         assert!(sink.query_accept_caps(&dma_buf(caps.clone())), "{caps}");
     }
     for format in [
-        VideoFormat::Y41b,
+        VideoFormat::Yuv9,
         VideoFormat::Gray16Be,
         VideoFormat::V210,
         VideoFormat::Nv1264z32,
@@ -169,6 +170,11 @@ fn query_has_an_entry_without_a_pool_if_there_is_no_pool() {
         let (answer, asked) = ask(&filter, &caps, |_| {});
         assert_eq!(asked, Some(caps));
         let pools: Vec<_> = answer.allocation_pools().collect();
+        // In pass-through the answer is downstream's.
+        if !invert {
+            assert_eq!(pools.len(), 0);
+            continue;
+        }
         assert_eq!(pools.len(), 1);
         let (pool, size, minimum, maximum) = &pools[0];
         assert!(pool.is_none());

@@ -418,7 +418,9 @@ fn rows_of(
         let first = match (info.format(), x % 2) {
             (VideoFormat::Yuy2, 1) => left - 3,
             (VideoFormat::Uyvy, 1) => left - 3,
-            (_, 1) if shift(format.w_sub()) > 0 => left - format.pixel_stride()[plane] as usize,
+            _ if x % (1 << shift(format.w_sub())) != 0 => {
+                left - format.pixel_stride()[plane] as usize
+            }
             _ => left,
         };
         let upper = y as usize >> shift(format.h_sub());

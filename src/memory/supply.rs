@@ -74,18 +74,15 @@ impl Supply {
 
     /// Remembers a buffer of the pool.
     fn note(&mut self, frame: &gst::BufferRef) {
-        let Some(pool) = ffi::pool(frame) else {
-            *self = Self::default();
-            return;
-        };
-        if self.pool.upgrade().as_ref() != Some(&pool) {
-            let most = pool.config().params().map_or(0, |(_, _, _, most)| most);
+        let pool = ffi::pool(frame);
+        if self.pool.upgrade() != pool {
+            let most = |pool: &gst::BufferPool| pool.config().params().map(|(.., most)| most);
+            let most = pool.as_ref().and_then(most).unwrap_or(0);
             let most = usize::try_from(most).unwrap_or(0);
-            *self = Self {
-                pool: pool.downgrade(),
-                most: if most >= DEEP { most } else { 0 },
-                ..Self::default()
-            };
+            self.pool.set(pool.as_ref());
+            self.most = if most >= DEEP { most } else { 0 };
+            self.seen.clear();
+            (self.has_stood, self.plenty) = (false, 0);
         }
         if self.most > 0 {
             let pooled = Pooled::of(frame);

@@ -7,8 +7,8 @@ use gst::prelude::*;
 /// What the queues of the pipeline hold that video goes through, as the end of a sentence; empty
 /// where none holds any.
 ///
-/// A buffer does not tell who holds it, but queues (`queue`, `queue2`, and the like) tell how many
-/// they hold.
+/// A buffer does not tell who holds it, but queues (`queue`, `queue2`, `appsrc`) have a property for how
+/// many they hold.
 pub(crate) fn describe(element: &gst::Element) -> String {
     let mut top = element.clone().upcast::<gst::Object>();
     while let Some(parent) = top.parent() {
@@ -44,7 +44,11 @@ pub(crate) fn waiting_before(element: &gst::Element) -> usize {
 fn level(element: &gst::Element) -> Option<u64> {
     const PROPERTY: &str = "current-level-buffers";
     element.find_property(PROPERTY)?;
-    let caps = element.static_pad("sink")?.current_caps()?;
+    // appsrc has no sink pad.
+    let pad = element
+        .static_pad("sink")
+        .or_else(|| element.static_pad("src"))?;
+    let caps = pad.current_caps()?;
     let is_video = caps.structure(0)?.name().starts_with("video/");
     let level = element.property_value(PROPERTY);
     let level = level.transform::<u64>().ok()?.get().ok()?;

@@ -470,7 +470,7 @@ fn errors_are_the_same_with_and_without_the_tracer() {
         // Elements that fail during the stream.
         format!("videotestsrc num-buffers=9 ! {NV12} ! identity error-after=4 ! {sink}"),
         format!("videotestsrc num-buffers=9 ! {NV12} ! queue ! identity error-after=4 ! gamma ! {sink}"),
-        "videotestsrc num-buffers=1 ! video/x-raw,format=Y41B ! dmabuffilter invert=true ! fakesink"
+        "videotestsrc num-buffers=1 ! video/x-raw,format=v210 ! dmabuffilter invert=true ! fakesink"
             .to_owned(),
         format!("videotestsrc num-buffers=3 ! {NV12} ! filesink location=/proc/none/file"),
     ] {

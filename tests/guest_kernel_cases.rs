@@ -618,6 +618,8 @@ fn buffer_exported_for_reading_is_copied_and_never_touched() {
             let out = filter.pass(frame);
             let map = out.map_readable().unwrap();
             assert!(map.chunks(4).all(|pixel| pixel[..3] == [255; 3]), "{what}");
+            // The allocator of the copy sends END when it unmaps.
+            drop(map);
             filter.assert_counts(&[("frames-copied", 1)]);
             let said = filter.warnings();
             assert_eq!(said.len(), 1, "{what}: {said:?}");

@@ -194,7 +194,8 @@ fn refused_page_kills_the_process_only_without_the_guard() {
         // The parent controls the exporter.
         let node = rustix::fs::open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let fd = requests::refuser(node.unwrap().as_fd(), PAGES as u64).unwrap();
-        filter(&[]).refuse(frame(&memories::dma_buf_memory(fd, PAGES * PAGE)));
+        let frame = frame(&memories::dma_buf_memory(fd, PAGES * PAGE));
+        filter(&[("bad-frames", "error")]).refuse(frame);
         return;
     }
     let refuser = Refuser::new();

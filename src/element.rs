@@ -216,8 +216,8 @@ impl Common {
         !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
     }
 
-    /// Whether a pool of dma-bufs can be offered: one of memory files serves nobody whose caps do
-    /// not ask for more than memory.
+    /// Whether a pool of dma-bufs can be offered. Under plain caps, memory files have no advantage
+    /// over the memory that upstream allocates.
     pub(crate) fn has_dma_bufs(&self, dma_bufs_only: bool) -> bool {
         let source = self.chosen.source(dma_bufs_only);
         source.is_some_and(|source| source.can_make_dma_bufs())

@@ -275,7 +275,7 @@ pub(super) fn of_mapped(
     Ok(look(memory)?.filter(|kept| kept.learn(address)))
 }
 
-/// What is kept on a memory, whoever maps it.
+/// What is kept on a memory, whether or not it is ours to map.
 pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
     let root = ffi::root(memory);
     let kept = match ffi::kept(root) {

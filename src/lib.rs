@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
 
+pub use dmabufcpu_dmabuf as dmabuf;
+pub use dmabufcpu_pixel as pixel;
+
 mod bus;
-pub mod dmabuf;
 mod element;
 pub mod filter;
 mod lock;
 pub mod memory;
-pub mod pixel;
 mod plugin;
 pub mod tracer;
 pub mod upload;

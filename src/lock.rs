@@ -3,8 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, whoever panicked while holding it: what ours guard is whole at every moment, and
-/// a user's function that panicked is his to answer for.
+/// Locks a mutex, ignoring poisoning: a panic never leaves the guarded data
+/// inconsistent.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ mod inputs;
 #[path = "support/progress.rs"]
 mod progress;
 
-use inputs::pixel_frame::Random;
+use dmabufcpu_testing::random::Random;
 use progress::Progress;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -10,13 +10,13 @@
 mod progress;
 mod support;
 
+use dmabufcpu_testing::random::Random;
 use gst::prelude::*;
 use progress::Progress;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::random::Random;
 
 /// Between the source and its tees: what all that is asked for lies in.
 const LINES: [&str; 4] = [

@@ -2,11 +2,9 @@
 //! In steady state the filter allocates nothing.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/counting.rs"]
-mod counting;
 mod support;
 
-use counting::allocations;
+use dmabufcpu_testing::counting::{self, allocations};
 use gst::prelude::{Cast, ObjectExt};
 use gst_video::{VideoCropMeta, VideoFormat};
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};

@@ -4,10 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // test code, though clippy does not see it
 
-mod pixel_frame;
-
+use dmabufcpu_testing::pixel_frame::{Frame, Random, settings};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
-use pixel_frame::{Frame, Random, settings};
 
 /// GStreamer's name of a format, and whether the peers take it.
 fn known(format: Format) -> (gst_video::VideoFormat, bool) {

@@ -3,11 +3,9 @@
 //! frame. (The only test of its file: what others allocate would count, too.)
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/counting.rs"]
-mod counting;
 mod support;
 
-use counting::all_allocations;
+use dmabufcpu_testing::counting::{self, all_allocations};
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle,

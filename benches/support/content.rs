@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Picture content of the frames.
 
-#[path = "../../src/pixel/random.rs"]
-mod random;
-
+use dmabufcpu_testing::random::Random;
 use gst_video::{VideoFormat, VideoInfo};
-use random::Random;
 
 /// A kind of picture. The cost of look-ups depends on how close neighbouring values are.
 #[derive(Clone, Copy)]

@@ -7,8 +7,6 @@
 /// The one unsafe thing.
 #[path = "../../tests/support/claim.rs"]
 mod claim;
-#[path = "../../tests/pixel_frame/mod.rs"]
-pub(crate) mod pixel_frame;
 
 #[path = "names.rs"]
 mod names;
@@ -16,11 +14,11 @@ mod names;
 pub use names::{drm, reports, tracer_words};
 
 use claim::Claim;
+use dmabufcpu_testing::pixel_frame::{Frame, Random};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
 use gstdmabufcpu::video::{self, Kind};
-use pixel_frame::{Frame, Random};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::str::FromStr;

@@ -244,9 +244,9 @@ mod tests {
     use super::super::pages::Pages;
     use super::walk::{Deal, Kit, Lend, Run, lend_two};
     use super::*;
-    use crate::pixel::random::{Random, noise};
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
     use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};
+    use dmabufcpu_testing::random::{Random, noise};
 
     /// Members of plain bytes, which lends pages of these runs, and writes down which.
     struct Bytes<'m> {

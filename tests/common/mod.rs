@@ -7,15 +7,12 @@
 pub(crate) mod picture;
 pub(crate) mod pipeline;
 pub(crate) mod probes;
-#[path = "../../src/pixel/random.rs"]
-#[allow(clippy::duplicate_mod)] // some tests also use the helpers for the host
-mod random;
 pub(crate) mod raw;
 pub(crate) mod testbed;
 
-use gst::prelude::*;
 #[allow(unused_imports)] // as above
-pub(crate) use random::noise;
+pub(crate) use dmabufcpu_testing::random::noise;
+use gst::prelude::*;
 use rustix::fd::OwnedFd;
 use std::sync::Once;
 

@@ -9,12 +9,10 @@ pub(crate) mod effect;
 pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod proc;
-#[path = "../../src/pixel/random.rs"]
-pub(crate) mod random;
 pub(crate) mod raw;
 
 #[allow(unused_imports)] // as above
-pub(crate) use random::noise;
+pub(crate) use dmabufcpu_testing::random::noise;
 use std::sync::Once;
 
 /// GStreamer with the plugin under test.

@@ -177,7 +177,4 @@ pub(crate) const NO_SIGNAL: u32 = 0x2;
 pub(crate) const NO_SYNC: u32 = 0x10000;
 
 #[cfg(test)]
-#[path = "../../../src/dmabuf/uapi/headers.rs"]
-mod headers;
-#[cfg(test)]
 mod tests;

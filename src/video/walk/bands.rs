@@ -65,7 +65,7 @@ pub(super) fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use crate::pixel::random::Random;
+    use dmabufcpu_testing::random::Random;
 
     const PAGE: usize = 64;
 

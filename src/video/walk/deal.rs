@@ -297,7 +297,7 @@ mod tests {
     use super::super::bands::MOST_BANDS;
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use crate::pixel::random::Random;
+    use dmabufcpu_testing::random::Random;
     use std::slice;
 
     const PAGE: usize = 64;

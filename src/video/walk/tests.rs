@@ -2,8 +2,8 @@
 //! Windows of small pages over plain bytes.
 
 use super::*;
-use crate::pixel::random::{Random, noise};
 use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
+use dmabufcpu_testing::random::{Random, noise};
 use std::collections::BTreeSet;
 
 /// Members of plain bytes, lent as pages of a small size.

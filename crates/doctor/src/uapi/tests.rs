@@ -2,7 +2,8 @@
 //! Comparison with the kernel's headers as the C compiler reads them: opcodes (which contain the
 //! sizes), offsets of fields, values of constants.
 
-use super::{self as v4l2, headers};
+use super::{self as v4l2};
+use dmabufcpu_testing::kernel_headers as headers;
 use std::mem::offset_of;
 
 const HEADERS: [&str; 2] = ["sys/time.h", "linux/videodev2.h"];

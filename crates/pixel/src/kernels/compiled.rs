@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Plain loops of others, compiled once for each instruction set.
+//!
+//! The compiler makes vectors of them by itself, as wide as it is told that it may.
+
+#![allow(unsafe_code)] // functions for instruction sets that were detected
+
+use super::isa::{Isa, Set};
+
+/// A loop. Its `run` has to be `#[inline(always)]`, and so has all that it calls: else it is
+/// compiled for the plainest machine.
+pub(crate) trait Loop {
+    fn run(self);
+}
+
+impl Isa {
+    /// Runs a loop, compiled for this instruction set.
+    pub(crate) fn run(self, work: impl Loop) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
+            Set::Avx2 => unsafe { avx2(work) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI was detected.
+            Set::Avx512 => unsafe { avx512(work) },
+            // What every machine of the architecture has is what the rest is compiled for; SSSE3
+            // has nothing more that such loops would use.
+            _ => work.run(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2(work: impl Loop) {
+    work.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
+fn avx512(work: impl Loop) {
+    work.run();
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The loops over bytes: what they need to know, and the choice of the instruction set.
+//!
+//! Each instruction set has a module of its own with the same functions in it; all give the
+//! same bytes. [`Isa`] is chosen once and kept in the operation, so a call dispatches once and
+//! not for each span.
+
+mod ahead;
+mod bytes;
+mod compiled;
+mod curve;
+mod isa;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
+mod matrix;
+mod mix;
+mod portable;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
+mod whole;
+mod words;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod matrix_x86;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod shared;
+#[cfg(target_arch = "aarch64")]
+mod shared_matrix;
+#[cfg(target_arch = "x86_64")]
+mod shared_segments;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod shared_turns;
+#[cfg(target_arch = "x86_64")]
+mod shared_whole;
+#[cfg(target_arch = "x86_64")]
+mod ssse3;
+
+pub use ahead::prefetch;
+pub(super) use bytes::Bytes;
+pub(super) use compiled::Loop;
+pub use isa::Isa;
+pub(super) use matrix::{Matrix, Stage, StageChroma};
+pub(super) use mix::Mix;
+pub(super) use words::{Negative, Slope, WordMix, Words, WordsKind};
+
+/// Calls the function of the same name in the module of the instruction set.
+macro_rules! dispatch {
+    ($isa:expr, $name:ident($($arg:expr),*)) => {{
+        #[cfg(target_arch = "x86_64")]
+        use crate::kernels::{avx2, avx512, ssse3};
+        #[cfg(target_arch = "aarch64")]
+        use crate::kernels::neon;
+        use crate::kernels::{isa::Set, portable};
+        match $isa.0 {
+            Set::Portable => portable::$name($($arg),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
+            Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
+            Set::Avx2 => unsafe { avx2::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: this value of `Isa` exists only where NEON was detected.
+            Set::Neon => unsafe { neon::$name($($arg),*) },
+        }
+    }};
+}
+use dispatch;
+
+/// The same for functions that only NEON and the sets from AVX2 on have.
+macro_rules! dispatch_wide {
+    ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        use crate::kernels::{avx2, avx512, isa::Set};
+        #[cfg(target_arch = "aarch64")]
+        use crate::kernels::{isa::Set, neon};
+        match $isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
+            Set::Avx2 => unsafe { avx2::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: this value of `Isa` exists only where NEON was detected.
+            Set::Neon => unsafe { neon::$name($($arg),*) },
+            _ => $other,
+        }
+    }};
+}
+use dispatch_wide;
+
+/// The same for functions that only SSSE3 and AVX-512 have.
+#[cfg(target_arch = "x86_64")]
+macro_rules! dispatch_whole {
+    ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        use crate::kernels::{avx512, isa::Set, ssse3};
+        match $isa.0 {
+            // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
+            Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            Set::Portable | Set::Avx2 => $other,
+        }
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+use dispatch_whole;

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MPL-2.0
+//! 16 bytes at a time, with look-ups of 64 entries at once. Every 64-bit Arm that runs Linux has
+//! this, so plain loops are compiled for it, too.
+
+#![allow(unsafe_code)] // loads and stores through pointers
+
+use super::bytes::{Lookup, Saturate};
+use super::matrix::{Matrix, Stage, StageChroma};
+use super::mix::{AnyTurn, FloatTurn, Mix};
+use super::shared::{
+    compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
+    partial_vectors, primitives, tops,
+};
+use super::shared_matrix::matrix_kernels;
+use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
+use super::words::{WordMix, Words};
+use crate::PairSpan;
+use crate::format::Role;
+use crate::tables::{Line, Table};
+use std::arch::aarch64 as arm;
+use std::ops::Range;
+
+type V = arm::uint8x16_t;
+type F = arm::float32x4_t;
+type Half = arm::uint8x8_t;
+
+const WIDTH: usize = 16;
+
+/// Vectors at a time in look-ups: the steps of one depend on each other.
+const BLOCK: usize = 4;
+
+primitives! { "neon";
+    // SAFETY: the reference is to 16 readable bytes; this load needs no alignment.
+    load(from: &[u8; WIDTH]) -> V = unsafe { arm::vld1q_u8(from.as_ptr()) };
+    // SAFETY: the reference is to 16 writable bytes; this store needs no alignment.
+    store(to: &mut [u8; WIDTH], v: V) -> () = unsafe { arm::vst1q_u8(to.as_mut_ptr(), v) };
+    pattern(from: &[u8; 16]) -> V = load(from);
+    zero() -> V = bytes_of(0);
+    bytes_of(v: u8) -> V = arm::vdupq_n_u8(v);
+    floats(v: f32) -> F = arm::vdupq_n_f32(v);
+    xor(a: V, b: V) -> V = arm::veorq_u8(a, b);
+    select(mask: V, yes: V, no: V) -> V = arm::vbslq_u8(mask, yes, no);
+    add_unsigned_8(a: V, b: V) -> V = arm::vqaddq_u8(a, b);
+    sub_unsigned_8(a: V, b: V) -> V = arm::vqsubq_u8(a, b);
+    shuffle(a: V, by: V) -> V = arm::vqtbl1q_u8(a, by);
+    unpack_low_64(a: V, b: V) -> V = arm::vcombine_u8(arm::vget_low_u8(a), arm::vget_low_u8(b));
+    unpack_high_64(a: V, b: V) -> V = arm::vcombine_u8(arm::vget_high_u8(a), arm::vget_high_u8(b));
+    pack_signed_16(a: V, b: V) -> V = {
+        let half = |v| arm::vqmovn_s16(arm::vreinterpretq_s16_u8(v));
+        arm::vreinterpretq_u8_s8(arm::vcombine_s8(half(a), half(b)))
+    };
+    pack_signed_32(a: V, b: V) -> V = {
+        let half = |v| arm::vqmovn_s32(arm::vreinterpretq_s32_u8(v));
+        arm::vreinterpretq_u8_s16(arm::vcombine_s16(half(a), half(b)))
+    };
+    to_floats(a: V) -> F = arm::vcvtq_f32_s32(arm::vreinterpretq_s32_u8(a));
+    to_ints(a: F) -> V = arm::vreinterpretq_u8_s32(arm::vcvtnq_s32_f32(a));
+    mul(a: F, b: F) -> F = arm::vmulq_f32(a, b);
+    mul_add(a: F, b: F, c: F) -> F = arm::vfmaq_f32(c, a, b);
+}
+
+partial_vectors!("neon");
+kernels!("neon");
+two_vectors!("neon");
+lookup_in_turns!("neon");
+mix_in_turns!("neon", turn_in_turns, FloatTurn, Turning, luma_by_table);
+lookup_kernels!("neon");
+matrix_kernels!("neon");
+compiled_kernels!("neon");
+
+#[target_feature(enable = "neon")]
+pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+    if let (None, Some(turns)) = (op.line, op.in_turns()) {
+        return lookup_in_turns(op, turns, bytes, spans);
+    }
+    lookup_by_place(op, bytes, spans);
+}
+
+/// A table in four parts of four registers.
+struct Lut([arm::uint8x16x4_t; 4]);
+
+impl Lut {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn new(table: &Table) -> Self {
+        let part = |n: usize| {
+            let (v, _) = table[64 * n..].as_chunks::<WIDTH>();
+            arm::uint8x16x4_t(load(&v[0]), load(&v[1]), load(&v[2]), load(&v[3]))
+        };
+        Self([part(0), part(1), part(2), part(3)])
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn get(&self, v: V) -> V {
+        let [a, b, c, d] = self.0;
+        // What another part holds lies past the end of this one: it stays as it was found.
+        let from = |first: u8| arm::vsubq_u8(v, bytes_of(first));
+        let found = arm::vqtbl4q_u8(a, v);
+        let found = arm::vqtbx4q_u8(found, b, from(64));
+        let found = arm::vqtbx4q_u8(found, c, from(128));
+        arm::vqtbx4q_u8(found, d, from(192))
+    }
+}
+
+/// Two vectors as one of the bytes at even places and one of those at odd places, and back.
+#[inline]
+#[target_feature(enable = "neon")]
+fn even_and_odd([a, b]: [V; 2]) -> [V; 2] {
+    [arm::vuzp1q_u8(a, b), arm::vuzp2q_u8(a, b)]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn alternating(even: V, odd: V) -> [V; 2] {
+    [arm::vzip1q_u8(even, odd), arm::vzip2q_u8(even, odd)]
+}
+
+/// The bytes of `v` at `places` through a table, the others from `rest`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn looked_up(lut: &Lut, places: V, v: [V; BLOCK], rest: [V; BLOCK]) -> [V; BLOCK] {
+    std::array::from_fn(|i| select(places, lut.get(v[i]), rest[i]))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn on_line(line: Line, v: V) -> V {
+    let (slope, offset) = (arm::vdupq_n_s16(line.slope), arm::vdupq_n_s16(line.offset));
+    let around_0 = xor(v, bytes_of(0x80));
+    let half = |v: V| {
+        let product = arm::vqrdmulhq_s16(arm::vreinterpretq_s16_u8(v), slope);
+        arm::vqshrun_n_s16::<6>(arm::vqaddq_s16(product, offset))
+    };
+    arm::vcombine_u8(
+        half(arm::vzip1q_u8(zero(), around_0)),
+        half(arm::vzip2q_u8(zero(), around_0)),
+    )
+}
+
+/// `start`, and each component times its factor.
+#[inline]
+#[target_feature(enable = "neon")]
+fn sum<const N: usize>(start: i16, terms: [(Half, i16); N]) -> arm::uint16x8_t {
+    let mut sum = arm::vdupq_n_u16(start.cast_unsigned());
+    for (component, factor) in terms {
+        let by = arm::vdup_n_u8(factor.unsigned_abs() as u8);
+        sum = if factor < 0 {
+            arm::vmlsl_u8(sum, component, by)
+        } else {
+            arm::vmlal_u8(sum, component, by)
+        };
+    }
+    sum
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn halves([a, b, c]: [V; 3], one: impl Fn([Half; 3]) -> [Half; 3]) -> [V; 3] {
+    let low = one([
+        arm::vget_low_u8(a),
+        arm::vget_low_u8(b),
+        arm::vget_low_u8(c),
+    ]);
+    let high = one([
+        arm::vget_high_u8(a),
+        arm::vget_high_u8(b),
+        arm::vget_high_u8(c),
+    ]);
+    std::array::from_fn(|i| arm::vcombine_u8(low[i], high[i]))
+}
+
+/// The sums are never negative and never leave 16 bits.
+#[inline]
+#[target_feature(enable = "neon")]
+fn to_yuv(rgb: [V; 3]) -> [V; 3] {
+    halves(rgb, |[r, g, b]| {
+        [
+            arm::vshrn_n_u16::<8>(sum(4096, [(r, 66), (g, 129), (b, 25)])),
+            arm::vshrn_n_u16::<8>(sum(i16::MIN, [(r, -38), (g, -74), (b, 112)])),
+            arm::vshrn_n_u16::<8>(sum(i16::MIN, [(r, 112), (g, -94), (b, -18)])),
+        ]
+    })
+}
+
+/// Whole multiples of 256 taken out of the coefficients, what is left fits into 16 bits with a
+/// sign.
+#[inline]
+#[target_feature(enable = "neon")]
+fn to_rgb(yuv: [V; 3]) -> [V; 3] {
+    let of = |whole, part| {
+        let (whole, part) = (
+            arm::vreinterpretq_s16_u16(whole),
+            arm::vreinterpretq_s16_u16(part),
+        );
+        arm::vqmovun_s16(arm::vsraq_n_s16::<8>(whole, part))
+    };
+    halves(yuv, |[y, u, v]| {
+        [
+            of(sum(-223, [(y, 1), (v, 2)]), sum(20, [(y, 42), (v, -103)])),
+            of(
+                sum(135, [(y, 1), (v, -1)]),
+                sum(147, [(y, 42), (u, -100), (v, 48)]),
+            ),
+            of(sum(-277, [(y, 1), (u, 2)]), sum(42, [(y, 42), (u, 4)])),
+        ]
+    })
+}
+
+/// The places of red, green, blue and of what else there is in a pixel.
+struct Order([usize; 4]);
+
+impl Order {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn new([r, g, b]: [usize; 3]) -> Self {
+        Self([r, g, b, 6 - r - g - b])
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn apart(&self, from: [V; 4]) -> [V; 4] {
+        let [r, g, b, rest] = self.0;
+        [from[r], from[g], from[b], from[rest]]
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn together(&self, from: [V; 4]) -> [V; 4] {
+        let mut to = [zero(); 4];
+        for (place, v) in self.0.into_iter().zip(from) {
+            to[place] = v;
+        }
+        to
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn load_threes(&self, block: &[u8; 3 * WIDTH]) -> [V; 4] {
+        // SAFETY: the reference is to 48 readable bytes; this load needs no alignment.
+        let v = unsafe { arm::vld3q_u8(block.as_ptr()) };
+        self.apart([v.0, v.1, v.2, zero()])
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn store_threes(&self, block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
+        let [a, b, c, _] = self.together(from);
+        // SAFETY: the reference is to 48 writable bytes; this store needs no alignment.
+        unsafe { arm::vst3q_u8(block.as_mut_ptr(), arm::uint8x16x3_t(a, b, c)) };
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn load_fours(&self, block: &[u8; 4 * WIDTH]) -> [V; 4] {
+        // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
+        let v = unsafe { arm::vld4q_u8(block.as_ptr()) };
+        self.apart([v.0, v.1, v.2, v.3])
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn store_fours(&self, block: &mut [u8; 4 * WIDTH], from: [V; 4]) {
+        let [a, b, c, d] = self.together(from);
+        // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
+        unsafe { arm::vst4q_u8(block.as_mut_ptr(), arm::uint8x16x4_t(a, b, c, d)) };
+    }
+}

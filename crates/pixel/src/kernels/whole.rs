@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Chroma turned by hue in whole numbers, found to be exact for the very coefficients.
+
+use crate::tables::Turn;
+
+/// A rotation in whole numbers. Around 0, each of both becomes
+/// `(first · factors[0] + second · factors[1] + start) >> shift`, cut off to eight bits with a
+/// sign; that is made unsigned, and perhaps negative, by `flip` and `add`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct WholeTurn {
+    /// For the first new component and for the second.
+    pub(super) sums: [Sum; 2],
+    pub(super) shift: u32,
+    pub(super) flip: u8,
+    pub(super) add: u8,
+}
+
+/// Sums that stay within 32 bits with a sign.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Sum {
+    pub(super) factors: [i32; 2],
+    pub(super) start: i32,
+}
+
+/// How a factor is taken apart: 256 times the one, which fits into 16 bits, and the other, which
+/// fits into eight.
+pub(super) fn parts(factor: i32) -> (i16, i8) {
+    let high = (factor + 128) >> 8;
+    (high as i16, (factor - 256 * high) as i8)
+}
+
+/// How far from the nearest whole numbers factors are tried.
+const AWAY: [i32; 7] = [0, 1, -1, 2, -2, 3, -3];
+
+impl WholeTurn {
+    /// Looks for one that gives what `turn` gives, for all pairs of values. `swap` where the first
+    /// component is V.
+    pub(super) fn find(turn: &Turn, swap: bool, invert: bool) -> Option<Self> {
+        let [u, v] = turn.coefficients();
+        let [first, second] = if swap {
+            [[v[1], v[0]], [u[1], u[0]]]
+        } else {
+            [u, v]
+        };
+        // As many bits behind the point as 32 leave for the greatest sum, and 24 for factors.
+        let factor = [first, second]
+            .as_flattened()
+            .iter()
+            .fold(0.0, |m: f64, f| m.max(f.abs()));
+        let greatest = [first, second].map(|[a, b]| a.abs() + b.abs());
+        let greatest = 128.0 * greatest[0].max(greatest[1]) + 2.0;
+        let fits = |shift: &u32| {
+            let scale = f64::from(1_u32 << shift);
+            scale * greatest < 2_147_483_648.0 && scale * factor < 8_388_096.0
+        };
+        let shift = (20..=24).rev().find(fits)?;
+        let mut wanted: [Box<[i8]>; 2] = [(); 2].map(|()| vec![0; 65536].into_boxed_slice());
+        for at in 0..=u16::MAX {
+            let [a, b] = at.to_be_bytes();
+            let (u, v) = if swap { (b, a) } else { (a, b) };
+            let (u, v) = turn.pair(u, v);
+            let pair = if swap { [v, u] } else { [u, v] };
+            for (wanted, c) in wanted.iter_mut().zip(pair) {
+                wanted[usize::from(at)] = (c ^ 0x80).cast_signed();
+            }
+        }
+        let (flip, add) = if invert { (0x7f, 1) } else { (0x80, 0) };
+        Some(Self {
+            sums: [
+                find_sum(first, shift, &wanted[0])?,
+                find_sum(second, shift, &wanted[1])?,
+            ],
+            shift,
+            flip,
+            add,
+        })
+    }
+}
+
+fn find_sum(factors: [f64; 2], shift: u32, wanted: &[i8]) -> Option<Sum> {
+    let nearest = factors.map(|f| (f * f64::from(1_u32 << shift)).round() as i32);
+    for b in AWAY {
+        for a in AWAY {
+            let factors = [nearest[0] + a, nearest[1] + b];
+            let fits = |f: i32| i16::try_from((f + 128) >> 8).is_ok();
+            if factors.into_iter().all(fits)
+                && let Some(start) = find_start(factors, shift, wanted)
+            {
+                return Some(Sum { factors, start });
+            }
+        }
+    }
+    None
+}
+
+/// What must be added for every sum to end up where it is wanted.
+fn find_start(factors: [i32; 2], shift: u32, wanted: &[i8]) -> Option<i32> {
+    let (mut low, mut high) = (i64::MIN, i64::MAX);
+    for (at, wanted) in wanted.chunks_exact(256).enumerate() {
+        let row = (at as i64 - 128) * i64::from(factors[0]);
+        for (at, wanted) in wanted.iter().enumerate() {
+            let sum = row + (at as i64 - 128) * i64::from(factors[1]);
+            let least = i64::from(*wanted) << shift;
+            if *wanted != i8::MIN {
+                low = low.max(least - sum);
+            }
+            if *wanted != i8::MAX {
+                high = high.min(least + (1 << shift) - 1 - sum);
+            }
+        }
+        if low > high {
+            return None;
+        }
+    }
+    // The sums themselves leave room for as much as one half.
+    let start = i32::try_from((low.max(0) + high) / 2).ok()?;
+    (start <= 1 << shift && i64::from(start) >= low).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Adjust;
+    use crate::tables::{Chroma, balance_chroma};
+
+    fn turn(hue: f64, saturation: f64) -> Turn {
+        let adjust = Adjust {
+            hue,
+            saturation,
+            ..Adjust::identity()
+        };
+        let Chroma::Mix(turn) = balance_chroma(&adjust) else {
+            panic!("{hue} turns nothing");
+        };
+        turn
+    }
+
+    /// What none is found for goes by a slower way: this is what most settings are spared.
+    #[test]
+    fn whole_numbers_serve_for_nearly_all_settings() {
+        let mut found = 0;
+        let mut tried = 0;
+        for i in 1..=20 {
+            for saturation in [0.37, 0.8, 1.0, 1.3, 1.93] {
+                tried += 1;
+                let turn = turn(f64::from(i) / 10.0 - 1.05, saturation);
+                if let Some(whole) = WholeTurn::find(&turn, i % 2 == 0, false) {
+                    found += 1;
+                    assert!(whole.sums.iter().all(|s| s.start >= 0));
+                } else {
+                    eprintln!("none for {i} {saturation}");
+                }
+            }
+        }
+        assert!(found * 20 >= tried * 19, "{found} of {tried}");
+    }
+
+    #[test]
+    fn factors_are_put_together_again() {
+        for factor in [
+            0, 1, -1, 127, 128, -128, -129, 4_194_304, -8_388_608, 8_388_479,
+        ] {
+            let (high, low) = parts(factor);
+            assert_eq!(256 * i32::from(high) + i32::from(low), factor);
+        }
+    }
+
+    /// Ties are rounded to even numbers, which no sum of this kind does.
+    #[test]
+    fn nothing_is_found_where_ties_are() {
+        assert_eq!(WholeTurn::find(&turn(1.0, 0.5), false, false), None);
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Values of more than eight bits in words of 16, little-endian.
+//!
+//! Plain loops over blocks; each instruction set compiles them for itself.
+
+#![allow(unsafe_code)] // calls of functions that need an instruction set
+
+use super::{Isa, dispatch_wide};
+use crate::PairSpan;
+use crate::format::Depth;
+use crate::tables::{ROUND, Turn};
+use std::ops::Range;
+
+/// Words at a time.
+const BLOCK: usize = 32;
+
+/// Work in which every word stands for itself.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) depth: Depth,
+    pub(crate) kind: WordsKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum WordsKind {
+    /// A new value for each old one.
+    Table(Box<[u16]>),
+    /// A straight line, or none, and perhaps a negative.
+    Steps(Option<Slope>, Option<Negative>),
+}
+
+/// `origin + ((v − origin) · factor + offset)`, cut off at both ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slope {
+    pub(crate) origin: f64,
+    pub(crate) factor: f64,
+    pub(crate) offset: f64,
+}
+
+/// `(max − v) −sat sub) + add`, at most `max`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Negative {
+    pub(crate) sub: u16,
+    pub(crate) add: u16,
+}
+
+impl Depth {
+    fn max(self) -> u16 {
+        u16::MAX >> (16 - self.bits)
+    }
+
+    #[inline(always)]
+    fn get(self, word: u16) -> u16 {
+        (word >> self.shift) & self.max()
+    }
+
+    /// The word with another value; padding stays.
+    #[inline(always)]
+    fn put(self, word: u16, value: u16) -> u16 {
+        word & !(self.max() << self.shift) | value << self.shift
+    }
+}
+
+impl Negative {
+    #[inline(always)]
+    pub(crate) fn of(self, max: u16, v: u16) -> u16 {
+        (max - v)
+            .saturating_sub(self.sub)
+            .saturating_add(self.add)
+            .min(max)
+    }
+}
+
+#[inline(always)]
+fn rounded(v: f64, max: f64) -> u16 {
+    let v = if v < 0.0 { 0.0 } else { v };
+    let v = if v > max { max } else { v };
+    (v + ROUND).to_bits() as u16
+}
+
+#[inline(always)]
+fn each_word(
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+    one: impl Fn(u16) -> u16,
+) {
+    let change = |word: &mut [u8; 2]| *word = one(u16::from_le_bytes(*word)).to_le_bytes();
+    for span in spans {
+        let (words, _) = bytes[span].as_chunks_mut::<2>();
+        let (blocks, rest) = words.as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            block.iter_mut().for_each(change);
+        }
+        rest.iter_mut().for_each(change);
+    }
+}
+
+impl Words {
+    pub(crate) fn apply(
+        &self,
+        isa: Isa,
+        bytes: &mut [u8],
+        spans: impl Iterator<Item = Range<usize>>,
+    ) {
+        dispatch_wide!(isa, each_word(self, bytes, spans), else self.plain(bytes, spans));
+    }
+
+    #[inline(always)]
+    pub(super) fn plain(&self, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+        let depth = self.depth;
+        let max = depth.max();
+        let sloped = |slope: Slope, v: u16| {
+            let v = (f64::from(v) - slope.origin) * slope.factor + slope.offset;
+            rounded(slope.origin + v, f64::from(max))
+        };
+        match &self.kind {
+            WordsKind::Table(table) => each_word(bytes, spans, |word| {
+                let value = table.get(usize::from(depth.get(word)));
+                value.map_or(word, |value| depth.put(word, *value))
+            }),
+            WordsKind::Steps(None, None) => {}
+            WordsKind::Steps(None, Some(negative)) => each_word(bytes, spans, |word| {
+                depth.put(word, negative.of(max, depth.get(word)))
+            }),
+            WordsKind::Steps(Some(slope), None) => each_word(bytes, spans, |word| {
+                depth.put(word, sloped(*slope, depth.get(word)))
+            }),
+            WordsKind::Steps(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
+                depth.put(word, negative.of(max, sloped(*slope, depth.get(word))))
+            }),
+        }
+    }
+}
+
+/// Chroma turned by hue, in double precision.
+#[derive(Debug)]
+pub(crate) struct WordMix {
+    depth: Depth,
+    turn: Turn,
+    invert: bool,
+}
+
+impl WordMix {
+    pub(crate) fn new(depth: Depth, turn: Turn, invert: bool) -> Self {
+        Self {
+            depth,
+            turn,
+            invert,
+        }
+    }
+
+    #[inline(always)]
+    fn change(&self, u: &mut [u8; 2], v: &mut [u8; 2]) {
+        let depth = self.depth;
+        let max = depth.max();
+        let grey = f64::from(1_u32 << (depth.bits - 1));
+        let (old_u, old_v) = (u16::from_le_bytes(*u), u16::from_le_bytes(*v));
+        let from = |word| f64::from(depth.get(word)) - grey;
+        let (new_u, new_v) = self.turn.around_zero(from(old_u), from(old_v));
+        let to = |word, c: f64| {
+            let value = rounded(grey + c, f64::from(max));
+            let negative = Negative { sub: 0, add: 1 }.of(max, value);
+            depth.put(word, if self.invert { negative } else { value })
+        };
+        *u = to(old_u, new_u).to_le_bytes();
+        *v = to(old_v, new_v).to_le_bytes();
+    }
+
+    pub(crate) fn apply(
+        &self,
+        isa: Isa,
+        bytes: &mut [u8],
+        spans: impl Iterator<Item = Range<usize>>,
+    ) {
+        dispatch_wide!(isa, word_pairs(self, bytes, spans), else self.plain_pairs(bytes, spans));
+    }
+
+    #[inline(always)]
+    pub(super) fn plain_pairs(&self, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+        for span in spans {
+            let (words, _) = bytes[span].as_chunks_mut::<2>();
+            let (pairs, _) = words.as_chunks_mut::<2>();
+            for [u, v] in pairs {
+                self.change(u, v);
+            }
+        }
+    }
+
+    pub(crate) fn apply_pair(
+        &self,
+        isa: Isa,
+        first: &mut [u8],
+        second: &mut [u8],
+        spans: impl Iterator<Item = PairSpan>,
+    ) {
+        dispatch_wide!(isa, word_planes(self, first, second, spans),
+            else self.plain_planes(first, second, spans));
+    }
+
+    #[inline(always)]
+    pub(super) fn plain_planes(
+        &self,
+        first: &mut [u8],
+        second: &mut [u8],
+        spans: impl Iterator<Item = PairSpan>,
+    ) {
+        for span in spans {
+            let (us, _) = first[span.first..][..span.len].as_chunks_mut::<2>();
+            let (vs, _) = second[span.second..][..span.len].as_chunks_mut::<2>();
+            for (u, v) in us.iter_mut().zip(vs) {
+                self.change(u, v);
+            }
+        }
+    }
+}

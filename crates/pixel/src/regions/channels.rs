@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Where the colour of a format lies: the channels in a plane's units, and the pieces of a
+//! plane's rows that an area needs.
+//!
+//! A channel is one colour component in one plane: luma, U, V, or red, green, blue. Alpha and
+//! padding, be they bytes or bits, belong to no channel, so nothing done to channels can change
+//! them.
+
+use super::super::format::{Depth, Role, Shape, WideChroma};
+use super::super::{Format, PlaneLayout};
+use super::Area;
+use std::ops::Range;
+
+/// The samples of one colour component in the units of a plane.
+///
+/// Each sample has `step` bytes of its own, which, read as a little-endian word, hold its value
+/// in `bits` bits from bit `shift` on. The other bits of them are other channels, alpha, or
+/// padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channel {
+    /// Which component: 0, 1, 2 are luma, U, V, or red, green, blue.
+    #[allow(dead_code)] // effects that do to every channel the same need not know
+    pub(crate) component: usize,
+    /// Bytes from one sample to the next: 1 to 4.
+    step: usize,
+    shift: u32,
+    bits: u32,
+    /// Samples in a unit.
+    per_unit: usize,
+}
+
+impl Channel {
+    /// Bits of a value.
+    pub(crate) fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// Samples in a unit of the plane.
+    pub(crate) fn per_unit(&self) -> usize {
+        self.per_unit
+    }
+
+    /// Bytes from one sample to the next.
+    pub(crate) fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The byte of whole units in which a sample begins.
+    pub(crate) fn byte(&self, sample: usize) -> usize {
+        sample * self.step + self.shift as usize / 8
+    }
+
+    fn max(&self) -> u32 {
+        (1 << self.bits) - 1
+    }
+
+    /// Gives each sample to `with`, beside the entry of `to` that it belongs to. `units` are
+    /// whole units, of which the first `skip` samples of the channel are left out.
+    #[inline(always)]
+    pub(crate) fn each<T>(
+        &self,
+        units: &[u8],
+        skip: usize,
+        to: &mut [T],
+        with: impl Fn(&mut T, u16),
+    ) {
+        let bytes = units.get(skip * self.step..).unwrap_or(&[]);
+        let (shift, mask) = (self.shift, self.max());
+        // One loop for each width, so that each becomes vector code.
+        match self.step {
+            1 => {
+                for (to, byte) in to.iter_mut().zip(bytes) {
+                    with(to, u16::from(*byte));
+                }
+            }
+            2 => {
+                for (to, word) in to.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    with(to, (u16::from_le_bytes(*word) >> shift) & mask as u16);
+                }
+            }
+            3 => {
+                let at = (shift as usize / 8).min(2);
+                for (to, pixel) in to.iter_mut().zip(bytes.as_chunks::<3>().0) {
+                    with(to, u16::from(pixel[at]));
+                }
+            }
+            _ => {
+                for (to, word) in to.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    with(to, ((u32::from_le_bytes(*word) >> shift) & mask) as u16);
+                }
+            }
+        }
+    }
+
+    /// Takes the values of samples out of whole units, all but the first `skip`, as many as
+    /// there is room for.
+    #[allow(dead_code)] // for effects that look at single samples
+    pub(crate) fn unpack(&self, units: &[u8], skip: usize, values: &mut [u16]) {
+        self.each(units, skip, values, |to, value| *to = value);
+    }
+
+    /// Puts values into whole units, in the place of all samples but the first `skip`. Nothing
+    /// but the bits of these samples changes.
+    pub(crate) fn pack(&self, values: &[u16], units: &mut [u8], skip: usize) {
+        let bytes = units.get_mut(skip * self.step..).unwrap_or(&mut []);
+        let (shift, mask) = (self.shift, self.max() << self.shift);
+        match self.step {
+            1 => {
+                for (byte, value) in bytes.iter_mut().zip(values) {
+                    *byte = *value as u8;
+                }
+            }
+            2 => {
+                let mask = mask as u16;
+                for (word, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+                    let kept = u16::from_le_bytes(*word) & !mask;
+                    *word = (kept | ((*value << shift) & mask)).to_le_bytes();
+                }
+            }
+            3 => {
+                let at = (shift as usize / 8).min(2);
+                for (pixel, value) in bytes.as_chunks_mut::<3>().0.iter_mut().zip(values) {
+                    pixel[at] = *value as u8;
+                }
+            }
+            _ => {
+                for (word, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                    let kept = u32::from_le_bytes(*word) & !mask;
+                    *word = (kept | ((u32::from(*value) << shift) & mask)).to_le_bytes();
+                }
+            }
+        }
+    }
+}
+
+/// The channels of one plane.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneChannels {
+    /// The plane's number.
+    pub(crate) plane: usize,
+    /// Bytes of a unit.
+    pub(crate) unit: usize,
+    /// What is in a unit.
+    pub(crate) channels: Vec<Channel>,
+    /// Pixels that a unit stands for, in a row and in rows.
+    share: (usize, usize),
+}
+
+impl PlaneChannels {
+    /// The planes of a format; each of them has a channel.
+    pub(crate) fn of(format: Format) -> Vec<Self> {
+        let planes = format.planes().iter().enumerate();
+        let mut planes: Vec<_> = planes
+            .map(|(number, plane)| Self::new(number, plane))
+            .collect();
+        let byte = |at: usize| Depth {
+            bits: 8,
+            shift: 8 * at as u32,
+        };
+        let word = |at: usize, depth: Depth| Depth {
+            shift: depth.shift + 16 * at as u32,
+            ..depth
+        };
+        match format.shape() {
+            Shape::Gray => planes[0].add(0, byte(0), 1),
+            Shape::Planar { u, v } => {
+                planes[0].add(0, byte(0), 1);
+                planes[u].add(1, byte(0), 1);
+                planes[v].add(2, byte(0), 1);
+            }
+            Shape::SemiPlanar { chroma } => {
+                planes[0].add(0, byte(0), 1);
+                for (at, role) in chroma.into_iter().enumerate() {
+                    planes[1].add(usize::from(role == Role::V) + 1, byte(at), 1);
+                }
+            }
+            Shape::Packed(roles) => {
+                let per_unit = roles.iter().filter(|role| **role == Role::Luma).count();
+                let place = |role: Role| roles.iter().position(|at| *at == role).unwrap_or(0);
+                planes[0].add(0, byte(place(Role::Luma)), per_unit);
+                planes[0].add(1, byte(place(Role::U)), 1);
+                planes[0].add(2, byte(place(Role::V)), 1);
+            }
+            Shape::Rgb { offsets, .. } => {
+                for (component, at) in offsets.into_iter().enumerate() {
+                    planes[0].add(component, byte(at), 1);
+                }
+            }
+            Shape::Wide(depth, chroma) => {
+                planes[0].add(0, depth, 1);
+                match chroma {
+                    WideChroma::None => {}
+                    WideChroma::Interleaved => {
+                        planes[1].add(1, word(0, depth), 1);
+                        planes[1].add(2, word(1, depth), 1);
+                    }
+                    WideChroma::Planar => {
+                        planes[1].add(1, depth, 1);
+                        planes[2].add(2, depth, 1);
+                    }
+                }
+            }
+            Shape::Rgb565 => {
+                planes[0].add(0, Depth { bits: 5, shift: 11 }, 1);
+                planes[0].add(1, Depth { bits: 6, shift: 5 }, 1);
+                planes[0].add(2, Depth { bits: 5, shift: 0 }, 1);
+            }
+        }
+        planes
+    }
+
+    fn new(plane: usize, layout: &PlaneLayout) -> Self {
+        // A plane has all rows or every other.
+        let share_of_rows = 2 / layout.rows(2);
+        Self {
+            plane,
+            unit: layout.unit(),
+            channels: Vec::new(),
+            share: (layout.pixels(), share_of_rows),
+        }
+    }
+
+    fn add(&mut self, component: usize, depth: Depth, per_unit: usize) {
+        self.channels.push(Channel {
+            component,
+            step: self.unit / per_unit,
+            shift: depth.shift,
+            bits: depth.bits,
+            per_unit,
+        });
+    }
+
+    /// Pixels that a sample of a channel stands for, in a row and in rows.
+    pub(crate) fn share(&self, channel: &Channel) -> (usize, usize) {
+        (self.share.0 / channel.per_unit, self.share.1)
+    }
+
+    /// Samples in a unit, of the channel that has the most.
+    pub(crate) fn finest(&self) -> usize {
+        let per_unit = self.channels.iter().map(Channel::per_unit);
+        per_unit.max().unwrap_or(1)
+    }
+
+    /// Whether the channels are all that is in a unit.
+    pub(crate) fn fill_their_units(&self) -> bool {
+        let bits = self.channels.iter().map(|c| c.bits as usize * c.per_unit);
+        bits.sum::<usize>() == 8 * self.unit
+    }
+
+    /// The samples of an area, of the channel that has the most samples.
+    pub(crate) fn samples(&self, area: &Area) -> Area {
+        area.samples((self.share.0 / self.finest(), self.share.1))
+    }
+
+    /// What these samples need of each of these rows.
+    pub(crate) fn pieces(&self, rows: Range<usize>, spans: &[Range<usize>]) -> Pieces {
+        let finest = self.finest();
+        let mut pieces: Vec<Piece> = Vec::new();
+        for span in spans {
+            let units = span.start / finest..span.end.div_ceil(finest);
+            match pieces.last_mut() {
+                Some(last) if units.start <= last.units.end => {
+                    last.units.end = units.end;
+                    last.samples.push(span.clone());
+                }
+                _ => pieces.push(Piece {
+                    units,
+                    samples: Vec::from([span.clone()]),
+                    gaps: Vec::new(),
+                    bytes: 0..0,
+                }),
+            }
+        }
+        let mut end = 0;
+        for piece in &mut pieces {
+            piece.gaps = piece.unneeded(finest);
+            piece.bytes = end..end + piece.units.len() * self.unit;
+            end = piece.bytes.end;
+        }
+        Pieces { rows, pieces }
+    }
+}
+
+/// Rows of a plane of which the same pieces are needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces {
+    /// The rows.
+    pub(crate) rows: Range<usize>,
+    /// What is needed of each, from left to right.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Pieces {
+    /// Bytes of the pieces of one row.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pieces.last().map_or(0, |piece| piece.bytes.end)
+    }
+
+    /// Samples of a channel that are needed of one row.
+    pub(crate) fn samples(&self, channel: &Channel, finest: usize) -> usize {
+        let mut samples = 0;
+        self.each_span(channel, finest, |_, _, place| samples = place.end);
+        samples
+    }
+
+    /// Goes through the spans of a channel in one row, from left to right: the piece, the
+    /// samples counted from the start of the row, and where they lie when the spans are put one
+    /// behind the other.
+    #[inline(always)]
+    pub(crate) fn each_span(
+        &self,
+        channel: &Channel,
+        finest: usize,
+        mut with: impl FnMut(&Piece, &Range<usize>, Range<usize>),
+    ) {
+        let mut start = 0;
+        for piece in &self.pieces {
+            for span in piece.spans(channel, finest) {
+                let end = start + span.len();
+                with(piece, span, start..end);
+                start = end;
+            }
+        }
+    }
+}
+
+/// A piece of a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    /// Its units.
+    pub(crate) units: Range<usize>,
+    /// Where it lies when the pieces of a row are put one behind the other.
+    pub(crate) bytes: Range<usize>,
+    samples: Vec<Range<usize>>,
+    gaps: Vec<usize>,
+}
+
+impl Piece {
+    /// The samples of a channel that are needed in it, counted from the start of the row.
+    /// `finest` is the plane's.
+    pub(crate) fn spans(&self, channel: &Channel, finest: usize) -> &[Range<usize>] {
+        if channel.per_unit == finest {
+            &self.samples
+        } else {
+            // A sample that its whole unit shares.
+            std::slice::from_ref(&self.units)
+        }
+    }
+
+    /// Those samples in its units that are not needed, of a channel that has as many in a unit as
+    /// any has; counted from the start of the piece.
+    pub(crate) fn gaps(&self) -> &[usize] {
+        &self.gaps
+    }
+
+    fn unneeded(&self, finest: usize) -> Vec<usize> {
+        let all = self.units.start * finest..self.units.end * finest;
+        let ends = self.samples.iter().map(|span| span.end);
+        let starts = self.samples.iter().map(|span| span.start);
+        let gaps = std::iter::once(all.start)
+            .chain(ends)
+            .zip(starts.chain([all.end]));
+        let samples = gaps.flat_map(|(from, to)| from..to);
+        samples.map(|sample| sample - all.start).collect()
+    }
+
+    /// How many samples of a channel lie before this one in the piece.
+    pub(crate) fn skip(&self, channel: &Channel, sample: usize) -> usize {
+        sample - self.units.start * channel.per_unit
+    }
+
+    /// Whether every sample of its units is needed.
+    pub(crate) fn is_whole(&self, finest: usize) -> bool {
+        // Spans in one piece are apart: what is all of it is one of them.
+        self.samples.first() == Some(&(self.units.start * finest..self.units.end * finest))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // one span is what is meant
+mod tests {
+    use super::*;
+    use dmabufcpu_testing::random::noise;
+
+    #[test]
+    fn bits_of_channels_do_not_overlap_and_alpha_is_in_none() {
+        for &format in Format::ALL {
+            let mut components = Vec::new();
+            for plane in PlaneChannels::of(format) {
+                let mut seen = vec![0_u8; plane.unit];
+                for channel in &plane.channels {
+                    components.push(channel.component);
+                    let mut unit = vec![0; plane.unit];
+                    channel.pack(&vec![0xffff; channel.per_unit], &mut unit, 0);
+                    for (seen, new) in seen.iter_mut().zip(unit) {
+                        assert_eq!(*seen & new, 0, "{format:?}");
+                        *seen |= new;
+                    }
+                }
+                let full = seen.iter().all(|byte| *byte == 0xff);
+                assert_eq!(plane.fill_their_units(), full, "{format:?}");
+            }
+            components.sort_unstable();
+            let gray = matches!(format, Format::Gray8 | Format::Gray16Le);
+            let expected: &[usize] = if gray { &[0] } else { &[0, 1, 2] };
+            assert_eq!(components, expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn packed_values_are_unpacked_again_and_nothing_else_changes() {
+        for &format in Format::ALL {
+            for plane in PlaneChannels::of(format) {
+                let units = noise(plane.unit * 10, 1);
+                for channel in &plane.channels {
+                    for (skip, count) in [(0, 10 * channel.per_unit), (1, 4), (3, 1), (9, 1)] {
+                        let mut old = vec![0; count];
+                        channel.unpack(&units, skip, &mut old);
+                        let new: Vec<u16> =
+                            old.iter().map(|v| v ^ (channel.max() as u16)).collect();
+                        let mut changed = units.clone();
+                        channel.pack(&new, &mut changed, skip);
+                        let mut back = vec![0; count];
+                        channel.unpack(&changed, skip, &mut back);
+                        assert_eq!(back, new, "{format:?}");
+                        let flipped = units
+                            .iter()
+                            .zip(&changed)
+                            .map(|(a, b)| (a ^ b).count_ones());
+                        assert_eq!(
+                            flipped.sum::<u32>(),
+                            channel.bits * count as u32,
+                            "{format:?}"
+                        );
+                        channel.pack(&old, &mut changed, skip);
+                        assert_eq!(changed, units, "{format:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odd_edge_takes_one_luma_sample_of_a_packed_unit() {
+        let [plane] = &PlaneChannels::of(Format::Uyvy)[..] else {
+            panic!()
+        };
+        let pieces = plane.pieces(0..1, &[1..3, 4..6, 9..10]);
+        let [first, second] = &pieces.pieces[..] else {
+            panic!("{pieces:?}")
+        };
+        assert_eq!((first.units.clone(), second.units.clone()), (0..3, 4..5));
+        assert_eq!((first.bytes.clone(), second.bytes.clone()), (0..12, 12..16));
+        let [luma, u, _] = &plane.channels[..] else {
+            panic!()
+        };
+        assert_eq!(first.spans(luma, 2), [1..3, 4..6]);
+        assert_eq!((first.spans(u, 2), plane.share(u)), (&[0..3][..], (2, 1)));
+        assert_eq!((second.skip(luma, 9), second.is_whole(2)), (1, false));
+        assert!(plane.pieces(0..1, &[2..6]).pieces[0].is_whole(2));
+    }
+}

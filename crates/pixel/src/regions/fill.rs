@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Areas painted over.
+
+use super::Area;
+use super::dots::{BLOCK, Dots, is_rgb, is_wide};
+use super::ink::{Ink, Inks};
+use super::over::Factor;
+use super::steps::{Steps, Touch, Wanted, each_row};
+use crate::format::{Depth, Shape};
+use crate::{Format, Piece, Range};
+use std::ops;
+use std::sync::Arc;
+
+/// How colours become luma and chroma, from the colorimetry of the caps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColorMatrix {
+    /// The part of red in luma, 0 to 1.
+    pub red: f64,
+    /// The part of blue in luma, 0 to 1.
+    pub blue: f64,
+}
+
+impl ColorMatrix {
+    /// ITU-R BT.601.
+    pub const BT601: Self = Self {
+        red: 0.299,
+        blue: 0.114,
+    };
+}
+
+/// A colour laid over an area, whole or in part.
+#[derive(Debug)]
+pub struct Fill {
+    planes: Vec<Plane>,
+}
+
+#[derive(Debug)]
+struct Plane {
+    pieces: Vec<Piece>,
+    /// As many units as the longest piece has, and one more.
+    ink: Ink,
+    /// The same as bytes, where they need nothing of what is below.
+    solid: Option<Vec<u8>>,
+    at: At,
+}
+
+/// Where it is in a frame: the pieces of the same rows together, row by row.
+#[derive(Debug, Default)]
+struct At {
+    /// Those pieces.
+    band: ops::Range<usize>,
+    row: usize,
+    piece: usize,
+    /// Whether it is at the unit behind the piece's whole ones.
+    is_behind: bool,
+}
+
+impl Fill {
+    /// Fills `area` with `color`, 0xAARRGGBB, its colours not multiplied with its alpha.
+    /// `premultiplied` is whether the frame's are. Padding inside of pixels (the x of `BGRx`)
+    /// becomes 0xff where the colour is opaque, and stays elsewhere.
+    #[must_use]
+    pub fn new(
+        format: Format,
+        premultiplied: bool,
+        range: Range,
+        matrix: ColorMatrix,
+        area: &Area,
+        color: u32,
+    ) -> Self {
+        let [alpha, red, green, blue] = color.to_be_bytes();
+        let (depth, full) = match format.shape() {
+            Shape::Wide(depth, _) => (depth, 65535),
+            _ => (Depth { bits: 8, shift: 0 }, 255),
+        };
+        let scaled = u32::from(alpha) * (full / 255);
+        let color = components(format, range, matrix, depth, [red, green, blue]);
+        // Sixteen bits at most.
+        let dots = Dots::uniform(color.map(|value| value as u16), scaled as u16);
+        let plane = |(number, layout): (usize, &crate::PlaneLayout)| {
+            let pieces = layout.pieces(area);
+            let longest = pieces.iter().map(|piece| piece.units.len()).max();
+            let units = longest.unwrap_or(0) + 1;
+            let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
+            inks.begin();
+            for _ in 0..(units * layout.pixels()).div_ceil(BLOCK) {
+                inks.add(&dots);
+            }
+            let stretch = inks.stretch();
+            let ink = Ink::new(&Arc::new(inks), stretch);
+            let solid = (alpha == 255).then(|| {
+                // Padding that the ink does not lie over keeps what it is laid over.
+                let mut bytes = vec![if is_wide(format) { 0 } else { 0xff }; units * layout.unit()];
+                ink.lay_over(&mut bytes);
+                bytes
+            });
+            Plane {
+                pieces,
+                ink,
+                solid,
+                at: At::default(),
+            }
+        };
+        let planes = format.planes().iter().enumerate().map(plane).collect();
+        Self { planes }
+    }
+
+    /// The work on each plane where there is some, by the plane's number.
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+        let planes = self.planes.iter_mut().enumerate();
+        let planes = planes.filter(|(_, plane)| !plane.pieces.is_empty());
+        planes.map(|(number, plane)| (number, plane as &mut dyn Steps))
+    }
+
+    /// The pieces of a plane that are painted over without a look at what is below; `None`
+    /// where something is looked at.
+    pub fn overwritten(&self, plane: usize) -> Option<&[Piece]> {
+        let plane = self.planes.get(plane)?;
+        plane.solid.as_ref().map(|_| &plane.pieces[..])
+    }
+
+    /// Whether there is something to paint in a plane.
+    #[must_use]
+    pub fn touches(&self, plane: usize) -> bool {
+        self.planes
+            .get(plane)
+            .is_some_and(|plane| !plane.pieces.is_empty())
+    }
+}
+
+impl Plane {
+    /// Goes to the band that begins with this piece.
+    fn enter(&mut self, first: usize) {
+        let rows = self.pieces.get(first).map(|piece| &piece.rows);
+        let behind = self.pieces.get(first..).unwrap_or(&[]);
+        let alike = behind.iter().take_while(|piece| Some(&piece.rows) == rows);
+        self.at = At {
+            band: first..first + alike.count(),
+            row: rows.map_or(usize::MAX, |rows| rows.start),
+            piece: first,
+            is_behind: false,
+        };
+        self.at.is_behind = self.has_no_whole();
+    }
+
+    fn has_no_whole(&self) -> bool {
+        let piece = self.pieces.get(self.at.piece);
+        piece.is_some_and(|piece| piece.units.is_empty() && piece.partial.is_some())
+    }
+
+    fn advance(&mut self, rows: usize) {
+        let Some(piece) = self.pieces.get(self.at.piece) else {
+            return;
+        };
+        if !self.at.is_behind && piece.partial.is_some() {
+            self.at.is_behind = true;
+            return;
+        }
+        self.at.piece += 1;
+        if self.at.piece == self.at.band.end {
+            self.at.row += rows;
+            if self.at.row >= piece.rows.end {
+                self.enter(self.at.band.end);
+                return;
+            }
+            self.at.piece = self.at.band.start;
+        }
+        self.at.is_behind = self.has_no_whole();
+    }
+}
+
+impl Steps for Plane {
+    fn begin(&mut self) {
+        self.enter(0);
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        let piece = self.pieces.get(self.at.piece)?;
+        let (units, touch) = match &self.solid {
+            _ if self.at.is_behind => (piece.units.end..piece.units.end + 1, Touch::Update),
+            Some(_) => (piece.units.clone(), Touch::Write),
+            None => (piece.units.clone(), Touch::Update),
+        };
+        let is_alone = self.at.band.len() == 1 && piece.partial.is_none();
+        let end = if is_alone {
+            piece.rows.end
+        } else {
+            self.at.row + 1
+        };
+        Some(Wanted {
+            rows: self.at.row..end,
+            units,
+            touch,
+        })
+    }
+
+    fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
+        let mask = self.pieces.get(self.at.piece).and_then(|p| p.partial);
+        let mask = mask.filter(|_| self.at.is_behind);
+        for piece in each_row(bytes, stride, rows) {
+            match (&self.solid, mask) {
+                (_, Some(mask)) => {
+                    let mut new = [0; 16];
+                    let new = &mut new[..piece.len()];
+                    new.copy_from_slice(piece);
+                    self.ink.lay_over(new);
+                    for ((byte, new), mask) in piece.iter_mut().zip(new).zip(mask) {
+                        if *mask != 0 {
+                            *byte = *new;
+                        }
+                    }
+                }
+                (Some(solid), None) => piece.copy_from_slice(&solid[..piece.len()]),
+                (None, None) => self.ink.lay_over(piece),
+            }
+        }
+        self.advance(rows);
+    }
+
+    fn settled(&self) -> usize {
+        self.at.row
+    }
+
+    fn each_rect(&self, with: &mut dyn FnMut(ops::Range<usize>, ops::Range<usize>)) {
+        for piece in &self.pieces {
+            let units = &piece.units;
+            let end = units.end + usize::from(piece.partial.is_some());
+            with(piece.rows.clone(), units.start..end);
+        }
+    }
+}
+
+/// The components of a colour, as the format has them: eight bits, or sixteen of which the upper
+/// ones are the format's.
+fn components(
+    format: Format,
+    range: Range,
+    matrix: ColorMatrix,
+    depth: Depth,
+    rgb: [u8; 3],
+) -> [u32; 3] {
+    if is_rgb(format) {
+        return rgb.map(u32::from);
+    }
+    let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);
+    let luma = matrix.red * red + (1.0 - matrix.red - matrix.blue) * green + matrix.blue * blue;
+    let chroma = |color: f64, part: f64| (color - luma) / (2.0 * (1.0 - part));
+    let unit = f64::from(1 << (depth.bits - 8));
+    let full = f64::from((1_u32 << depth.bits) - 1);
+    let (black, scale, chroma_scale) = match range {
+        Range::Limited => (16.0 * unit, 219.0 * unit, 224.0 * unit),
+        Range::Full => (0.0, full, full),
+    };
+    [
+        black + scale * luma,
+        128.0 * unit + chroma_scale * chroma(blue, matrix.blue),
+        128.0 * unit + chroma_scale * chroma(red, matrix.red),
+    ]
+    .map(|value| {
+        // Whole, and between 0 and the highest value.
+        let value = value.round().clamp(0.0, full) as u32;
+        match depth.bits {
+            8 | 16 => value,
+            bits => value << (16 - bits) | value >> (2 * bits - 16),
+        }
+    })
+}

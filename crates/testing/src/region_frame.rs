@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Rows for tests of work on parts of a frame: they give what is asked for, and see to it that
+//! nothing is asked for that the area does not need.
+
+use crate::pixel_frame::{Frame, Random};
+use dmabufcpu_pixel::reference::Plane;
+use dmabufcpu_pixel::regions::{Area, Blur, Pixelate, Rect, Rows};
+use dmabufcpu_pixel::{Format, PlaneLayout};
+use std::convert::Infallible;
+use std::ops::Range;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Pixelate,
+    Blur,
+}
+
+pub const EFFECTS: [Effect; 2] = [Effect::Pixelate, Effect::Blur];
+
+/// An effect, ready to be applied.
+#[derive(Debug)]
+pub enum Made {
+    Pixelate(Pixelate),
+    Blur(Blur),
+}
+
+impl Effect {
+    pub fn make(self, format: Format, size: (usize, usize), area: &Area, block: usize) -> Made {
+        match self {
+            Self::Pixelate => Made::Pixelate(Pixelate::new(format, size, area, block)),
+            Self::Blur => Made::Blur(Blur::new(format, size, area, block)),
+        }
+    }
+}
+
+impl Made {
+    pub fn apply<R: Rows>(&mut self, rows: &mut R) -> Result<(), R::Error> {
+        match self {
+            Self::Pixelate(effect) => effect.apply(rows),
+            Self::Blur(effect) => effect.apply(rows),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    All,
+    Inside,
+    Outside,
+}
+
+pub const MODES: [Mode; 3] = [Mode::All, Mode::Inside, Mode::Outside];
+
+impl Mode {
+    pub fn area(self, rects: &[Rect], size: (usize, usize)) -> Area {
+        match self {
+            Self::All => Area::all(size),
+            Self::Inside => Area::inside(rects, size),
+            Self::Outside => Area::outside(rects, size),
+        }
+    }
+
+    /// Pixel by pixel, without the area's help.
+    pub fn mask(self, rects: &[Rect], (width, height): (usize, usize)) -> Vec<bool> {
+        let mut mask = vec![self != Self::Inside; width * height];
+        for rect in rects.iter().filter(|_| self != Self::All) {
+            let limit = |start: i32, length: u32, end: usize| {
+                let start = i64::from(start);
+                let within = |at: i64| at.clamp(0, end as i64) as usize;
+                within(start)..within(start + i64::from(length))
+            };
+            for row in limit(rect.y, rect.height, height) {
+                let columns = limit(rect.x, rect.width, width);
+                mask[row * width..][columns].fill(self == Self::Inside);
+            }
+        }
+        mask
+    }
+}
+
+/// Some of them empty, some beyond the edges, many of them overlapping.
+pub fn rects(count: usize, (width, height): (usize, usize), random: &mut Random) -> Vec<Rect> {
+    let mut rect = || Rect {
+        x: random.below(width + 8) as i32 - 6,
+        y: random.below(height + 8) as i32 - 6,
+        width: random.below(width / 2 + 4) as u32,
+        height: random.below(height / 2 + 4) as u32,
+    };
+    (0..count).map(|_| rect()).collect()
+}
+
+pub fn reference(effect: Effect, frame: &mut Frame, mask: &[bool], block: usize) {
+    use dmabufcpu_pixel::regions::reference::{blur, pixelate};
+    let planes = frame.planes.iter_mut();
+    let mut planes: Vec<_> = planes
+        .map(|(data, stride)| Plane {
+            data,
+            stride: *stride,
+        })
+        .collect();
+    let size = (frame.width, frame.height);
+    match effect {
+        Effect::Pixelate => pixelate(frame.format, size, mask, block, &mut planes),
+        Effect::Blur => blur(frame.format, size, mask, block, &mut planes),
+    }
+}
+
+/// A frame whose every access is looked at.
+pub struct Watched {
+    pub frame: Frame,
+    /// For each plane, unit by unit: whether the area needs it, how often it was read, how often
+    /// written.
+    units: Vec<Vec<(bool, usize, usize)>>,
+    pub calls: usize,
+}
+
+impl Watched {
+    pub fn new(frame: Frame, mask: &[bool]) -> Self {
+        let (width, height) = (frame.width, frame.height);
+        let planes = frame.format.planes().iter();
+        let units = planes.map(|layout| {
+            let (rows, in_row) = (layout.rows(height), Self::in_row(layout, width));
+            let rows_shared = if rows == height { 1 } else { 2 };
+            let mut units = vec![(false, 0, 0); rows * in_row];
+            for (at, _) in mask.iter().enumerate().filter(|(_, here)| **here) {
+                let (column, row) = (at % width, at / width);
+                units[row / rows_shared * in_row + column / layout.pixels()].0 = true;
+            }
+            units
+        });
+        Self {
+            units: units.collect(),
+            frame,
+            calls: 0,
+        }
+    }
+
+    fn in_row(layout: &PlaneLayout, width: usize) -> usize {
+        width.div_ceil(layout.pixels())
+    }
+
+    /// The most that a unit was read, and the most that one was written.
+    pub fn most(&self) -> (usize, usize) {
+        let units = self.units.iter().flatten();
+        units.fold((0, 0), |most, unit| {
+            (most.0.max(unit.1), most.1.max(unit.2))
+        })
+    }
+
+    /// Whether each unit that the area needs was written.
+    pub fn all_written(&self) -> bool {
+        self.units
+            .iter()
+            .flatten()
+            .all(|unit| !unit.0 || unit.2 > 0)
+    }
+
+    fn look(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: &Range<usize>,
+        bytes: usize,
+    ) -> &mut [(bool, usize, usize)] {
+        let layout = &self.frame.format.planes()[plane];
+        let in_row = Self::in_row(layout, self.frame.width);
+        assert!(
+            row < layout.rows(self.frame.height),
+            "row {row} of plane {plane}"
+        );
+        assert!(
+            units.start < units.end && units.end <= in_row,
+            "{units:?} of {in_row}"
+        );
+        assert_eq!(bytes, units.len() * layout.unit());
+        self.calls += 1;
+        let seen = &mut self.units[plane][row * in_row..][units.clone()];
+        assert!(
+            seen.iter().all(|unit| unit.0),
+            "units {units:?} in row {row} of plane {plane} are not all needed"
+        );
+        seen
+    }
+
+    /// Where these units are, and the padding in them.
+    fn place(&self, plane: usize, row: usize, units: &Range<usize>) -> (usize, Vec<usize>) {
+        let layout = &self.frame.format.planes()[plane];
+        let at = row * self.frame.planes[plane].1 + units.start * layout.unit();
+        let partial = layout.partial_unit(self.frame.width).unwrap_or(&[]);
+        let last = layout.whole_units(self.frame.width);
+        let padding = partial.iter().enumerate().filter(|(_, mask)| **mask == 0);
+        let padding = padding.filter(|_| units.contains(&last));
+        let padding = padding.map(|(byte, _)| (last - units.start) * layout.unit() + byte);
+        (at, padding.collect())
+    }
+}
+
+impl Rows for Watched {
+    type Error = Infallible;
+
+    fn read(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        into: &mut [u8],
+    ) -> Result<(), Infallible> {
+        for seen in self.look(plane, row, &units, into.len()) {
+            seen.1 += 1;
+        }
+        let (at, padding) = self.place(plane, row, &units);
+        into.copy_from_slice(&self.frame.planes[plane].0[at..at + into.len()]);
+        for byte in padding {
+            into[byte] = 0xa5;
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        from: &[u8],
+    ) -> Result<(), Infallible> {
+        for seen in self.look(plane, row, &units, from.len()) {
+            seen.2 += 1;
+        }
+        let (at, padding) = self.place(plane, row, &units);
+        let data = &mut self.frame.planes[plane].0[at..at + from.len()];
+        for (at, (to, from)) in data.iter_mut().zip(from).enumerate() {
+            if padding.contains(&at) {
+                assert_eq!(*from, 0xa5, "padding is not to be worked on");
+            } else {
+                *to = *from;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A frame without more ado, for speed.
+pub struct Plain<'a>(pub &'a mut Frame);
+
+impl Plain<'_> {
+    fn piece(&mut self, plane: usize, row: usize, units: &Range<usize>) -> &mut [u8] {
+        let unit = self.0.format.planes()[plane].unit();
+        let (data, stride) = &mut self.0.planes[plane];
+        let row = row * *stride;
+        &mut data[row + units.start * unit..row + units.end * unit]
+    }
+}
+
+impl Rows for Plain<'_> {
+    type Error = Infallible;
+
+    fn read(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        into: &mut [u8],
+    ) -> Result<(), Infallible> {
+        into.copy_from_slice(self.piece(plane, row, &units));
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        plane: usize,
+        row: usize,
+        units: Range<usize>,
+        from: &[u8],
+    ) -> Result<(), Infallible> {
+        self.piece(plane, row, &units).copy_from_slice(from);
+        Ok(())
+    }
+}

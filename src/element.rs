@@ -6,7 +6,7 @@
 use crate::bus::{self, DroppedFrames, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::lock::lock;
-use crate::memory::{self, AllocatorChoice, Chosen};
+use crate::memory::{self, AllocatorChoice, AllocatorSelection};
 use crate::video::{self, Copies, Gate, NoCopy};
 use gst::glib;
 use gst::prelude::*;
@@ -75,7 +75,7 @@ pub(crate) fn describe(frame: &gst::BufferRef, info: &VideoInfo) -> String {
 /// What each of them has.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
-    pub(crate) chosen: Chosen,
+    pub(crate) selection: AllocatorSelection,
     pub(crate) gate: Arc<Gate>,
     bad_frames: Mutex<BadFrames>,
     dropped: DroppedFrames,
@@ -86,8 +86,10 @@ impl Common {
     /// Sets `allocator`, `device` or `bad-frames`; false for any other property.
     pub(crate) fn set_property(&self, name: &str, value: &glib::Value) -> bool {
         match name {
-            "allocator" => self.chosen.set_allocator(value.get().unwrap_or_default()),
-            "device" => self.chosen.set_device(value.get().unwrap_or_default()),
+            "allocator" => self
+                .selection
+                .set_allocator(value.get().unwrap_or_default()),
+            "device" => self.selection.set_device(value.get().unwrap_or_default()),
             "bad-frames" => *lock(&self.bad_frames) = value.get().unwrap_or_default(),
             _ => return false,
         }
@@ -97,8 +99,8 @@ impl Common {
     /// What [`set_property`](Self::set_property) has set; `None` for any other property.
     pub(crate) fn property(&self, name: &str) -> Option<glib::Value> {
         match name {
-            "allocator" => Some(self.chosen.allocator().to_value()),
-            "device" => Some(self.chosen.device().to_value()),
+            "allocator" => Some(self.selection.allocator().to_value()),
+            "device" => Some(self.selection.device().to_value()),
             "bad-frames" => Some(lock(&self.bad_frames).to_value()),
             _ => None,
         }
@@ -106,14 +108,14 @@ impl Common {
 
     /// A stream begins.
     pub(crate) fn start(&self) {
-        self.chosen.reset();
+        self.selection.reset();
         self.dropped.reset();
         self.refused.reset();
     }
 
     /// It has ended: an element that is stopped keeps no device open.
     pub(crate) fn stop(&self) {
-        self.chosen.release();
+        self.selection.release();
     }
 
     /// Before the parent changes the state: a frame that is waiting for a buffer to be copied into
@@ -165,7 +167,7 @@ impl Common {
         frame: &gst::BufferRef,
         element: &gst::Element,
     ) -> bool {
-        self.chosen.allocator() != AllocatorChoice::None && copies.must_spare(frame, element)
+        self.selection.allocator() != AllocatorChoice::None && copies.must_spare(frame, element)
     }
 
     /// Drops a bad frame, or ends the stream, as `bad-frames` says.
@@ -212,14 +214,14 @@ impl Common {
 
     /// Whether the user chose an allocator by its name, and will have no other.
     pub(crate) fn is_forced(&self) -> bool {
-        let choice = self.chosen.allocator();
+        let choice = self.selection.allocator();
         !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
     }
 
     /// Whether a pool of dma-bufs can be offered. Under plain caps, memory files have no advantage
     /// over the memory that upstream allocates.
     pub(crate) fn has_dma_bufs(&self, dma_bufs_only: bool) -> bool {
-        let source = self.chosen.source(dma_bufs_only);
+        let source = self.selection.source(dma_bufs_only);
         source.is_some_and(|source| source.can_make_dma_bufs())
     }
 
@@ -232,7 +234,7 @@ impl Common {
         dma_bufs_only: bool,
     ) {
         if (self.is_forced() || !memory::has_pool(query))
-            && let Some(source) = self.chosen.source(dma_bufs_only)
+            && let Some(source) = self.selection.source(dma_bufs_only)
             && let Err(error) = memory::put_first(query, &source, element)
         {
             gst::debug!(category, obj = element, "no pool to offer: {error}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The files that make system calls, each through the shim.
 const SHIMMED: [&str; 3] = [
     "crates/dmabuf/src/sys.rs",
-    "crates/dmabuf/src/guard.rs",
+    "crates/dmabuf/src/sigbus.rs",
     "crates/dmabuf/src/lib.rs",
 ];
 

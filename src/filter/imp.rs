@@ -309,7 +309,7 @@ const FRAMES_HELD: u32 = 1;
 
 impl DmaBufFilter {
     fn stats(&self) -> gst::Structure {
-        lock(&self.stats).to_structure(self.common.chosen.in_use())
+        lock(&self.stats).to_structure(self.common.selection.in_use())
     }
 
     /// Sets a user's function, or takes it away.
@@ -586,8 +586,8 @@ impl DmaBufFilter {
             why: &why.to_string(),
             caps: &caps,
             info: &stream.frames.info,
-            prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
-            source: self.common.chosen.source(stream.is_dma_buf_caps),
+            prefer_downstream: self.common.selection.allocator() == AllocatorChoice::Auto,
+            source: self.common.selection.source(stream.is_dma_buf_caps),
             fence_timeout: settings.fence_timeout(),
             counters: &stats.common.kernel,
         };

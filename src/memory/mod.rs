@@ -3,19 +3,20 @@
 //! frame's memories opened for the CPU.
 
 mod allocator;
-mod choice;
 mod drm;
 mod ffi;
 mod kept;
 mod offer;
 mod open;
 mod pool;
+mod selection;
 mod supply;
 mod writable;
 
 pub(crate) use allocator::register as register_allocators;
-pub use allocator::{DmaBufAllocator, Made, MemfdAllocator, Source, allocator_of, registered_name};
-pub use choice::{AllocatorChoice, Chosen, ORDER_VARIABLE, allocator_properties};
+pub use allocator::{
+    Allocation, DmaBufAllocator, MemfdAllocator, Source, allocator_of, registered_name,
+};
 pub use drm::{
     DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, IMPLICIT, LINEAR, is_dma_drm, video_info,
 };
@@ -26,6 +27,7 @@ pub use open::{Error, How, SyncScope};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
 pub(crate) use pool::held_in_queues;
+pub use selection::{AllocatorChoice, AllocatorSelection, ORDER_VARIABLE, allocator_properties};
 pub use supply::Supply;
 pub use writable::{NotWritable, why_not_writable};
 

@@ -172,7 +172,7 @@ impl BaseTransformImpl for DmaBufUpload {
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
         let mut other = gst::Caps::new_empty();
-        let can_make = self.common.chosen.can_make_dma_bufs();
+        let can_make = self.common.selection.can_make_dma_bufs();
         for (structure, features) in caps.iter_with_features() {
             let mut one = gst::Caps::new_empty();
             one.get_mut()?
@@ -254,7 +254,7 @@ impl BaseTransformImpl for DmaBufUpload {
 
 impl DmaBufUpload {
     fn stats(&self) -> gst::Structure {
-        lock(&self.stats).to_structure(&[], self.common.chosen.in_use())
+        lock(&self.stats).to_structure(&[], self.common.selection.in_use())
     }
 
     fn frame(&self, frame: gst::Buffer) -> Result<gst::Buffer, NoFrame> {
@@ -280,8 +280,8 @@ impl DmaBufUpload {
             why: "it does not lie in a dma-buf",
             caps: &stream.caps,
             info: &stream.info,
-            prefer_downstream: self.common.chosen.allocator() == AllocatorChoice::Auto,
-            source: self.common.chosen.source(stream.must_be_dma_buf),
+            prefer_downstream: self.common.selection.allocator() == AllocatorChoice::Auto,
+            source: self.common.selection.source(stream.must_be_dma_buf),
             fence_timeout: Some(FENCE_TIMEOUT),
             counters: &stats.kernel,
         };

@@ -4,8 +4,8 @@
 use super::access::Access;
 use super::counters::{Counters, add, add_time};
 use super::error::Error;
-use super::guard::Hold;
 use super::mapping::{Mapping, Protection};
+use super::sigbus::Armed;
 use super::window::Windows;
 use super::{DmaBuf, Result, fence, sys, uapi};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -53,7 +53,7 @@ pub struct Bracket<'b, A: Access> {
     limit: Option<Duration>,
     open: bool,
     /// On the mapping whose windows were lent last.
-    hold: Option<Hold>,
+    armed: Option<Armed>,
     /// One whose windows were lent before lost memory.
     has_lost: bool,
     access: PhantomData<A>,
@@ -103,7 +103,7 @@ impl<'b, A: Access> Bracket<'b, A> {
             counters,
             limit,
             open,
-            hold: None,
+            armed: None,
             has_lost: false,
             access: PhantomData,
         })
@@ -126,8 +126,8 @@ impl<'b, A: Access> Bracket<'b, A> {
             "it is for reading only"
         } else {
             // Of one that is gone by now, `check` was asked.
-            self.has_lost |= self.hold.take().is_some_and(Hold::release);
-            self.hold = mapping.hold();
+            self.has_lost |= self.armed.take().is_some_and(Armed::disarm);
+            self.armed = mapping.arm();
             return Ok(Mapping::windows::<A>(mapping));
         };
         Err(Error::WrongMapping {
@@ -169,7 +169,7 @@ impl<'b, A: Access> Bracket<'b, A> {
     }
 
     fn close(&mut self) -> Result<()> {
-        let is_lost = self.hold.take().is_some_and(Hold::release) || self.has_lost;
+        let is_lost = self.armed.take().is_some_and(Armed::disarm) || self.has_lost;
         if std::mem::take(&mut self.open) {
             let flags = uapi::SYNC_END | A::FLAGS;
             // No fences are waited for here: an END that is lost costs more than a late one.
@@ -368,7 +368,7 @@ mod tests {
                 counters: Arc::clone(&options.counters),
                 limit: None,
                 open: true,
-                hold: None,
+                armed: None,
                 has_lost: false,
                 access: PhantomData,
             };

@@ -406,7 +406,7 @@ mod active {
         answer
     }
 
-    pub(crate) fn through<T>(
+    pub(crate) fn intercept<T>(
         call: Call,
         fd: Option<BorrowedFd<'_>>,
         kernel: impl FnOnce() -> Result<T, Errno>,
@@ -463,12 +463,12 @@ mod active {
 }
 
 #[cfg(any(test, feature = "fault-injection"))]
-pub(super) use active::{sync, through};
+pub(super) use active::{intercept, sync};
 
 /// Makes a call.
 #[cfg(not(any(test, feature = "fault-injection")))]
 #[inline(always)]
-pub(super) fn through<T>(
+pub(super) fn intercept<T>(
     _call: Call,
     _fd: Option<BorrowedFd<'_>>,
     kernel: impl FnOnce() -> Result<T, Errno>,
@@ -490,5 +490,5 @@ pub(super) fn sync(
 /// For calls that are std's: fails if a failure is planned.
 #[inline(always)]
 pub(crate) fn check(call: Call) -> Result<(), Errno> {
-    through(call, None, || Ok(()))
+    intercept(call, None, || Ok(()))
 }

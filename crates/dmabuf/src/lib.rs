@@ -82,10 +82,10 @@ pub mod faults;
 #[cfg(not(any(test, feature = "fault-injection")))]
 mod faults;
 mod fence;
-mod guard;
 mod handle;
 mod lock;
 mod mapping;
+mod sigbus;
 mod sys;
 pub mod uapi;
 mod window;
@@ -98,11 +98,11 @@ pub use bracket::sync_interruptible;
 pub use bracket::{Bracket, Options};
 pub use counters::Counters;
 pub use error::{Buffer, Error};
-pub use guard::{
-    SIGBUS_VARIABLE, guard_against_lost_memory, guards_against_lost_memory, sigbus_handler_is_ours,
-};
 pub use handle::{DmaBuf, Identity, WriteBarrier};
 pub use mapping::{Mapping, Protection, honours_offsets};
+pub use sigbus::{
+    SIGBUS_VARIABLE, guard_against_lost_memory, guards_against_lost_memory, sigbus_handler_is_ours,
+};
 #[doc(hidden)]
 pub use sys::{create_file, read_text, write_all, write_stderr};
 pub use window::{Window, Windows, page_size};

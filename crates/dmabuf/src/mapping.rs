@@ -8,7 +8,7 @@
 
 use super::counters::{Counters, add};
 use super::error::Error;
-use super::guard::{Guard, Hold};
+use super::sigbus::{Armed, FaultGuard};
 use super::window::{Windows, page_size};
 use super::{Access, DmaBuf, Identity, Result, sys};
 use rustix::fd::AsFd;
@@ -52,7 +52,7 @@ pub struct Mapping {
     protection: Protection,
     identity: Identity,
     /// None where nobody can take the memory away.
-    guard: Option<Guard>,
+    guard: Option<FaultGuard>,
     counters: Arc<Counters>,
 }
 
@@ -137,7 +137,7 @@ impl Mapping {
         add(&counters.maps, 1);
         // A sealed file keeps its pages; an exporter's fault handler may refuse one.
         let is_safe = !buffer.is_dma_buf() && sys::cannot_shrink(buffer.as_fd());
-        let guard = (!is_safe).then(|| Guard::new(address.as_ptr() as usize, length));
+        let guard = (!is_safe).then(|| FaultGuard::new(address.as_ptr() as usize, length));
         Ok(Self {
             address,
             length,
@@ -162,12 +162,12 @@ impl Mapping {
     /// Whether pages of it were taken away while the CPU worked on them: what the mapping shows in
     /// their place is zeros, which nobody else sees. It is to be made anew.
     pub fn has_lost_memory(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::has_struck)
+        self.guard.as_ref().is_some_and(FaultGuard::has_faulted)
     }
 
     /// Lets the guard take the mapping's faults until the result is released.
-    pub(super) fn hold(&self) -> Option<Hold> {
-        self.guard.as_ref().map(Guard::hold)
+    pub(super) fn arm(&self) -> Option<Armed> {
+        self.guard.as_ref().map(FaultGuard::arm)
     }
 
     pub(super) fn identity(&self) -> Identity {

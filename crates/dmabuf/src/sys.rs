@@ -64,7 +64,7 @@ fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
 
 fn file_system(fd: BorrowedFd<'_>) -> Result<rustix::fs::StatFs> {
     again(INTERRUPTED, || {
-        faults::through(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
+        faults::intercept(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
     })
 }
 
@@ -79,14 +79,14 @@ pub(super) fn poll(
         tv_nsec: limit.subsec_nanos().into(),
     });
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    faults::through(Call::Poll, Some(fd), || {
+    faults::intercept(Call::Poll, Some(fd), || {
         rustix::event::poll(&mut fds, limit.as_ref())
     })?;
     Ok(fds[0].revents())
 }
 
 pub(super) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    faults::through(Call::Duplicate, Some(fd), || {
+    faults::intercept(Call::Duplicate, Some(fd), || {
         rustix::io::fcntl_dupfd_cloexec(fd, 0)
     })
 }
@@ -103,14 +103,14 @@ pub(super) struct Stat {
 }
 
 pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
-    let stat = faults::through(Call::Stat, Some(fd), || rustix::fs::fstat(fd))?;
+    let stat = faults::intercept(Call::Stat, Some(fd), || rustix::fs::fstat(fd))?;
     let file_system = file_system(fd)?;
     let is_dma_buf = file_system.f_type as u64 == uapi::MAGIC;
     let is_huge = file_system.f_type as u64 & u64::from(u32::MAX) == uapi::HUGETLBFS_MAGIC;
     // A dma-buf's st_size is 0; its size is where SEEK_END leads (dma_buf_llseek). Other files
     // have a position that is not ours to move.
     let size = if is_dma_buf {
-        faults::through(Call::Seek, Some(fd), || {
+        faults::intercept(Call::Seek, Some(fd), || {
             rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))
         })?
     } else {
@@ -131,19 +131,19 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
 
 /// Whether a file is sealed against getting shorter (`F_SEAL_SHRINK`).
 pub(super) fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
-    let seals = faults::through(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
+    let seals = faults::intercept(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
     seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
 /// Whether a file is sealed against new mappings for writing.
 pub(super) fn is_sealed_against_writing(fd: BorrowedFd<'_>) -> bool {
-    let seals = faults::through(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
+    let seals = faults::intercept(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
     seals.is_ok_and(|seals| seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE))
 }
 
 /// Whether a descriptor was opened for reading only, through which nothing is mapped for writing.
 pub(super) fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
-    let flags = faults::through(Call::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))?;
+    let flags = faults::intercept(Call::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))?;
     Ok(flags & OFlags::ACCMODE == OFlags::RDONLY)
 }
 
@@ -161,7 +161,7 @@ pub(super) fn map(
     if writable {
         protection |= ProtFlags::WRITE;
     }
-    let address = faults::through(Call::Map, Some(fd), || {
+    let address = faults::intercept(Call::Map, Some(fd), || {
         let anywhere = std::ptr::null_mut();
         let shared = MapFlags::SHARED;
         // SAFETY: with no address asked for, the kernel maps where nothing was mapped before, so
@@ -206,7 +206,7 @@ fn unmap_leftovers() {
 /// # Safety
 /// As for [`unmap`].
 unsafe fn unmap_once(address: usize, length: usize) -> bool {
-    let answer = faults::through(Call::Unmap, None, || {
+    let answer = faults::intercept(Call::Unmap, None, || {
         let address = std::ptr::with_exposed_provenance_mut(address);
         // SAFETY: as the caller promises.
         unsafe { rustix::mm::munmap(address, length) }
@@ -218,7 +218,7 @@ unsafe fn unmap_once(address: usize, length: usize) -> bool {
 /// Opens a device for reading and writing, close-on-exec.
 pub(super) fn open_device(path: &Path) -> Result<OwnedFd> {
     again(INTERRUPTED, || {
-        faults::through(Call::Open, None, || {
+        faults::intercept(Call::Open, None, || {
             rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         })
     })
@@ -227,7 +227,7 @@ pub(super) fn open_device(path: &Path) -> Result<OwnedFd> {
 /// A file of `/proc` or `/sys`.
 pub fn read_text(path: &str) -> Result<String> {
     again(INTERRUPTED, || {
-        faults::through(Call::ReadFile, None, || {
+        faults::intercept(Call::ReadFile, None, || {
             std::fs::read_to_string(path).map_err(|error| errno_of(&error))
         })
     })
@@ -237,7 +237,7 @@ pub fn read_text(path: &str) -> Result<String> {
 pub fn create_file(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     again(INTERRUPTED, || {
-        faults::through(Call::CreateFile, None, || {
+        faults::intercept(Call::CreateFile, None, || {
             // For all, as far as the process's umask lets them.
             rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
         })
@@ -248,7 +248,7 @@ pub fn create_file(path: &Path) -> Result<OwnedFd> {
 pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         let written = again(INTERRUPTED_OR_BUSY, || {
-            faults::through(Call::Write, None, || rustix::io::write(file, bytes))
+            faults::intercept(Call::Write, None, || rustix::io::write(file, bytes))
         })?;
         if written == 0 {
             return Err(Errno::IO);
@@ -266,14 +266,14 @@ pub fn write_stderr(bytes: &[u8]) -> Result<()> {
 
 /// Where a link of `/proc` leads.
 pub(super) fn link_target(path: &str) -> Result<PathBuf> {
-    faults::through(Call::ReadLink, None, || {
+    faults::intercept(Call::ReadLink, None, || {
         std::fs::read_link(path).map_err(|error| errno_of(&error))
     })
 }
 
 /// The names in a folder; those that are no UTF-8 are nobody's devices.
 pub(super) fn names_in(folder: &str) -> Result<Vec<String>> {
-    let entries = faults::through(Call::ReadFolder, None, || {
+    let entries = faults::intercept(Call::ReadFolder, None, || {
         std::fs::read_dir(folder).map_err(|error| errno_of(&error))
     })?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -290,7 +290,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
 pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let create = |flags| {
-        faults::through(Call::MemfdCreate, None, || {
+        faults::intercept(Call::MemfdCreate, None, || {
             rustix::fs::memfd_create(name, flags)
         })
     };
@@ -302,11 +302,11 @@ pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
     }?;
     let file = fd.as_fd();
     again(INTERRUPTED, || {
-        faults::through(Call::Truncate, Some(file), || {
+        faults::intercept(Call::Truncate, Some(file), || {
             rustix::fs::ftruncate(file, size)
         })
     })?;
-    faults::through(Call::AddSeals, Some(file), || {
+    faults::intercept(Call::AddSeals, Some(file), || {
         rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
     })?;
     Ok(fd)
@@ -315,7 +315,7 @@ pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
 /// `DMA_HEAP_IOCTL_ALLOC`.
 pub(super) fn heap_allocate(heap: BorrowedFd<'_>, len: u64) -> Result<OwnedFd> {
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::HeapAllocate, Some(heap), || {
+        faults::intercept(Call::HeapAllocate, Some(heap), || {
             let mut data = uapi::HeapAllocation {
                 len,
                 fd_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
@@ -340,7 +340,7 @@ pub(super) fn udmabuf_create(
     use rustix::fd::AsRawFd;
     let memfd = u32::try_from(memfd.as_raw_fd()).map_err(|_| Errno::BADF)?;
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::UdmabufCreate, Some(device), || {
+        faults::intercept(Call::UdmabufCreate, Some(device), || {
             let request = CreateUdmabuf(uapi::UdmabufCreate {
                 memfd,
                 flags: uapi::UDMABUF_CLOEXEC,
@@ -382,7 +382,7 @@ unsafe impl rustix::ioctl::Ioctl for CreateUdmabuf {
 pub(super) fn set_name(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let address = name.as_ptr() as usize;
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::SetName, Some(fd), || {
+        faults::intercept(Call::SetName, Some(fd), || {
             // SAFETY: the kernel takes the argument itself as the address of a string, which it
             // copies before it returns.
             let request =
@@ -398,7 +398,7 @@ pub(super) fn set_name(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
 pub(super) fn export_sync_file(fd: BorrowedFd<'_>, flags: u64) -> Result<OwnedFd> {
     let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::ExportSyncFile, Some(fd), || {
+        faults::intercept(Call::ExportSyncFile, Some(fd), || {
             let mut data = uapi::ExportSyncFile { flags, fd: -1 };
             // SAFETY: the opcode is DMA_BUF_IOCTL_EXPORT_SYNC_FILE, whose argument is this
             // structure.
@@ -414,7 +414,7 @@ pub(super) fn export_sync_file(fd: BorrowedFd<'_>, flags: u64) -> Result<OwnedFd
 /// `DRM_IOCTL_DROP_MASTER`.
 pub(super) fn drop_master(card: BorrowedFd<'_>) -> Result<()> {
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::DropMaster, Some(card), || {
+        faults::intercept(Call::DropMaster, Some(card), || {
             // SAFETY: the opcode is DRM_IOCTL_DROP_MASTER, which has no argument.
             let request = unsafe { rustix::ioctl::NoArg::<{ uapi::DROP_MASTER }>::new() };
             // SAFETY: the request matches its opcode.
@@ -426,7 +426,7 @@ pub(super) fn drop_master(card: BorrowedFd<'_>) -> Result<()> {
 /// `DRM_IOCTL_MODE_CREATE_DUMB`.
 pub(super) fn create_dumb(card: BorrowedFd<'_>, dumb: &mut uapi::CreateDumb) -> Result<()> {
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::CreateDumb, Some(card), || {
+        faults::intercept(Call::CreateDumb, Some(card), || {
             // SAFETY: the opcode is DRM_IOCTL_MODE_CREATE_DUMB, whose argument is this structure.
             let request = unsafe { rustix::ioctl::Updater::<{ uapi::CREATE_DUMB }, _>::new(dumb) };
             // SAFETY: the request matches its opcode.
@@ -438,7 +438,7 @@ pub(super) fn create_dumb(card: BorrowedFd<'_>, dumb: &mut uapi::CreateDumb) -> 
 /// `DRM_IOCTL_MODE_DESTROY_DUMB`.
 pub(super) fn destroy_dumb(card: BorrowedFd<'_>, mut handle: u32) -> Result<()> {
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::DestroyDumb, Some(card), || {
+        faults::intercept(Call::DestroyDumb, Some(card), || {
             // SAFETY: the opcode is DRM_IOCTL_MODE_DESTROY_DUMB, whose argument is the handle
             // alone.
             let request =
@@ -452,7 +452,7 @@ pub(super) fn destroy_dumb(card: BorrowedFd<'_>, mut handle: u32) -> Result<()> 
 /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
 pub(super) fn prime_export(card: BorrowedFd<'_>, handle: u32) -> Result<OwnedFd> {
     again(INTERRUPTED_OR_BUSY, || {
-        faults::through(Call::PrimeExport, Some(card), || {
+        faults::intercept(Call::PrimeExport, Some(card), || {
             let mut data = uapi::PrimeHandle {
                 handle,
                 flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),

@@ -2,7 +2,7 @@
 //! The allocators' classes.
 #![allow(unsafe_code)]
 
-use super::{make, raw};
+use super::{alloc, vtable};
 use crate::dmabuf::exporters::Exporter;
 use gst::glib;
 use gst::glib::translate::IntoGlibPtr;
@@ -43,15 +43,15 @@ impl ObjectImpl for DmaBufAllocator {
     fn constructed(&self) {
         self.parent_constructed();
         let allocator = self.obj();
-        raw::set_up(allocator.upcast_ref());
-        raw::bracket_maps(allocator.upcast_ref());
+        vtable::set_up(allocator.upcast_ref());
+        vtable::bracket_maps(allocator.upcast_ref());
     }
 }
 
 impl ObjectImpl for MemfdAllocator {
     fn constructed(&self) {
         self.parent_constructed();
-        raw::set_up(self.obj().upcast_ref());
+        vtable::set_up(self.obj().upcast_ref());
     }
 }
 
@@ -79,17 +79,17 @@ fn allocate(
     params: &gst::AllocationParams,
 ) -> *mut gst::ffi::GstMemory {
     let made = catch_unwind(AssertUnwindSafe(|| {
-        exporter.map(|exporter| make::memory(allocator, &**exporter, size, params))
+        exporter.map(|exporter| alloc::memory(allocator, &**exporter, size, params))
     }));
     match made {
         Ok(Some(Ok(memory))) => return memory.into_glib_ptr(),
-        Ok(Some(Err(error))) => gst::error!(make::CAT, obj = allocator, "{error}"),
+        Ok(Some(Err(error))) => gst::error!(alloc::CAT, obj = allocator, "{error}"),
         Ok(None) => gst::error!(
-            make::CAT,
+            alloc::CAT,
             obj = allocator,
             "made by type: find it by name, or make it of an exporter"
         ),
-        Err(_) => gst::error!(make::CAT, obj = allocator, "panicked"),
+        Err(_) => gst::error!(alloc::CAT, obj = allocator, "panicked"),
     }
     std::ptr::null_mut()
 }

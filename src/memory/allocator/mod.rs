@@ -4,13 +4,13 @@
 //! Once the plugin is loaded, `gst_allocator_find` knows them as `dmabufcpu-dma-heap`,
 //! `dmabufcpu-udmabuf`, `dmabufcpu-drm-dumb` and `dmabufcpu-memfd`.
 
+mod alloc;
 mod imp;
-mod make;
-mod raw;
 mod source;
+mod vtable;
 
-pub(super) use make::CAT;
-pub use source::{Made, Source};
+pub(super) use alloc::CAT;
+pub use source::{Allocation, Source};
 
 use crate::dmabuf::exporters::{Exporter, Kind};
 use gst::glib;

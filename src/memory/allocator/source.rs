@@ -2,8 +2,8 @@
 //! Where a pool's memory comes from: exporters in an order, each with the allocator that its
 //! memory belongs to.
 
-use super::{allocator_of, make};
-use crate::dmabuf::exporters::{Auto, Exporter, Kind, Request, Tried};
+use super::{alloc, allocator_of};
+use crate::dmabuf::exporters::{Attempt, Auto, Exporter, Kind, Request};
 use crate::dmabuf::{self, Error};
 use crate::lock::lock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,7 +20,7 @@ pub struct Source {
 
 /// A new memory.
 #[derive(Debug)]
-pub struct Made {
+pub struct Allocation {
     /// It, all of the buffer.
     pub memory: gst::Memory,
     /// Bytes from row to row, where rows were asked for and the exporter chose.
@@ -49,7 +49,7 @@ impl Source {
 
     /// The name of the kind in use, empty before the first allocation, and what became of the
     /// others.
-    pub fn report(&self) -> Vec<Tried> {
+    pub fn report(&self) -> Vec<Attempt> {
         self.auto.report().1
     }
 
@@ -70,7 +70,7 @@ impl Source {
 
     /// What was tried before memory files, once it has come to those; `None` where they were the
     /// first choice, and once this was asked.
-    pub(in crate::memory) fn why_memory_files(&self) -> Option<Vec<Tried>> {
+    pub(in crate::memory) fn why_memory_files(&self) -> Option<Vec<Attempt>> {
         if self.in_use() != Some(Kind::Memfd) || self.asked_why.load(Relaxed) {
             return None;
         }
@@ -92,14 +92,14 @@ impl Source {
     ///
     /// # Errors
     /// As [`Auto::allocate`].
-    pub fn allocate(&self, request: &Request<'_>) -> dmabuf::Result<Made> {
+    pub fn allocate(&self, request: &Request<'_>) -> dmabuf::Result<Allocation> {
         let (number, allocation) = self.auto.allocate_from(request)?;
         self.log_changes();
         let pitch = allocation.pitch;
         let found = self.allocators.get(number);
-        let wrapped = found.and_then(|(_, allocator)| make::wrap(allocator, allocation).ok());
+        let wrapped = found.and_then(|(_, allocator)| alloc::wrap(allocator, allocation).ok());
         match wrapped {
-            Some(memory) => Ok(Made { memory, pitch }),
+            Some(memory) => Ok(Allocation { memory, pitch }),
             None => Err(Error::NoExporter {
                 size: request.size,
                 failures: vec!["GStreamer did not take the buffer".to_owned()],
@@ -113,10 +113,10 @@ impl Source {
         if std::mem::replace(&mut *reported, number) == number {
             return;
         }
-        for Tried { exporter, failure } in tried {
+        for Attempt { exporter, failure } in tried {
             match failure {
-                Some(failure) => gst::info!(make::CAT, "not using {exporter}: {failure}"),
-                None => gst::info!(make::CAT, "allocating from {exporter}"),
+                Some(failure) => gst::info!(alloc::CAT, "not using {exporter}: {failure}"),
+                None => gst::info!(alloc::CAT, "allocating from {exporter}"),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 /// What became of one exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
+pub struct Attempt {
     /// [`Exporter::describe`].
     pub exporter: String,
     /// Why it was not used; `None` for the one that is.
@@ -26,7 +26,7 @@ pub struct Auto {
 #[derive(Debug, Default)]
 struct State {
     current: usize,
-    tried: Vec<Tried>,
+    tried: Vec<Attempt>,
     /// Bumped when `tried` changes.
     changes: u64,
 }
@@ -68,7 +68,7 @@ impl Auto {
 
     /// The exporter in use, once one was found, and why those before it are not; the number
     /// changes with the answer.
-    pub fn report(&self) -> (u64, Vec<Tried>) {
+    pub fn report(&self) -> (u64, Vec<Attempt>) {
         let state = lock(&self.state);
         (state.changes, state.tried.clone())
     }
@@ -96,7 +96,7 @@ impl Auto {
                     if in_use.is_none_or(|last| last.exporter != exporter) {
                         state.tried.retain(|tried| tried.failure.is_some());
                         state.tried.append(&mut failures);
-                        state.tried.push(Tried {
+                        state.tried.push(Attempt {
                             exporter,
                             failure: None,
                         });
@@ -106,7 +106,7 @@ impl Auto {
                     return Ok((index, allocation));
                 }
                 Err(error) => {
-                    failures.push(Tried {
+                    failures.push(Attempt {
                         exporter: exporter.describe(),
                         failure: Some(error.to_string()),
                     });
@@ -174,7 +174,7 @@ mod tests {
     fn falls_back_when_an_allocation_fails_later() {
         let first = Exhausted(AtomicUsize::new(2));
         let auto = Auto::of(vec![Arc::new(first), Arc::new(Memfd::new())]);
-        let describe = |tried: &Tried| (tried.exporter.clone(), tried.failure.is_some());
+        let describe = |tried: &Attempt| (tried.exporter.clone(), tried.failure.is_some());
         for expected in [
             (1, vec![("exhausted".to_owned(), false)]),
             (1, vec![("exhausted".to_owned(), false)]),

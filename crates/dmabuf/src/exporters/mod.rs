@@ -8,7 +8,7 @@ mod drm_dumb;
 mod memfd;
 mod udmabuf;
 
-pub use auto::{Auto, Tried};
+pub use auto::{Attempt, Auto};
 pub use dma_heap::DmaHeap;
 pub use drm_dumb::DrmDumb;
 pub use memfd::Memfd;

@@ -70,7 +70,7 @@ impl AllocatorChoice {
 
 /// What the user chose, and the source that comes of it once one is needed.
 #[derive(Debug, Default)]
-pub struct Chosen {
+pub struct AllocatorSelection {
     wish: Mutex<(AllocatorChoice, Option<String>)>,
     /// With whether memory files were left out.
     source: Mutex<Option<(bool, Arc<Source>)>>,
@@ -78,7 +78,7 @@ pub struct Chosen {
     last: Mutex<Option<Kind>>,
 }
 
-impl Chosen {
+impl AllocatorSelection {
     /// The choice as a property value.
     pub fn allocator(&self) -> AllocatorChoice {
         lock(&self.wish).0
@@ -157,7 +157,7 @@ pub fn allocator_properties(blurb: &'static str) -> [glib::ParamSpec; 2] {
     ]
 }
 
-/// Whether a device is meant for a kind. Chosen by name, a kind takes what it is given; `auto`
+/// Whether a device is meant for a kind. AllocatorSelection by name, a kind takes what it is given; `auto`
 /// gives a DRM node to DRM and anything else to the heaps.
 fn suits(device: &str, kind: Kind, choice: AllocatorChoice) -> bool {
     let is_card = device.starts_with("/dev/dri/") || device.starts_with("card");
@@ -199,24 +199,24 @@ mod tests {
     #[test]
     fn what_was_in_use_is_known_when_its_source_is_gone() {
         gst::init().unwrap();
-        let chosen = Chosen::default();
-        chosen.set_allocator(AllocatorChoice::Memfd);
-        assert_eq!(chosen.in_use(), "none");
-        let source = chosen.source(false).unwrap();
+        let selection = AllocatorSelection::default();
+        selection.set_allocator(AllocatorChoice::Memfd);
+        assert_eq!(selection.in_use(), "none");
+        let source = selection.source(false).unwrap();
         let request = crate::dmabuf::exporters::Request {
             size: 4096,
             rows: None,
-            name: "chosen",
+            name: "selection",
         };
         let _made = source.allocate(&request).unwrap();
         let alive = Arc::downgrade(&source);
         drop(source);
-        assert_eq!(chosen.in_use(), "memfd");
-        chosen.release();
+        assert_eq!(selection.in_use(), "memfd");
+        selection.release();
         assert!(alive.upgrade().is_none(), "what it has open is kept");
-        assert_eq!(chosen.in_use(), "memfd");
-        chosen.reset();
-        assert_eq!(chosen.in_use(), "none");
+        assert_eq!(selection.in_use(), "memfd");
+        selection.reset();
+        assert_eq!(selection.in_use(), "none");
     }
 
     #[test]

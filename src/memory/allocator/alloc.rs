@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `GstMemory` of a new buffer, with the prefix, padding and flags that were asked for.
 
-use super::raw;
+use super::vtable;
 use crate::dmabuf::exporters::{Allocation, Exporter, Request};
 use crate::dmabuf::{self, Access, Bracket, Options, WriteOnly, page_size};
 use crate::memory::kept;
@@ -63,7 +63,7 @@ pub(super) fn memory(
     let mut memory = wrap(allocator, allocation)?;
     if let Some(memory) = memory.get_mut() {
         memory.resize(prefix..prefix + size);
-        raw::set_flags(memory, params.flags());
+        vtable::set_flags(memory, params.flags());
     }
     zero(&memory, params.flags())?;
     Ok(memory)
@@ -76,10 +76,10 @@ pub(super) fn wrap(
 ) -> Result<gst::Memory, Error> {
     let Allocation { fd, size, .. } = allocation;
     let memory = match allocator.downcast_ref::<gst_allocators::DmaBufAllocator>() {
-        Some(allocator) => raw::dma_buf_memory(allocator, fd, size),
+        Some(allocator) => vtable::dma_buf_memory(allocator, fd, size),
         None => allocator
             .downcast_ref::<gst_allocators::FdAllocator>()
-            .and_then(|allocator| raw::fd_memory(allocator, fd, size)),
+            .and_then(|allocator| vtable::fd_memory(allocator, fd, size)),
     };
     memory.ok_or(Error::Refused)
 }

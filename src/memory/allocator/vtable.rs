@@ -2,7 +2,7 @@
 //! What of `GstAllocator` and `GstMemory` the bindings do not have: instance functions and flags.
 #![allow(unsafe_code)]
 
-use super::make::{self, CAT};
+use super::alloc::{self, CAT};
 use crate::dmabuf::sync_interruptible;
 use gst::ffi;
 use gst::glib::ffi::gpointer;
@@ -83,7 +83,7 @@ unsafe extern "C" fn copy(
     let copied = catch_unwind(|| {
         // SAFETY: GStreamer gives a live memory.
         let memory = unsafe { gst::MemoryRef::from_ptr(memory) };
-        make::copy(memory, offset, size)
+        alloc::copy(memory, offset, size)
     });
     match copied {
         Ok(Some(copy)) => return copy.into_glib_ptr(),

@@ -48,7 +48,7 @@ pub fn guard_against_lost_memory(enabled: bool) {
     ENABLED.store(enabled, SeqCst);
     if !enabled {
         let _one_at_a_time = lock();
-        take_out();
+        uninstall();
     }
 }
 
@@ -77,9 +77,9 @@ struct Slot {
     address: AtomicUsize,
     length: AtomicUsize,
     /// How many hold it: readers lend windows of one mapping at the same time.
-    holds: AtomicUsize,
+    readers: AtomicUsize,
     /// The version whose memory was taken away.
-    struck: AtomicUsize,
+    faulted: AtomicUsize,
 }
 
 impl Slot {
@@ -88,21 +88,21 @@ impl Slot {
             version: AtomicUsize::new(0),
             address: AtomicUsize::new(0),
             length: AtomicUsize::new(0),
-            holds: AtomicUsize::new(0),
-            struck: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
+            faulted: AtomicUsize::new(0),
         }
     }
 
     /// The version and the end of the mapping in which `address` lies, if its windows are lent.
-    fn lends(&self, address: usize) -> Option<(usize, usize)> {
+    fn covers(&self, address: usize) -> Option<(usize, usize)> {
         let version = self.version.load(Acquire);
         let start = self.address.load(Relaxed);
         let end = start.checked_add(self.length.load(Relaxed))?;
-        let is_held = self.holds.load(Relaxed) > 0;
+        let is_armed = self.readers.load(Relaxed) > 0;
         fence(Acquire);
         let is_whole = self.version.load(Relaxed) == version;
         let is_in_use = version % 2 == 1;
-        (is_in_use && is_whole && is_held && (start..end).contains(&address))
+        (is_in_use && is_whole && is_armed && (start..end).contains(&address))
             .then_some((version, end))
     }
 }
@@ -145,9 +145,9 @@ fn lock() -> MutexGuard<'static, ()> {
 
 /// A mapping in the handler's sight, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Guard(Hold);
+pub(super) struct FaultGuard(Armed);
 
-impl Guard {
+impl FaultGuard {
     pub(super) fn new(address: usize, length: usize) -> Self {
         let _one_at_a_time = lock();
         if guards_against_lost_memory() {
@@ -160,50 +160,50 @@ impl Guard {
         slot.address.store(address, Relaxed);
         slot.length.store(length, Relaxed);
         slot.version.store(version, Release);
-        Self(Hold { slot, version })
+        Self(Armed { slot, version })
     }
 
     /// From now on faults are taken.
-    pub(super) fn hold(&self) -> Hold {
-        self.0.slot.holds.fetch_add(1, SeqCst);
+    pub(super) fn arm(&self) -> Armed {
+        self.0.slot.readers.fetch_add(1, SeqCst);
         self.0
     }
 
-    pub(super) fn has_struck(&self) -> bool {
-        self.0.has_struck()
+    pub(super) fn has_faulted(&self) -> bool {
+        self.0.has_faulted()
     }
 }
 
-impl Drop for Guard {
+impl Drop for FaultGuard {
     fn drop(&mut self) {
-        let Hold { slot, version } = self.0;
+        let Armed { slot, version } = self.0;
         let _one_at_a_time = lock();
         slot.version.store(version + 1, SeqCst);
-        slot.holds.store(0, SeqCst);
+        slot.readers.store(0, SeqCst);
     }
 }
 
 /// Windows of a guarded mapping that are lent. It may outlive the mapping: by then its slot may
 /// be another mapping's, which is told by the version.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
+pub(super) struct Armed {
     slot: &'static Slot,
     version: usize,
 }
 
-impl Hold {
+impl Armed {
     /// Faults are no longer taken on its account; whether there were any.
-    pub(super) fn release(self) -> bool {
+    pub(super) fn disarm(self) -> bool {
         // Of a mapping that lives, nobody else has the slot; the version of one that is gone never
         // comes back.
         if self.slot.version.load(SeqCst) == self.version {
-            self.slot.holds.fetch_sub(1, SeqCst);
+            self.slot.readers.fetch_sub(1, SeqCst);
         }
-        self.has_struck()
+        self.has_faulted()
     }
 
-    fn has_struck(self) -> bool {
-        self.slot.struck.load(Acquire) == self.version
+    fn has_faulted(self) -> bool {
+        self.slot.faulted.load(Acquire) == self.version
     }
 }
 
@@ -232,8 +232,8 @@ fn ours() -> usize {
     handle as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize
 }
 
-fn ask(new: *const sigaction, old: *mut sigaction) -> Result<(), Errno> {
-    faults::through(Call::Sigaction, None, || {
+fn set_action(new: *const sigaction, old: *mut sigaction) -> Result<(), Errno> {
+    faults::intercept(Call::Sigaction, None, || {
         // SAFETY: each is null or a whole structure; the handler in `new` is ours, or one that was
         // installed before.
         match unsafe { libc::sigaction(libc::SIGBUS, new, old) } {
@@ -245,7 +245,7 @@ fn ask(new: *const sigaction, old: *mut sigaction) -> Result<(), Errno> {
 
 fn current() -> Result<sigaction, Errno> {
     let mut current = MaybeUninit::<sigaction>::zeroed();
-    ask(null(), current.as_mut_ptr())?;
+    set_action(null(), current.as_mut_ptr())?;
     // SAFETY: of plain numbers, for which zeros are valid, too.
     Ok(unsafe { current.assume_init() })
 }
@@ -266,14 +266,14 @@ fn install() -> Result<(), Errno> {
     new.sa_sigaction = ours();
     // On the alternate stack, where a thread has one, as its own handlers may ask for.
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    ask(&raw const new, null_mut())
+    set_action(&raw const new, null_mut())
 }
 
 /// Undoes [`install`] if nobody has come before us since. To be called under the lock.
-fn take_out() {
+fn uninstall() {
     let before = BEFORE.load(SeqCst);
     if !before.is_null() && sigbus_handler_is_ours() {
-        let _ = ask(before, null_mut());
+        let _ = set_action(before, null_mut());
     }
 }
 
@@ -283,8 +283,8 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let saved = unsafe { *errno };
-    if !is_taken(info) {
-        pass_on(signal, info, context);
+    if !map_zeros(info) {
+        chain(signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *errno = saved };
@@ -292,7 +292,7 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 
 /// Maps zeros from the page that is gone to the end of its mapping, if it is one of ours that is
 /// being worked on.
-fn is_taken(info: *mut siginfo_t) -> bool {
+fn map_zeros(info: *mut siginfo_t) -> bool {
     // SAFETY: the kernel gives a whole structure (SA_SIGINFO).
     let info = unsafe { &*info };
     if info.si_code != libc::BUS_ADRERR || !ENABLED.load(Relaxed) {
@@ -301,12 +301,12 @@ fn is_taken(info: *mut siginfo_t) -> bool {
     // SAFETY: of a fault, the address is what the kernel fills in.
     let address = unsafe { info.si_addr() } as usize;
     for slot in blocks().flat_map(|block| &block.slots) {
-        let Some((version, end)) = slot.lends(address) else {
+        let Some((version, end)) = slot.covers(address) else {
             continue;
         };
         let page = PAGE.load(Relaxed);
         let start = address & !(page - 1);
-        slot.struck.store(version, SeqCst);
+        slot.faulted.store(version, SeqCst);
         // SAFETY: the range lies in a mapping of ours, by whole pages, and nobody undoes it while
         // its windows are lent; whoever has a window on it reads zeros from now on, which are as
         // good bytes as any. (rustix makes the call itself, without a lock or an allocation.)
@@ -345,7 +345,7 @@ fn rounds(info: usize, depth: usize) -> usize {
 }
 
 /// Gives a signal that is not ours to whoever would have had it without us.
-fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let depth = (&raw const signal) as usize;
     let before = match rounds(info as usize, depth) {
         0 => BEFORE.load(SeqCst),
@@ -354,14 +354,14 @@ fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     };
     // SAFETY: null, or one that was never freed.
     let Some(before) = (unsafe { before.as_ref() }) else {
-        return be_default(signal, info);
+        return default_action(signal, info);
     };
     match before.sa_sigaction {
-        libc::SIG_DFL => be_default(signal, info),
+        libc::SIG_DFL => default_action(signal, info),
         libc::SIG_IGN => {
             // The kernel ignores what was sent, but no fault.
             if is_fault(info) {
-                be_default(signal, info);
+                default_action(signal, info);
             }
         }
         handler => {
@@ -391,7 +391,7 @@ fn call(
         static ONCE: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
         let this = std::ptr::from_ref(before).cast_mut();
         if ONCE.swap(this, SeqCst) == this {
-            return be_default(signal, info);
+            return default_action(signal, info);
         }
     }
     let mut mask = before.sa_mask;
@@ -431,7 +431,7 @@ fn is_fault(info: *mut siginfo_t) -> bool {
 }
 
 /// The end of the process, as if nobody handled the signal: at the very access, or at our return.
-fn be_default(signal: c_int, info: *mut siginfo_t) {
+fn default_action(signal: c_int, info: *mut siginfo_t) {
     // SAFETY: plain numbers; zeros are SIG_DFL and an empty mask.
     let default: sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: whole structures, on the stack.
@@ -449,33 +449,33 @@ mod tests {
     #[test]
     fn slot_is_found_while_its_windows_are_lent_and_no_longer() {
         guard_against_lost_memory(false);
-        let guards: Vec<Guard> = (1..200)
-            .map(|at| Guard::new(at << 20, 3 * 4096 - 1))
+        let guards: Vec<FaultGuard> = (1..200)
+            .map(|at| FaultGuard::new(at << 20, 3 * 4096 - 1))
             .collect();
         let found = |address: usize| {
             let mut slots = blocks().flat_map(|block| &block.slots);
-            slots.any(|slot| slot.lends(address).is_some())
+            slots.any(|slot| slot.covers(address).is_some())
         };
         let at = 150 << 20;
         assert!(!found(at), "not lent");
-        let hold = guards[149].hold();
-        let another = guards[149].hold();
+        let armed = guards[149].arm();
+        let another = guards[149].arm();
         assert!(found(at) && found(at + 3 * 4096 - 2));
         assert!(!found(at - 1) && !found(at + 3 * 4096 - 1));
-        assert!(!another.release());
+        assert!(!another.disarm());
         assert!(found(at), "one reader of two has released it");
-        assert!(!hold.release());
+        assert!(!armed.disarm());
         assert!(!found(at));
-        let hold = guards[149].hold();
-        hold.slot.struck.store(hold.version, SeqCst);
+        let armed = guards[149].arm();
+        armed.slot.faulted.store(armed.version, SeqCst);
         drop(guards);
         assert!(!found(at), "unmapped");
         // Its slot is another mapping's now.
-        let others: Vec<Guard> = (1..200).map(|at| Guard::new(at << 30, 4096)).collect();
-        let other = others[149].hold();
-        assert!(!other.has_struck());
-        hold.release();
+        let others: Vec<FaultGuard> = (1..200).map(|at| FaultGuard::new(at << 30, 4096)).collect();
+        let other = others[149].arm();
+        assert!(!other.has_faulted());
+        armed.disarm();
         assert!(found(150 << 30), "released by somebody else");
-        assert!(!other.release());
+        assert!(!other.disarm());
     }
 }

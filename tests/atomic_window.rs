@@ -4,10 +4,8 @@
 //! A child enters seccomp's strict mode, in which anything but read, write and exit is death,
 //! works through all windows, and says so. Other children make a system call, or allocate what
 //! needs one, inside of a scope, and do not live to say anything.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::frame::Film;
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite, Window, page_size,
 };
@@ -16,7 +14,6 @@ use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
-use support::frame::Film;
 
 const ROLE: &str = "DMABUFCPU_TEST_CHILD";
 const PAGES: usize = 37;

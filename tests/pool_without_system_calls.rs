@@ -6,10 +6,8 @@
 //! and counts those two by `/proc/self/io`. Another one allocates, and does not live to tell.
 //! Strict mode forbids to look at the clock, too, as the filter does: its part is watched with
 //! strace.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::frame::info;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
@@ -20,7 +18,6 @@ use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use support::frame::info;
 
 const ROLE: &str = "DMABUFCPU_TEST_CHILD";
 const FRAMES: usize = 10_000;
@@ -120,7 +117,7 @@ fn calls(file: &rustix::fd::OwnedFd) -> Option<(u64, u64)> {
 }
 
 fn child(role: &str) {
-    support::init();
+    dmabufcpu_testing::init();
     let info = info(VideoFormat::Nv12, 320, 240);
     let caps = info.to_caps().unwrap();
     let source = Arc::new(Source::new(&[Kind::Memfd], None));

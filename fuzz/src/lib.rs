@@ -4,16 +4,12 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-/// The one unsafe thing.
-#[path = "../../tests/support/claim.rs"]
-mod claim;
-
 #[path = "names.rs"]
 mod names;
 
 pub use names::{drm, reports, tracer_words};
 
-use claim::Claim;
+use dmabufcpu_testing::claim::{self, Claim};
 use dmabufcpu_testing::pixel_frame::{Frame, Random};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `auto` takes the first exporter that works, the next when it no longer does, and tells
 //! which it took and why the others were not.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{self, Standin, is_dma_buf, source};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::info;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::{Kind, Request, Rows};
@@ -12,9 +12,6 @@ use gstdmabufcpu::dmabuf::page_size;
 use gstdmabufcpu::memory::{Pool, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use support::device::{self, Standin, is_dma_buf, source};
-use support::filter::Filter;
-use support::frame::info;
 
 const REQUEST: Request<'static> = Request {
     size: 10_000,
@@ -125,7 +122,7 @@ fn exporter_that_runs_out_in_mid_stream_is_followed_by_the_next() {
 fn when_all_are_exhausted_the_error_names_each_and_memory_can_be_had_again_later() {
     let heap = Arc::new(Standin::new(Kind::DmaHeap, "the heap").with(1));
     let other = Arc::new(Standin::new(Kind::Udmabuf, "the other").with(1));
-    support::init();
+    dmabufcpu_testing::init();
     let source = Source::of(vec![Arc::clone(&heap) as _, Arc::clone(&other) as _]);
     assert_eq!(kinds(&source, 2), [true; 2]);
     let error = source.allocate(&REQUEST).unwrap_err().to_string();
@@ -157,7 +154,7 @@ fn forced_exporter_has_no_substitute() {
 fn memory_belongs_to_the_allocator_of_the_exporter_that_gave_it() {
     let heap = Arc::new(Standin::new(Kind::DmaHeap, "first heap").with(1));
     let other = Arc::new(Standin::new(Kind::DmaHeap, "second heap"));
-    support::init();
+    dmabufcpu_testing::init();
     let source = Source::of(vec![heap as _, Arc::clone(&other) as _]);
     let _first = source.allocate(&REQUEST).unwrap();
     let second = source.allocate(&REQUEST).unwrap().memory;
@@ -257,22 +254,18 @@ fn users_order_is_kept_by_the_elements() {
             ("", "none"),
             ("nonsense", "none"),
         ] {
-            let output = std::process::Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "users_order_is_kept_by_the_elements",
-                    "--nocapture",
-                ])
-                .env(ROLE, expected)
-                .env("DMABUFCPU_ALLOCATORS", order)
-                .output()
-                .unwrap();
+            let output =
+                dmabufcpu_testing::again(module_path!(), "users_order_is_kept_by_the_elements")
+                    .env(ROLE, expected)
+                    .env("DMABUFCPU_ALLOCATORS", order)
+                    .output()
+                    .unwrap();
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(output.status.success(), "{order:?}: {text}");
         }
         return;
     };
-    support::init();
+    dmabufcpu_testing::init();
     let pipeline = gst::parse::launch(
         "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=66,height=34 \
          ! dmabufupload name=element ! fakesink",
@@ -330,7 +323,7 @@ fn memory_files_in_place_of_dma_bufs_are_told_of_once() {
         (vec![Standin::new(Kind::DmaHeap, "open"), files()], false),
     ] {
         let names: Vec<_> = exporters.iter().map(|exporter| exporter.name).collect();
-        support::init();
+        dmabufcpu_testing::init();
         let owner = gst::ElementFactory::make("identity").build().unwrap();
         let bus = gst::Bus::new();
         owner.set_bus(Some(&bus));

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The registered allocators fulfil the contract of `gst_allocator_alloc`, and their memory has the
 //! correct type.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{self, Standin, found, is_dma_buf, is_fd};
+use dmabufcpu_testing::{noise, proc, raw};
 use gst::prelude::*;
 use gst::{AllocationParams, Memory, MemoryFlags};
 use gstdmabufcpu::dmabuf::exporters::{DmaHeap, DrmDumb, Exporter, Kind, Memfd, Udmabuf};
@@ -13,13 +12,11 @@ use gstdmabufcpu::memory::{allocator_of, registered_name};
 use rustix::fs::SealFlags;
 use std::sync::{Arc, Mutex, Once};
 use std::thread::{ThreadId, current};
-use support::device::{self, Standin, found, is_dma_buf, is_fd};
-use support::{noise, proc, raw};
 
 /// Returns every allocator that works on this machine: the registered ones and two stand-ins with
 /// dirty memory, one of which reports to be a heap.
 fn allocators() -> Vec<(String, Kind, gst::Allocator)> {
-    support::init();
+    dmabufcpu_testing::init();
     let mut all: Vec<_> = Kind::AUTO
         .into_iter()
         .filter(|kind| kind.exporter(None).open().is_ok())
@@ -176,9 +173,9 @@ fn receiver_of_a_memory_file_cannot_seal_it_against_the_filter() {
         let added = rustix::fs::fcntl_add_seals(raw::borrow(&memory), seal);
         assert_eq!(added, Err(rustix::io::Errno::PERM), "{seal:?}");
     }
-    let info = support::frame::info(gst_video::VideoFormat::Gray8, 64, 32);
+    let info = dmabufcpu_testing::frame::info(gst_video::VideoFormat::Gray8, 64, 32);
     for map_mode in ["frame", "window", "persistent"] {
-        let mut filter = support::filter::Filter::new(&info).invert();
+        let mut filter = dmabufcpu_testing::filter::Filter::new(&info).invert();
         filter = filter.set("map-mode", map_mode);
         let mut frame = gst::Buffer::new();
         frame.get_mut().unwrap().append_memory(memory.copy());
@@ -319,7 +316,7 @@ fn read_only_memory_is_not_mapped_for_writing() {
 
 #[test]
 fn impossible_sizes_are_refused_without_overflow() {
-    support::init();
+    dmabufcpu_testing::init();
     let page = page_size();
     let far = usize::MAX;
     for (size, prefix, padding) in [
@@ -597,7 +594,7 @@ fn copy_on_write_of_a_shared_buffer_has_the_same_type() {
 #[test]
 fn allocator_created_by_its_type_refuses_to_allocate() {
     device::keep_log();
-    support::init();
+    dmabufcpu_testing::init();
     let allocator: gst::Allocator =
         gst::glib::Object::with_type(gstdmabufcpu::memory::DmaBufAllocator::static_type())
             .downcast()
@@ -628,7 +625,7 @@ fn exporter_that_panics_is_a_failure_and_no_crash() {
             panic!("on purpose")
         }
     }
-    support::init();
+    dmabufcpu_testing::init();
     for kind in [Kind::DmaHeap, Kind::Memfd] {
         let allocator = allocator_of(Arc::new(Panics(kind)));
         assert!(allocator.alloc(4096, None).is_err());

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Memories whose descriptor is not what it should be: one clear error, no crash, the frame
 //! untouched, and the next good frame goes through.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Film, Frame, Kind, Layout, Shape, info};
+use dmabufcpu_testing::{noise, proc, raw};
 use gst_video::VideoFormat;
 use rustix::fd::AsRawFd;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, SealFlags};
-use support::filter::Filter;
-use support::frame::{Film, Frame, Kind, Layout, Shape, info};
-use support::{noise, proc, raw};
 
 const SIZE: usize = 64 * 32;
 

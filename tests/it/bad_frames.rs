@@ -2,18 +2,15 @@
 //! Frames whose data is not what their caps promise: half a frame of a grabber, an empty buffer
 //! after a lost packet. Each is dropped, counted, and reported once in a while, and the stream goes
 //! on as it does with `videobalance` and `gamma`; what a mask should hide never comes out.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info, picture_of};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, CopyError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info, picture_of};
 
 const NEGATIVE: Adjust = Adjust {
     invert: true,
@@ -219,7 +216,7 @@ fn frames_that_pass_untouched_are_not_inspected() {
 
 #[test]
 fn function_that_reads_is_not_shown_a_bad_frame() {
-    support::init();
+    dmabufcpu_testing::init();
     let layout = layout(Shape::Caps);
     let mut filter = Filter::new(&layout.info);
     let calls = Arc::new(AtomicU64::new(0));
@@ -240,7 +237,7 @@ fn function_that_reads_is_not_shown_a_bad_frame() {
 /// Runs a line whose source gives a short frame, an empty one and a whole one by turns; returns
 /// the frames that came to `sink`, after the end of the stream.
 fn run(line: &str) -> (Vec<gst::Buffer>, gst::Pipeline) {
-    support::init();
+    dmabufcpu_testing::init();
     let pipeline = gst::parse::launch(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let pad = pipeline.by_name("source").unwrap();

@@ -2,12 +2,10 @@
 //! A `GstVideoMeta` that lies, or a buffer too small for its caps: the frame is dropped, or is one
 //! clear error, as `bad-frames` says, and not a byte is touched, in or around it.
 
-mod support;
-
+use dmabufcpu_testing::claim::{Claim, add_video_meta};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info};
 use gst_video::VideoFormat;
-use support::claim::{Claim, add_video_meta};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info};
 
 /// A frame under a meta that `lie` has changed is refused with these words.
 fn refused(shape: Shape, lie: &dyn Fn(&mut Claim), parts: &[&str]) {

@@ -3,18 +3,13 @@
 //!
 //! The tests use memfds in place of dma-bufs. The fault-injection shim answers `DMA_BUF_IOCTL_SYNC`
 //! instead of the kernel, and counts the calls. The testbed checks the kernel's own counts.
-#![allow(clippy::unwrap_used)]
 
-#[path = "support/kernel.rs"]
-mod kernel;
-mod support;
-
+use crate::kernel::Kernel;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject};
 use gstdmabufcpu::pixel::Adjust;
-use kernel::Kernel;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 
 const ENOMEM: i32 = 12;
 const EIO: i32 = 5;

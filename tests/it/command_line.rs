@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The plugin in `gst-inspect-1.0` and `gst-launch-1.0`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/launch.rs"]
-mod launch;
-
-use launch::{Launch, clean};
+use dmabufcpu_testing::launch::{Launch, clean};
 
 fn inspect(launch: &Launch, what: &str) -> String {
     let mut command = launch.program("gst-inspect-1.0");

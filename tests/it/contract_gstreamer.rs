@@ -2,21 +2,18 @@
 //! The checks of GStreamer's own tests of memory, pools and transforms (`gstmemory.c` and
 //! `gstbufferpool.c` in `tests/check/gst`, `libs/transform1.c`), applied to this plugin. Every
 //! critical warning is fatal.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, found, inode_of};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind as FrameKind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, Source, allocator_of};
 use std::sync::Arc;
-use support::device::{Standin, found, inode_of};
-use support::filter::Filter;
-use support::frame::{Frame, Kind as FrameKind, Layout, Shape, info};
 
 fn init() {
-    support::init();
+    dmabufcpu_testing::init();
     gst::glib::log_set_always_fatal(
         gst::glib::LogLevels::LEVEL_CRITICAL | gst::glib::LogLevels::LEVEL_ERROR,
     );

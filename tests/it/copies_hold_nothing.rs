@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A copy keeps what belongs to the frame and nothing of its memory: the buffer that it was copied
 //! from goes back to its pool, and every meta that `gst_buffer_copy_deep` keeps is kept.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::info;
 use gst::meta::CustomMeta;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::{Duration, Instant};
-use support::filter::Filter;
-use support::frame::info;
 
 fn small() -> VideoInfo {
     info(VideoFormat::Gray8, 64, 32)
@@ -83,7 +80,7 @@ fn pool_of_two_feeds_filter_and_upload_whose_copies_are_kept() {
 
 #[test]
 fn pool_of_two_feeds_a_tee_whose_copies_are_kept() {
-    support::init();
+    dmabufcpu_testing::init();
     let info = small();
     for line in [
         "dmabuffilter invert=true allocator=memfd",
@@ -163,7 +160,7 @@ fn metas(buffer: &gst::BufferRef) -> BTreeSet<String> {
 
 #[test]
 fn copy_keeps_the_metas_that_a_deep_copy_keeps() {
-    support::init();
+    dmabufcpu_testing::init();
     let info = small();
     let frame = with_metas(&info);
     // A deep copy has memory of the same layout, a copy of ours another.
@@ -195,7 +192,7 @@ fn copy_keeps_the_metas_that_a_deep_copy_keeps() {
 
 #[test]
 fn overlays_are_kept_by_the_upload_and_drawn_by_the_filter() {
-    support::init();
+    dmabufcpu_testing::init();
     let info = small();
     let mut pixels = gst::Buffer::from_mut_slice(vec![255; 4 * 4 * 4]);
     let flags = gst_video::VideoFrameFlags::empty();

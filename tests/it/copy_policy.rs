@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames that somebody else holds: what he sees stays as it was, and `copy-policy` decides
 //! what the filter gives.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info, picture_of};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::Adjust;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, Shape, assert_same, info, picture_of};
 
 const NEGATIVE: Adjust = Adjust {
     invert: true,
@@ -55,7 +52,7 @@ fn bytes(buffer: &gst::Buffer) -> Vec<Vec<u8>> {
 }
 
 fn layout() -> Layout {
-    support::init();
+    dmabufcpu_testing::init();
     Layout::new(&info(VideoFormat::Nv12, 66, 34), Shape::TwoFiles)
 }
 
@@ -238,7 +235,7 @@ fn pull(sink: &gst_app::AppSink, pipeline: &gst::Pipeline) -> Option<gst::Sample
 
 #[test]
 fn other_branch_of_a_tee_sees_the_unfiltered_picture() {
-    support::init();
+    dmabufcpu_testing::init();
     for (policy, filtered) in [("copy", true), ("skip", false)] {
         let pipeline = gst::parse::launch(&format!(
             "videotestsrc num-buffers=5 pattern=smpte ! video/x-raw,format=NV12,width=66,height=34 \
@@ -280,7 +277,7 @@ fn other_branch_of_a_tee_sees_the_unfiltered_picture() {
 
 #[test]
 fn filters_in_all_branches_of_a_tee_give_their_pictures() {
-    support::init();
+    dmabufcpu_testing::init();
     // In dma-bufs all branches open the same memories, at the same time.
     let layout = Layout::new(&info(VideoFormat::Bgrx, 640, 480), Shape::Caps);
     let branch = |name: &str, settings: &str| {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The picture of a frame with a `GstVideoCropMeta` is the meta's rectangle: all that is done
 //! counts from its corner and reaches no further.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::effect::{
+    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, bits_of, expected_in, in_frame, pages_under, set,
+};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst::prelude::*;
 use gst_video::{
     VideoCropMeta, VideoFormat, VideoInfo, VideoOverlayComposition, VideoOverlayCompositionMeta,
@@ -17,11 +19,6 @@ use gstdmabufcpu::filter::{
 use gstdmabufcpu::memory::How;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, FORMATS};
-use support::effect::{
-    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, bits_of, expected_in, in_frame, pages_under, set,
-};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 /// Pictures in a frame of 50x40 pixels: at even and odd places, of even and odd sizes, at each of
 /// the frame's edges, a row, a column, a pixel, all of it.
@@ -219,7 +216,7 @@ fn visible(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<Vec<u8>> {
 
 /// The frames that a pipeline's sink `s` was given.
 fn frames_of(line: &str) -> (Vec<gst::Buffer>, gst::Caps) {
-    support::init();
+    dmabufcpu_testing::init();
     let pipeline = gst::parse::launch(line).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let pad = pipeline.by_name("s").unwrap().static_pad("sink").unwrap();
@@ -575,7 +572,7 @@ fn own_frame(info: &VideoInfo, components: &[Vec<u8>]) -> gst::Buffer {
 
 /// An image of noise, part of it transparent.
 fn overlay(x: i32, y: i32, (width, height): (u32, u32), seed: u32) -> VideoOverlayRectangle {
-    let mut bytes = support::noise((width * height * 4) as usize, seed);
+    let mut bytes = dmabufcpu_testing::noise((width * height * 4) as usize, seed);
     for (number, pixel) in bytes.chunks_mut(4).enumerate() {
         pixel[3] = [0, 255, pixel[3], pixel[3]][number / 5 % 4];
     }

@@ -2,18 +2,15 @@
 //! Caps of format DMA_DRM, with a GStreamer that does not support them: frames are filtered as with
 //! plain caps, layouts that are not linear are refused with a reason, and `dmabufupload` converts
 //! between the kinds of caps.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, source};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::memory::{self, DrmFormat, Pool};
 use gstdmabufcpu::pixel::{Adjust, Range};
 use gstdmabufcpu::video::{self, FORMATS, Frames};
-use support::device::{Standin, source};
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
 /// documentation of both. `None` if DRM has no name for the format.
@@ -59,7 +56,7 @@ const NEGATIVE: Adjust = Adjust {
 };
 
 fn drm_caps(drm_format: &str, width: i32, height: i32) -> gst::Caps {
-    support::init();
+    dmabufcpu_testing::init();
     gst::Caps::builder("video/x-raw")
         .features([gst_allocators::CAPS_FEATURE_MEMORY_DMABUF])
         .field("format", "DMA_DRM")
@@ -92,7 +89,7 @@ fn warnings(filter: &Filter) -> Vec<String> {
 
 #[test]
 fn every_format_has_the_name_that_drm_gives_it() {
-    support::init();
+    dmabufcpu_testing::init();
     assert_eq!(NAMES.len(), FORMATS.len());
     for (format, _) in FORMATS {
         let (_, name) = NAMES.iter().find(|(known, _)| known == format).unwrap();
@@ -116,7 +113,7 @@ fn components_have_the_positions_in_the_kernels_header() {
         println!("SKIPPED: no drm_fourcc.h (libdrm-dev)");
         return;
     };
-    support::init();
+    dmabufcpu_testing::init();
     let mut compared = 0;
     for (format, name) in NAMES {
         let Some(name) = name else { continue };
@@ -198,7 +195,7 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
         let mut buffer = frame.buffer();
         let mut claim = layout.claim();
         claim.format = format;
-        support::claim::add_video_meta(buffer.make_mut(), &claim);
+        dmabufcpu_testing::claim::add_video_meta(buffer.make_mut(), &claim);
         let filter = Filter::with_caps(drm_caps("NV12", 62, 31)).invert();
         let mut filter = filter.set("bad-frames", "error");
         if is_taken {
@@ -428,7 +425,7 @@ fn upload_converts_between_kinds_of_caps_in_place() {
 /// removed.
 #[test]
 fn conversion_of_caps_keeps_the_order_of_formats() {
-    support::init();
+    dmabufcpu_testing::init();
     let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
     let drm = "video/x-raw(memory:DMABuf), format=DMA_DRM";
     for (from, kind, to) in [

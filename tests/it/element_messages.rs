@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the elements say on the bus: their statistics at the end of the stream and when asked,
 //! and, once a stream, that frames are copied.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 const NAME: &str = "application/x-dmabufcpu-stats";
 
 fn layout() -> Layout {
-    support::init();
+    dmabufcpu_testing::init();
     Layout::new(&info(VideoFormat::Nv12, 66, 34), Shape::TwoFiles)
 }
 

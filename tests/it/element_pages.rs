@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Checks that docs/elements.md matches the plugin. After a change, scripts/element-docs
 //! regenerates the page.
-#![allow(clippy::unwrap_used, clippy::panic, unsafe_code)]
-
-mod support;
+#![allow(unsafe_code)]
 
 use gst::glib;
 use gst::glib::translate::{IntoGlib, from_glib};
@@ -17,7 +15,7 @@ const UPDATE: &str = "DMABUFCPU_UPDATE_ELEMENT_PAGES";
 
 #[test]
 fn pages_are_what_the_plugin_says() {
-    support::init();
+    dmabufcpu_testing::init();
     if gst::version().1 != 22 {
         println!("SKIPPED: the pages are of GStreamer 1.22; later versions have more formats");
         return;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! System calls that fail: one error that names call, buffer and errno, an unchanged frame, and no
 //! leaks. Calls that may be retried are retried and counted.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::device::Standin;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, assert_same, info};
+use dmabufcpu_testing::{proc, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters;
@@ -12,10 +13,6 @@ use gstdmabufcpu::dmabuf::faults::{Call, inject, succeed};
 use gstdmabufcpu::memory::allocator_of;
 use gstdmabufcpu::pixel::Adjust;
 use std::sync::Arc;
-use support::device::Standin;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
-use support::{proc, raw};
 
 const EINTR: i32 = 4;
 const EIO: i32 = 5;
@@ -121,7 +118,7 @@ fn failure_of_the_second_mapping_removes_the_first() {
 #[test]
 fn copy_of_memory_that_cannot_be_accessed_fails() {
     const NAME: &str = "copy-without-start";
-    support::init();
+    dmabufcpu_testing::init();
     let allocator = allocator_of(Arc::new(Standin::new(exporters::Kind::DmaHeap, NAME)));
     let memory = allocator.alloc(9000, None).unwrap();
     for (call, skip) in [
@@ -150,7 +147,7 @@ fn copy_of_memory_that_cannot_be_accessed_fails() {
 /// way round, and there is no second try.
 #[test]
 fn memory_file_is_made_by_kernels_without_noexec_seal() {
-    support::init();
+    dmabufcpu_testing::init();
     let memfd = exporters::Kind::Memfd.exporter(None);
     let request = exporters::Request {
         size: 4096,

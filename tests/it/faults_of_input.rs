@@ -2,15 +2,12 @@
 //! Hostile input, the short form: the corpora of `fuzz/`, and inputs made of fixed seeds, through
 //! the same functions that `make fuzz` gives to libFuzzer. `DMABUFCPU_LONG` is how many times as
 //! many (`make test-long`).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../fuzz/src/lib.rs"]
+#[path = "../../fuzz/src/lib.rs"]
 mod inputs;
-#[path = "support/progress.rs"]
-mod progress;
 
+use dmabufcpu_testing::progress::Progress;
 use dmabufcpu_testing::random::Random;
-use progress::Progress;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

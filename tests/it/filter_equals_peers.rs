@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The filter makes of a picture what `videobalance`, `gamma` and both in a row make of it,
 //! byte for byte.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info, picture_of};
 use gst_video::VideoFormat;
 use gst_video::VideoInfo;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::FORMATS;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info, picture_of};
 
 const ID: Adjust = Adjust::identity();
 
@@ -148,7 +145,7 @@ const WIDTH: usize = 322;
 
 #[test]
 fn balance_equals_videobalance() {
-    support::init();
+    dmabufcpu_testing::init();
     for adjust in &BALANCE {
         let compared = compare(&["videobalance"], &balance(adjust), adjust, WIDTH);
         assert!(compared >= 10, "only {compared} formats were compared");
@@ -157,7 +154,7 @@ fn balance_equals_videobalance() {
 
 #[test]
 fn gamma_equals_gamma() {
-    support::init();
+    dmabufcpu_testing::init();
     for adjust in &GAMMA {
         let compared = compare(&["gamma"], &gamma(adjust), adjust, WIDTH);
         assert!(compared >= 10, "only {compared} formats were compared");
@@ -166,7 +163,7 @@ fn gamma_equals_gamma() {
 
 #[test]
 fn both_equal_videobalance_and_gamma_in_a_row() {
-    support::init();
+    dmabufcpu_testing::init();
     for (first, second) in BALANCE.iter().zip(GAMMA.iter().cycle()) {
         let adjust = Adjust {
             gamma: second.gamma,

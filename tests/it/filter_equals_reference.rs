@@ -2,13 +2,11 @@
 //! Every byte of a frame is what the plain, slow reference makes of it, wherever the planes lie
 //! and however they are cut into windows; bytes that are no picture stay.
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst_video::{VideoColorRange, VideoColorimetry, VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::FORMATS;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 const ID: Adjust = Adjust::identity();
 
@@ -148,7 +146,7 @@ fn every_kind_of_memory_and_window_equals_the_reference() {
 
 #[test]
 fn range_of_the_caps_is_the_range_that_invert_mirrors_in() {
-    support::init();
+    dmabufcpu_testing::init();
     for range in [VideoColorRange::Range0_255, VideoColorRange::Range16_235] {
         for format in [VideoFormat::Nv12, VideoFormat::Yuy2, VideoFormat::Gray8] {
             let colorimetry = VideoColorimetry::new(

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What goes out is what came in: buffer, memory, descriptor, file. Nothing is mapped, faulted
 //! in or opened twice.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
+use dmabufcpu_testing::proc;
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::FORMATS;
 use std::os::unix::fs::MetadataExt;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
-use support::proc;
 
 /// What tells a frame's memories from others: addresses of the objects, descriptors, inodes.
 fn marks(buffer: &gst::Buffer) -> Vec<(usize, i32, u64)> {

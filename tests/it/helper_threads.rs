@@ -2,14 +2,11 @@
 //! The filter's worker threads: their number is as configured, the same threads process all frames,
 //! and they end with the stream. There is only one test, because it counts the threads of its
 //! process.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 /// Returns the number of worker threads of the filter in this process.
 fn helpers() -> usize {

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Signals that interrupt every blocking call: calls are retried until they complete, no END is
 //! lost, time limits hold, and every frame comes out.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/storm.rs"]
-mod storm;
-mod support;
-mod sweep;
-
+use crate::sweep::scenarios::{allocator, filter_a_copy, filter_in_place, upload};
+use crate::sweep::{Ended, alone, balance};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, assert_same, info, picture_of};
+use dmabufcpu_testing::storm::Storm;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject, watch};
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Error, Options, ReadOnly};
 use gstdmabufcpu::pixel::Adjust;
 use std::time::{Duration, Instant};
-use storm::Storm;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, assert_same, info, picture_of};
-use sweep::scenarios::{allocator, filter_a_copy, filter_in_place, upload};
-use sweep::{Ended, alone, balance};
 
 const EINTR: i32 = 4;
 const EAGAIN: i32 = 11;
@@ -27,7 +21,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 /// it is made.
 #[test]
 fn interrupted_calls_are_retried_until_they_complete() {
-    support::init();
+    dmabufcpu_testing::init();
     let _alone = alone();
     let scenarios = [
         filter_in_place(Shape::TwoFiles, &[]),
@@ -77,7 +71,7 @@ fn interrupted_calls_are_retried_until_they_complete() {
             }
         }
     }
-    sweep::say(format_args!("{interruptions} interruptions, all retried"));
+    crate::sweep::say(format_args!("{interruptions} interruptions, all retried"));
 }
 
 #[test]
@@ -114,12 +108,12 @@ fn wait_for_a_fence_keeps_its_limit_in_a_signal_storm() {
     assert!(begin.elapsed() >= delay);
     let signals = storm.signals();
     assert!(signals > 100, "only {signals} signals");
-    sweep::say(format_args!("{signals} signals"));
+    crate::sweep::say(format_args!("{signals} signals"));
 }
 
 #[test]
 fn frames_and_allocations_work_in_a_signal_storm() {
-    support::init();
+    dmabufcpu_testing::init();
     let _alone = alone();
     let layout = Layout::new(&info(VideoFormat::Nv12, 320, 240), Shape::Padded);
     let mut upload = Filter::of("dmabufupload").set("allocator", "memfd");
@@ -150,5 +144,5 @@ fn frames_and_allocations_work_in_a_signal_storm() {
         frames > 10 && signals > 500,
         "{frames} frames, {signals} signals"
     );
-    sweep::say(format_args!("{frames} frames, {signals} signals"));
+    crate::sweep::say(format_args!("{frames} frames, {signals} signals"));
 }

@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whole pipelines under GStreamer's own leaks tracer: when GStreamer shuts down, no object and no
 //! buffer is still alive, in any kind of pipeline.
-#![allow(clippy::unwrap_used, clippy::panic)]
-#![allow(clippy::duplicate_mod)] // launch and programs both use the directory with the library
 
-#[path = "support/launch.rs"]
-mod launch;
-#[allow(clippy::duplicate_mod)] // as above
-#[path = "support/programs.rs"]
-mod programs;
-
-use launch::{Launch, stderr};
-use programs::Programs;
+use dmabufcpu_testing::launch::{Launch, stderr};
+use dmabufcpu_testing::programs::Programs;
 use std::process::Command;
 
 const PLUGINS: [&str; 3] = ["coreelements", "videotestsrc", "coretracers"];

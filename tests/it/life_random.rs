@@ -4,15 +4,10 @@
 //! in a row, tees before and after, several pipelines in one process. No error, no hang, no critical warning, nothing left behind.
 //!
 //! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/progress.rs"]
-mod progress;
-mod support;
-
+use dmabufcpu_testing::progress::Progress;
 use dmabufcpu_testing::random::Random;
 use gst::prelude::*;
-use progress::Progress;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -350,13 +345,13 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
 }
 
 fn memory_files() -> (usize, usize) {
-    let count = support::proc::descriptors("memfd:");
-    (count, support::proc::mappings("memfd:").len())
+    let count = dmabufcpu_testing::proc::descriptors("memfd:");
+    (count, dmabufcpu_testing::proc::mappings("memfd:").len())
 }
 
 #[test]
 fn pipelines_live_through_anything_in_any_order() {
-    support::init();
+    dmabufcpu_testing::init();
     gst::glib::log_set_always_fatal(
         gst::glib::LogLevels::LEVEL_CRITICAL | gst::glib::LogLevels::LEVEL_ERROR,
     );

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `map-mode` and `sync-scope`: what is mapped and bracketed how often, with the same picture.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
+use dmabufcpu_testing::{proc, raw};
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
-use support::{proc, raw};
 
 const ADJUST: Adjust = Adjust {
     brightness: 0.1,
@@ -93,7 +90,7 @@ fn mode_window_is_refused_where_offsets_may_be_ignored() {
     // A file that is neither a memfd nor of a known exporter.
     let layout = Layout::new(&info(VideoFormat::Gray8, 64, 32), Shape::Caps);
     let path = std::env::temp_dir().join(format!("dmabufcpu-mode-{}", std::process::id()));
-    let bytes = support::noise(64 * 32, 1);
+    let bytes = dmabufcpu_testing::noise(64 * 32, 1);
     std::fs::write(&path, &bytes).unwrap();
     let open = || {
         let file = std::fs::File::options()

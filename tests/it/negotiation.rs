@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Output caps equal input caps, formats that cannot be filtered are refused, and the filter
 //! forwards ALLOCATION queries from upstream to downstream.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::video::FORMATS;
 use std::sync::{Arc, Mutex};
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 fn dma_buf(mut caps: gst::Caps) -> gst::Caps {
     let features = gst::CapsFeatures::new([gst_allocators::CAPS_FEATURE_MEMORY_DMABUF]);
@@ -38,7 +35,7 @@ fn output_caps_equal_input_caps() {
 
 #[test]
 fn caps_features_do_not_change() {
-    support::init();
+    dmabufcpu_testing::init();
     let caps = gst::Caps::builder("video/x-raw").build();
     for allowed in [caps.clone(), dma_buf(caps)] {
         let mut filter = Filter::without_caps();
@@ -218,7 +215,7 @@ fn caps_can_change_between_frames() {
             ..Default::default()
         };
         let expected = layout.filtered(&frame.before, &negative);
-        support::frame::assert_same(&frame.now(&out), &expected, &caps);
+        dmabufcpu_testing::frame::assert_same(&frame.now(&out), &expected, &caps);
     }
     filter.assert_counts(&[("frames", 40), ("frames-in-place", 40)]);
 }

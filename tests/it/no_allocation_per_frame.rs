@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! In steady state the filter allocates nothing.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use dmabufcpu_testing::counting::{self, allocations};
+use dmabufcpu_testing::counting::allocations;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Film, Frame, KINDS, Layout, SHAPES, info};
 use gst::prelude::{Cast, ObjectExt};
 use gst_video::{VideoCropMeta, VideoFormat};
 use gstdmabufcpu::dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
@@ -12,11 +11,6 @@ use gstdmabufcpu::filter::{DmaBufFilter, FrameWindow, FunctionError, Lending, Wi
 use gstdmabufcpu::pixel::Adjust;
 use std::hint::black_box;
 use std::sync::Arc;
-use support::filter::Filter;
-use support::frame::{Film, Frame, KINDS, Layout, SHAPES, info};
-
-#[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting;
 
 #[test]
 fn allocations_of_this_thread_are_counted() {

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Adjustments, an effect and overlays are fused into one pass over a frame: each window is mapped
 //! once for all of them, and the picture is the same as with consecutive passes.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
+use dmabufcpu_testing::noise;
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle,
 };
 use gstdmabufcpu::video::FORMATS;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
-use support::noise;
 
 /// Returns overlays of noise with transparent pixels at these positions, in drawing order.
 fn overlays(places: &[(i32, i32, u32, u32)]) -> VideoOverlayComposition {
-    support::init();
+    dmabufcpu_testing::init();
     let rectangles: Vec<_> = places
         .iter()
         .zip(1..)

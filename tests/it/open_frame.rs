@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame is opened for the CPU without the element: its rows, wherever they lie; nothing outside
 //! of them, nothing that others hold.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::frame::{
+    Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info,
+};
 use gst_video::VideoFormat;
 use gstdmabufcpu::memory::How;
 use gstdmabufcpu::video::{self, WindowError};
 use std::sync::atomic::Ordering::Relaxed;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info};
 
 /// The picture's rows, plane by plane, as the test's own arithmetic finds them.
 fn rows_of(layout: &Layout, files: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A C and a Python program allocate by name, fill under a map and push through the filter.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/programs.rs"]
-mod programs;
-
-use programs::Programs;
+use dmabufcpu_testing::programs::Programs;
 use std::process::{Command, Output};
 
 const FRAMES: u8 = 5;

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What elements of GStreamer attach, one or several of them, looks as if they had blended it
 //! themselves.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info, picture_of};
 use gst::prelude::*;
 use gst_video::{
     VideoFormat, VideoInfo, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle, VideoOverlayRectangleRef,
 };
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info, picture_of};
 
 /// Whether the elements that render text are installed.
 fn has_text_elements() -> bool {
-    support::init();
+    dmabufcpu_testing::init();
     let is_there = gst::ElementFactory::find("textoverlay").is_some();
     if !is_there {
         println!("SKIPPED: no textoverlay here (gstreamer1.0-plugins-base)");
@@ -197,7 +194,7 @@ fn copy_of(rectangle: &VideoOverlayRectangleRef) -> VideoOverlayRectangle {
 
 #[test]
 fn compositions_of_an_application_are_all_drawn() {
-    support::init();
+    dmabufcpu_testing::init();
     let [one, two, same_look] = [block(3, 100), block(9, 100), block(3, 100)];
     let faint = {
         let mut faint = copy_of(&one);

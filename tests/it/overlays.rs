@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Overlays that others attach are drawn as GStreamer's own blending draws them, in place.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, SHAPES, Shape, info, picture_of};
+use dmabufcpu_testing::noise;
 use gst::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{
@@ -11,9 +11,6 @@ use gst_video::{
     VideoOverlayFormatFlags, VideoOverlayRectangle,
 };
 use gstdmabufcpu::video::FORMATS;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, SHAPES, Shape, info, picture_of};
-use support::noise;
 
 /// Where, how large, and how large it is made.
 type Place = (i32, i32, u32, u32);
@@ -67,7 +64,7 @@ const STRAIGHT: VideoOverlayFormatFlags = VideoOverlayFormatFlags::empty();
 const PREMULTIPLIED: VideoOverlayFormatFlags = VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA;
 
 fn compositions() -> Vec<VideoOverlayComposition> {
-    support::init();
+    dmabufcpu_testing::init();
     let (rgb, yuv) = (VideoFormat::Bgra, VideoFormat::Ayuv);
     let one = |format, flags, size: (u32, u32), (x, y), alpha, seed| {
         rectangle(format, flags, size, (x, y, size.0, size.1), alpha, seed)
@@ -153,7 +150,7 @@ fn every_format_is_blended_as_gstreamer_blends_it() {
                         _ => return,
                     };
                     for (number, plane) in planes.iter_mut().enumerate() {
-                        let (row, rows) = support::frame::dimensions(&info, number);
+                        let (row, rows) = dmabufcpu_testing::frame::dimensions(&info, number);
                         for at in (0..rows).map(|number| number * plane.stride) {
                             let row = plane.data[at..at + row].iter_mut();
                             row.zip(keep.iter().cycle())
@@ -208,7 +205,7 @@ fn put_picture(buffer: &mut gst::Buffer, info: &VideoInfo, picture: &[u8]) {
     let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).unwrap();
     let mut rest = picture;
     for plane in 0..info.n_planes() {
-        let (row, rows) = support::frame::dimensions(info, plane as usize);
+        let (row, rows) = dmabufcpu_testing::frame::dimensions(info, plane as usize);
         let stride = frame.plane_stride()[plane as usize] as usize;
         let data = frame.plane_data_mut(plane).unwrap();
         for number in 0..rows {
@@ -343,7 +340,7 @@ fn overlay_lies_over_all_that_is_done_to_the_frame() {
 
 #[test]
 fn overlay_that_changes_is_drawn_anew_and_one_that_stays_is_not_forgotten() {
-    support::init();
+    dmabufcpu_testing::init();
     let info = info(VideoFormat::I420, 64, 48);
     let place = (8, 6, 20, 10);
     let at = |flags, place: Place, alpha, seed| {
@@ -380,7 +377,7 @@ fn overlay_that_changes_is_drawn_anew_and_one_that_stays_is_not_forgotten() {
 
 #[test]
 fn caps_with_overlays_come_in_and_caps_without_go_out() {
-    support::init();
+    dmabufcpu_testing::init();
     let info = info(VideoFormat::Nv12, 64, 48);
     for memory in ["memory:SystemMemory", "memory:DMABuf"] {
         let plain = info.to_caps().unwrap();

@@ -2,8 +2,6 @@
 //! The real `videobalance` and `gamma`, and one behind the other, give the same bytes as this
 //! crate for every format that they know: on noise, on gradients and on all pairs of values.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code, though clippy does not see it
-
 use dmabufcpu_testing::pixel_frame::{Frame, Random, settings};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
 

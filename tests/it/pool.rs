@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The buffer pool: where planes lie, that buffers come round with their mappings, that it is
 //! bounded, and that it leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, inode_of, source};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{dimensions, info, picture_of};
+use dmabufcpu_testing::{noise, proc};
 use gst::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoAlignment, VideoFormat, VideoInfo};
@@ -14,10 +15,6 @@ use gstdmabufcpu::pixel::Adjust;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use support::device::{Standin, inode_of, source};
-use support::filter::Filter;
-use support::frame::{dimensions, info, picture_of};
-use support::{noise, proc};
 
 /// Tests that count what the whole process has run alone.
 fn alone() -> MutexGuard<'static, ()> {
@@ -211,7 +208,8 @@ fn filter_works_on_frames_of_any_pitch() {
         let pool = pool(pitched(pitch), &info, |_| {});
         let mut buffer = pool.acquire_buffer(None).unwrap();
         check_layout(&mut buffer, &info, &pitch);
-        let layout = support::frame::Layout::new(&info, support::frame::Shape::Caps);
+        let layout =
+            dmabufcpu_testing::frame::Layout::new(&info, dmabufcpu_testing::frame::Shape::Caps);
         let before = picture_of(&buffer, &info);
         let mut filter = Filter::new(&info);
         filter.adjust(&negative);
@@ -272,7 +270,7 @@ fn buffer_whose_memory_was_replaced_does_not_come_round() {
     buffer.get_mut().unwrap().replace_all_memory(system);
     drop(buffer);
     let next = pool.acquire_buffer(None).unwrap();
-    assert!(support::device::is_fd(next.peek_memory(0)));
+    assert!(dmabufcpu_testing::device::is_fd(next.peek_memory(0)));
     assert_ne!(inode_of(next.peek_memory(0)), inode);
     assert_eq!(next.iter_meta::<gst_video::VideoMeta>().count(), 1);
     pool.set_active(false).unwrap();
@@ -351,7 +349,7 @@ fn pool_grows_as_gstreamers_do() {
 /// The pipeline of a public report: without the filter it ends.
 #[test]
 fn queue_that_wants_many_frames_gets_them() {
-    support::init();
+    dmabufcpu_testing::init();
     for filter in [
         "dmabuffilter allocator=memfd",
         "dmabuffilter allocator=memfd invert=true",
@@ -380,7 +378,7 @@ fn queue_that_wants_many_frames_gets_them() {
 
 /// An element with a bus of its own.
 fn owner() -> (gst::Element, gst::Bus) {
-    support::init();
+    dmabufcpu_testing::init();
     let owner = gst::ElementFactory::make("identity").build().unwrap();
     let bus = gst::Bus::new();
     owner.set_bus(Some(&bus));
@@ -426,7 +424,7 @@ fn wait_for_more_than_a_second_is_one_warning() {
 
 #[test]
 fn warning_of_a_wait_names_the_queue_that_holds_the_frames() {
-    support::init();
+    dmabufcpu_testing::init();
     let line = "appsrc name=source format=time ! dmabuffilter name=filter invert=true \
                 allocator=memfd ! queue name=hoard min-threshold-buffers=50 max-size-buffers=100 \
                 max-size-time=0 max-size-bytes=0 ! fakesink";
@@ -509,7 +507,7 @@ fn exhausted_exporter_is_waited_for_while_buffers_are_out() {
 
 #[test]
 fn what_is_no_raw_video_or_too_large_is_refused() {
-    support::init();
+    dmabufcpu_testing::init();
     let caps = gst::Caps::new_empty_simple("audio/x-raw");
     assert!(Pool::for_caps(memfds("caps"), None, &caps, 0, true).is_err());
     let pool = Pool::new(memfds("caps"), None);

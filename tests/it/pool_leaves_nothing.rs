@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! 100,000 buffers through the pool leave nothing behind. Alone in its process, as it counts
 //! what the whole process has.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, inode_of};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::info;
+use dmabufcpu_testing::proc;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, Source};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use support::device::{Standin, inode_of};
-use support::filter::Filter;
-use support::frame::info;
-use support::proc;
 
 /// Descriptors of the process; those of files called `name`, and mappings of them.
 fn possessions(name: &str) -> (usize, usize, usize) {
@@ -27,7 +24,7 @@ fn hundred_thousand_buffers_leave_no_descriptor_mapping_or_inode() {
     const NAME: &str = "hundred-thousand";
     let info = info(VideoFormat::Nv12, 64, 32);
     let standin = Arc::new(Standin::new(Kind::DmaHeap, NAME));
-    support::init();
+    dmabufcpu_testing::init();
     let source = Arc::new(Source::of(vec![Arc::clone(&standin) as _]));
     // What GStreamer's harness opens, it keeps.
     let mut filter = Filter::new(&info).invert();

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Whose pool upstream is offered: downstream's own if it has one, the filter's where downstream
 //! has none, the forced one always, none with `allocator=none`.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, is_fd, seen_by_sink, source};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind as Memory, Layout, Shape, info, picture_of};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, dma_buf_pool, gives_dma_bufs, has_pool};
-use support::device::{Standin, is_fd, seen_by_sink, source};
-use support::filter::Filter;
-use support::frame::{Frame, Kind as Memory, Layout, Shape, info, picture_of};
 
 fn frames() -> VideoInfo {
     info(VideoFormat::Nv12, 66, 34)
@@ -293,7 +290,7 @@ fn frame_that_must_be_copied_goes_into_downstreams_pool_in_auto() {
         let _held = buffer.clone();
         let out = filter.pass(buffer);
         assert!(is_fd(out.peek_memory(0)));
-        let target = support::device::target_of(out.peek_memory(0));
+        let target = dmabufcpu_testing::device::target_of(out.peek_memory(0));
         assert_eq!(
             target.contains("into-downstreams"),
             into_downstreams,
@@ -310,7 +307,7 @@ fn frame_that_must_be_copied_goes_into_downstreams_pool_in_auto() {
 
 #[test]
 fn sources_write_into_the_offered_pool() {
-    support::init();
+    dmabufcpu_testing::init();
     for (allocator, in_files) in [("memfd", true), ("none", false)] {
         let pipeline = gst::parse::launch(&format!(
             "videotestsrc num-buffers=5 ! video/x-raw,format=NV12,width=66,height=34 \
@@ -344,7 +341,7 @@ fn sources_write_into_the_offered_pool() {
 
 #[test]
 fn device_can_be_changed_between_runs() {
-    support::init();
+    dmabufcpu_testing::init();
     let line = "videotestsrc num-buffers=2 ! video/x-raw,format=NV12,width=66,height=34 \
                 ! dmabuffilter name=f invert=true ! fakesink";
     let pipeline = gst::parse::launch(line)

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Properties: the ranges of the peers, control, and the effect of a change on the next frame.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use gst_controller::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
 
 fn element(name: &str) -> Option<gst::Element> {
-    support::init();
+    dmabufcpu_testing::init();
     let made = gst::ElementFactory::make(name).build().ok();
     if made.is_none() {
         println!("SKIPPED: no element {name} (gst-plugins-good)");

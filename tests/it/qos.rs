@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Late frames are skipped as `videobalance` and `gamma` skip them: the same frames, the same
 //! messages, the same default.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::frame::info;
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use support::frame::info;
 
 /// Each element with work to do, and with none.
 const PEERS: [&str; 3] = ["videobalance brightness=0.5", "gamma gamma=2", "gamma"];
@@ -63,7 +60,7 @@ fn count(element: &gst::Element, name: &str) -> u64 {
 
 #[test]
 fn late_frames_are_skipped_as_the_peers_skip_them() {
-    support::init();
+    dmabufcpu_testing::init();
     let (out, messages, _) = run(PEERS[0]);
     let expected = [0, 1, 2, 7, 8, 9].map(|n| Some(gst::ClockTime::from_mseconds(100 * n)));
     assert_eq!(out, expected);
@@ -76,7 +73,7 @@ fn late_frames_are_skipped_as_the_peers_skip_them() {
 
 #[test]
 fn late_frames_are_in_no_count() {
-    support::init();
+    dmabufcpu_testing::init();
     for line in OURS {
         let (_, _, element) = run(line);
         assert_eq!(count(&element, "frames"), 6, "{line}");
@@ -86,7 +83,7 @@ fn late_frames_are_in_no_count() {
 
 #[test]
 fn quality_of_service_is_on_as_in_the_peers_and_can_be_off() {
-    support::init();
+    dmabufcpu_testing::init();
     let is_on = |line: &str| gst::parse::launch(line).unwrap().property::<bool>("qos");
     for line in PEERS.iter().chain(&OURS) {
         assert!(is_on(line), "{line}");

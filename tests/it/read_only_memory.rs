@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames whose memory can be read only: `copy-policy` decides what becomes of them, a warning says
 //! why, and whoever only reads is not concerned.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Film, Frame, Kind, Layout, Shape, info, picture_of};
+use dmabufcpu_testing::{noise, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject, watch};
@@ -16,9 +16,6 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_add_seals, open};
 use std::sync::{Arc, Mutex};
-use support::filter::Filter;
-use support::frame::{Film, Frame, Kind, Layout, Shape, info, picture_of};
-use support::{noise, raw};
 
 const ENODEV: i32 = 19;
 
@@ -69,7 +66,7 @@ const MAP_MODES: [(&str, MapMode); 3] = [
 ];
 
 fn layout() -> Layout {
-    support::init();
+    dmabufcpu_testing::init();
     Layout::new(&info(VideoFormat::Nv12, 66, 34), Shape::Caps)
 }
 
@@ -318,7 +315,7 @@ fn read_only_memory_behind_a_tee_is_not_blamed_on_the_tee() {
 
 #[test]
 fn frames_of_shmsrc_are_read_only_and_not_shared() {
-    support::init();
+    dmabufcpu_testing::init();
     if gst::ElementFactory::find("shmsrc").is_none() {
         println!("there is no shmsrc");
         return;

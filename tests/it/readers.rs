@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Accesses to one memory at the same time: those that read nest and run beside each other; one
 //! that writes excludes all others, by an error. Nothing waits.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/kernel.rs"]
-mod kernel;
-mod support;
-
+use crate::kernel::Kernel;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, info, picture_of};
+use dmabufcpu_testing::raw;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::Error as DmaBufError;
@@ -14,15 +13,11 @@ use gstdmabufcpu::filter::DmaBufFilter;
 use gstdmabufcpu::memory::{self, How, MapMode, SyncScope};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, Error};
-use kernel::Kernel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, info, picture_of};
-use support::raw;
 
 /// Runs a test on a thread of its own, and fails if it stands still.
 fn in_time(test: impl FnOnce() + Send + 'static) {
@@ -65,7 +60,7 @@ fn read(buffer: &gst::Buffer, info: &VideoInfo, how: &How) -> Result<Vec<u8>, Er
 }
 
 fn layout() -> Layout {
-    support::init();
+    dmabufcpu_testing::init();
     Layout::new(&info(VideoFormat::Nv12, 66, 34), Shape::TwoFiles)
 }
 
@@ -222,7 +217,7 @@ fn filter_copies_a_frame_that_is_being_read() {
 #[test]
 fn frames_that_videorate_repeats_are_compared_with_each_other() {
     in_time(|| {
-        support::init();
+        dmabufcpu_testing::init();
         let pipeline = gst::parse::launch(
             "videotestsrc num-buffers=3 ! video/x-raw,format=GRAY8,width=64,height=48,\
              framerate=10/1 ! videorate ! video/x-raw,framerate=40/1 ! dmabuffilter name=f \

@@ -2,17 +2,14 @@
 //! A bracket is write-only if whole pages are overwritten, and for reading and writing if anything
 //! is read. As in `brackets.rs`, the fault-injection shim answers instead of the kernel; the
 //! testbed checks with the kernel's own record (`guest_regions`).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle,
 };
 use gstdmabufcpu::dmabuf::faults::{Call, inject};
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 const WRITE: &str = "START|WRITE";
 const BOTH: &str = "START|READ|WRITE";
@@ -26,7 +23,7 @@ fn direction(filter: &mut Filter, buffer: gst::Buffer) -> String {
 }
 
 fn overlay() -> VideoOverlayComposition {
-    support::init();
+    dmabufcpu_testing::init();
     let mut pixels = gst::Buffer::from_slice([200_u8; 8 * 4 * 4]);
     let none = gst_video::VideoFrameFlags::empty();
     VideoMeta::add(pixels.make_mut(), none, VideoFormat::Bgra, 8, 4).unwrap();

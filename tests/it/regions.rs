@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is done to parts of a frame is what the reference does, wherever the planes lie, and to
 //! no other byte and on no other page.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::effect::{
+    COLOR, EFFECTS, Effect, INVERT, RECTS, Rect, TURN, array, components, expected, mask, opaque,
+    pages_under, set,
+};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoRegionOfInterestMeta};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::pixel::regions::reference;
 use gstdmabufcpu::video::FORMATS;
-use support::effect::{
-    COLOR, EFFECTS, Effect, INVERT, RECTS, Rect, TURN, array, components, expected, mask, opaque,
-    pages_under, set,
-};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 #[test]
 fn every_effect_in_every_format_and_layout_equals_the_reference() {
@@ -102,7 +99,7 @@ fn pages_are_those_under_the_regions_and_no_others() {
     // Rows of 4096 pixels: a page a row of luma, and a page for each row of chroma.
     let info = info(VideoFormat::Nv12, 4096, 64);
     let layout = Layout::new(&info, Shape::Caps);
-    let bgrx = support::frame::info(VideoFormat::Bgrx, 4096, 64);
+    let bgrx = dmabufcpu_testing::frame::info(VideoFormat::Bgrx, 4096, 64);
     for (effect, adjust) in [
         (Effect::Adjust, INVERT),
         (Effect::Fill, Adjust::identity()),

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Properties of regions that control sources change while the pipeline plays.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/programs.rs"]
-mod programs;
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
+use dmabufcpu_testing::programs::Programs;
 use gst::prelude::*;
 use gst_controller::prelude::*;
 use gst_video::VideoFormat;
-use programs::Programs;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 48;

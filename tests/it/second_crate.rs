@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A crate of its own, which knows nothing but the public interface, makes a working filter in
 //! less than 40 lines.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,12 +3,12 @@
 //! the process survives, and the application's handling of SIGBUS stays the same.
 //!
 //! Each test runs in a separate process, because signal handlers belong to the process.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/sigbus.rs"]
-mod sigbus;
-mod support;
+use dmabufcpu_testing::sigbus;
 
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Film, Frame, Kind, Layout, Shape, assert_same, info};
+use dmabufcpu_testing::raw;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::{
@@ -17,11 +17,8 @@ use gstdmabufcpu::dmabuf::{
 };
 use gstdmabufcpu::pixel::Adjust;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
-use support::filter::Filter;
-use support::frame::{Film, Frame, Kind, Layout, Shape, assert_same, info};
-use support::raw;
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 const SIGBUS: i32 = 7;
@@ -40,8 +37,7 @@ fn child(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) -> Optio
         body();
         return None;
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture"]);
+    let mut command = dmabufcpu_testing::again(module_path!(), name);
     command.env(ROLE, name).envs(environment.iter().copied());
     let output = command.output().unwrap();
     if !output.status.success() && output.status.signal() != Some(SIGBUS) {
@@ -174,7 +170,7 @@ fn plain_file(
     let frame = buffer.make_mut();
     let memory = raw::fd_memory_with_flags(file.try_clone().unwrap().into(), bytes.len(), flags);
     frame.append_memory(memory);
-    support::claim::add_video_meta(frame, &layout.claim());
+    dmabufcpu_testing::claim::add_video_meta(frame, &layout.claim());
     (file, buffer)
 }
 
@@ -192,7 +188,7 @@ fn truncated_plain_file_is_an_error_and_the_next_is_filtered() {
         "truncated_plain_file_is_an_error_and_the_next_is_filtered",
         || {
             let layout = layout();
-            let before = vec![support::noise(layout.files[0], 3)];
+            let before = vec![dmabufcpu_testing::noise(layout.files[0], 3)];
             let expected = layout.filtered(&before, &NEGATIVE);
             for flags in [FdMemoryFlags::NONE, FdMemoryFlags::KEEP_MAPPED] {
                 for mode in ["persistent", "frame"] {
@@ -225,7 +221,7 @@ fn private_mapping_of_a_plain_file_stays_with_its_allocator() {
         || {
             use gst_allocators::FdMemoryFlags;
             let layout = layout();
-            let before = vec![support::noise(layout.files[0], 3)];
+            let before = vec![dmabufcpu_testing::noise(layout.files[0], 3)];
             let expected = layout.filtered(&before, &NEGATIVE);
             let flags = FdMemoryFlags::MAP_PRIVATE | FdMemoryFlags::KEEP_MAPPED;
             let (file, buffer) = plain_file(&layout, &before[0], flags);
@@ -280,8 +276,7 @@ fn process_survives_continuous_truncation_of_its_memory() {
         let layout = layout();
         let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "cut", 1);
         let fd = frame.films[0].file().as_raw_fd();
-        let mut cutter = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
+        let mut cutter = dmabufcpu_testing::again(module_path!(), NAME)
             .env(
                 "DMABUFCPU_TEST_CUT",
                 format!("/proc/{}/fd/{fd}", std::process::id()),

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A source whose pool is bounded, as a camera's is, and a queue that wants more frames than the
 //! pool has: the stream goes on, by copies that are counted and warned of.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, source};
+use dmabufcpu_testing::frame::info;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::Pool;
 use std::time::Duration;
-use support::device::{Standin, source};
-use support::frame::info;
 
 /// Feeds so many frames, out of a pool of at most so many buffers, into `line`.
 fn feed(line: &str, most: u32, frames: usize) -> (gst::Pipeline, std::thread::JoinHandle<()>) {
-    support::init();
+    dmabufcpu_testing::init();
     let line = format!("appsrc name=source format=time ! {line}");
     let pipeline = gst::parse::launch(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 //! State changes, flushes, caps changes and EOS leave no descriptor, mapping, memory or thread.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, assert_same, info};
+use dmabufcpu_testing::proc;
 use gst::prelude::*;
 use gst_app::AppSrc;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::Adjust;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, assert_same, info};
-use support::proc;
 
 /// Lets one test run at a time, because the tests count resources of the whole process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -30,7 +27,7 @@ struct Line {
 
 impl Line {
     fn new(info: &VideoInfo, filter: &str) -> Self {
-        support::init();
+        dmabufcpu_testing::init();
         let pipeline = gst::parse::launch(&format!(
             "appsrc name=source format=time ! {filter} \
              ! fakesink name=sink sync=false enable-last-sample=false signal-handoffs=true"
@@ -225,7 +222,7 @@ fn flushes_between_frames_leave_nothing() {
 #[test]
 fn flushing_seeks_in_mid_stream_leave_nothing() {
     let _alone = alone();
-    support::init();
+    dmabufcpu_testing::init();
     let pipeline = gst::parse::launch(&format!(
         "videotestsrc ! video/x-raw,format=NV12,width=320,height=240 ! {FILTERS} \
          ! fakesink sync=false"

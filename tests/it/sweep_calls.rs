@@ -6,19 +6,15 @@
 //!
 //! Memory files stand in for dma-bufs, and the seam answers their brackets; the exporters
 //! themselves are swept in the testbed (guest_sweep).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-mod sweep;
-
+use crate::sweep::scenarios::{allocator, filter_a_copy, filter_in_place, pipeline, pool, upload};
+use crate::sweep::{report, sweep};
+use dmabufcpu_testing::frame::Shape;
 use gstdmabufcpu::dmabuf::exporters;
-use support::frame::Shape;
-use sweep::scenarios::{allocator, filter_a_copy, filter_in_place, pipeline, pool, upload};
-use sweep::{report, sweep};
 
 #[test]
 fn filter_survives_every_call_that_fails() {
-    support::init();
+    dmabufcpu_testing::init();
     let scenarios = [
         filter_in_place(Shape::Padded, &[]),
         filter_in_place(Shape::TwoFiles, &[]),
@@ -54,7 +50,7 @@ fn filter_survives_every_call_that_fails() {
 #[test]
 fn uploads_pools_and_allocators_survive_every_call_that_fails() {
     use exporters::Kind::{DmaHeap, DrmDumb, Memfd, Udmabuf};
-    support::init();
+    dmabufcpu_testing::init();
     report(
         "dmabufupload",
         sweep(&[upload("memfd"), upload("auto")], true),
@@ -72,6 +68,6 @@ fn uploads_pools_and_allocators_survive_every_call_that_fails() {
 
 #[test]
 fn pipeline_survives_every_call_that_fails() {
-    support::init();
+    dmabufcpu_testing::init();
     report("pipeline", sweep(&[pipeline()], false));
 }

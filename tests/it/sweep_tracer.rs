@@ -3,21 +3,17 @@
 //! pipeline must run as without the tracer. A file that cannot be written or a thread that cannot be
 //! started must be reported in one message with the reason. A memory that cannot be examined must be
 //! called unreadable or unknown.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-mod sweep;
-
+use crate::sweep::{Broken, Ended, Scenario, alone, report, sweep};
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject, watch};
 use gstdmabufcpu::tracer::ZeroCopy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
-use support::frame::{Frame, Kind, Layout, Shape, info};
-use sweep::{Broken, Ended, Scenario, alone, report, sweep};
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 
@@ -123,7 +119,7 @@ fn tracer_survives_every_failing_call() {
     if std::env::var_os(ROLE).is_some() {
         return;
     }
-    support::init();
+    dmabufcpu_testing::init();
     let folder = Folder::new("sweep-tracer");
     let heard = listen();
     let _tracer = ZeroCopy::start(&folder.params());
@@ -154,7 +150,7 @@ fn tracer_survives_every_failing_call() {
     });
     stock.threads = true;
     let mut own = Scenario::new("a pipeline of own elements under the tracer", || {
-        let _kernel = sweep::scenarios::brackets(false);
+        let _kernel = crate::sweep::scenarios::brackets(false);
         let line = "videotestsrc name=source num-buffers=2 \
                     ! video/x-raw,format=NV12,width=128,height=96 \
                     ! dmabufupload name=u allocator=memfd ! dmabuffilter invert=true name=f \
@@ -190,7 +186,7 @@ fn is_usr1_caught() -> bool {
 
 /// Starts the tracer with or without a fault, and plays.
 fn start(role: &str, folder: &Path) {
-    support::init();
+    dmabufcpu_testing::init();
     let mut words = role.split(' ');
     let mut next = || words.next().unwrap();
     let call = next();
@@ -217,12 +213,7 @@ fn start(role: &str, folder: &Path) {
 }
 
 fn child(folder: &Path, role: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "tracer_starts_or_reports_the_reason",
-            "--nocapture",
-        ])
+    dmabufcpu_testing::again(module_path!(), "tracer_starts_or_reports_the_reason")
         .env(ROLE, role)
         .env("DMABUFCPU_TEST_FOLDER", folder)
         .env_remove("GST_DEBUG")
@@ -286,6 +277,6 @@ fn tracer_starts_or_reports_the_reason() {
             }
         }
     }
-    sweep::say(format_args!("{faults} faults at the tracer's start"));
+    crate::sweep::say(format_args!("{faults} faults at the tracer's start"));
     assert!(faults > 15, "{faults}");
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Every system call of the plugin is made in one of three files, which route it through the
 //! fault-injection shim. A call in any other file fails this test.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Threads that share a frame's work change nothing but the time it takes.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::FORMATS;
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 
 /// Tables alone; chroma whose halves depend on one another, too.
 const SETTINGS: [Adjust; 2] = [

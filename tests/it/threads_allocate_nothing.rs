@@ -1,25 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! In steady state no thread that shares a frame's work allocates anything, whatever falls on the
 //! frame. (The only test of its file: what others allocate would count, too.)
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use dmabufcpu_testing::counting::{self, all_allocations};
+use dmabufcpu_testing::counting::all_allocations;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
+use dmabufcpu_testing::noise;
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle,
 };
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
-use support::noise;
-
-#[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting;
 
 #[test]
 fn layers_by_threads_need_no_allocation() {
-    support::init();
+    dmabufcpu_testing::init();
     let mut pixels = gst::Buffer::from_slice(noise(60 * 40 * 4, 1));
     let none = gst_video::VideoFrameFlags::empty();
     VideoMeta::add(pixels.make_mut(), none, VideoFormat::Bgra, 60, 40).unwrap();

@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Runs the tracer `zerocopy` with `gst-launch-1.0` on pipelines with known copies. Needs no device.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/launch.rs"]
-mod launch;
-#[allow(clippy::duplicate_mod)] // both have the library
-#[path = "support/programs.rs"]
-mod programs;
-
-use launch::{Launch, stderr};
-use programs::Programs;
+use dmabufcpu_testing::launch::{Launch, stderr};
+use dmabufcpu_testing::programs::Programs;
 use serde_json::Value;
 use std::process::Command;
 

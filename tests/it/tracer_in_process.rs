@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Tests the tracer in an application: identification of memory, changing caps, frames replaced by
 //! probes, and reports by the action signal.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_app::{AppSink, AppSrc};
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::tracer::ZeroCopy;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, OnceLock};
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 fn tracer() -> &'static ZeroCopy {
     static TRACER: OnceLock<ZeroCopy> = OnceLock::new();
-    support::init();
+    dmabufcpu_testing::init();
     TRACER.get_or_init(|| ZeroCopy::start(""))
 }
 

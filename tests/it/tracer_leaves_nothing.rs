@@ -3,16 +3,13 @@
 //! tracer than without, and that a process that ends during a stream ends alike with both.
 //!
 //! Each test runs in processes of its own, as it counts the resources of a process.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::tracer::ZeroCopy;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
-use support::frame::{Frame, Kind, Layout, Shape, info};
+use std::process::Output;
 
 const ROLE: &str = "DMABUFCPU_TEST_ROLE";
 const PIPELINES: usize = 3000;
@@ -20,8 +17,7 @@ const PIPELINES: usize = 3000;
 const BEFORE: usize = 1500;
 
 fn child(test: &str, role: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+    dmabufcpu_testing::again(module_path!(), test)
         .env(ROLE, role)
         .env_remove("GST_DEBUG")
         .env_remove("GST_TRACERS")
@@ -88,7 +84,7 @@ fn pipeline(layout: &Layout, number: usize) {
 
 fn many(with: bool) {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 32), Shape::Caps);
-    support::init();
+    dmabufcpu_testing::init();
     let file = std::env::temp_dir().join(format!("dmabufcpu-many-{}", std::process::id()));
     let params = format!("file={},format=json", file.display());
     let tracer = with.then(|| ZeroCopy::start(&params));
@@ -141,7 +137,7 @@ fn thousands_of_pipelines_and_links_leave_no_resources() {
 
 /// Ends its process in the fifth frame, in a callback of an element.
 fn crash(how: &str, with: bool) {
-    support::init();
+    dmabufcpu_testing::init();
     let _tracer = with.then(|| ZeroCopy::start("file=/dev/null"));
     let pipeline = gst::parse::launch(
         "videotestsrc num-buffers=9 ! video/x-raw,format=NV12,width=64,height=32 ! queue \

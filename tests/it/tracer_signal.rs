@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Tests reports on SIGUSR1, and that the tracer makes no system call per frame.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/launch.rs"]
-mod launch;
-
-use launch::{Launch, stderr};
+use dmabufcpu_testing::launch::{Launch, stderr};
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

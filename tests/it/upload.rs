@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `dmabufupload`: no copy where upstream takes its pool, one where it does not, and exactly the
 //! frame that came.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::device::{Standin, is_fd, seen_by_sink, source, target_of};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{
+    Frame, KINDS, Kind, Layout, SHAPES, Shape, dimensions, info, picture_of,
+};
+use dmabufcpu_testing::noise;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::exporters;
 use gstdmabufcpu::memory::Pool;
 use std::time::Duration;
-use support::device::{Standin, is_fd, seen_by_sink, source, target_of};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, dimensions, info, picture_of};
-use support::noise;
 
 const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
 fn pipeline(line: &str) -> gst::Pipeline {
-    support::init();
+    dmabufcpu_testing::init();
     let pipeline = gst::parse::launch(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     pipeline.downcast().unwrap()
 }
@@ -129,7 +128,7 @@ fn frame_that_lies_behind_a_descriptor_goes_on_as_it_is() {
 
 #[test]
 fn every_format_is_copied_exactly_at_odd_sizes_and_from_padded_rows() {
-    support::init();
+    dmabufcpu_testing::init();
     let template = gstdmabufcpu::video::copy_template_caps();
     let formats: Vec<VideoFormat> = VideoFormat::iter_raw()
         .filter(|format| {
@@ -362,7 +361,7 @@ fn dma_bufs_under_the_feature_may_go_on_under_plain_caps() {
 
 #[test]
 fn format_that_has_no_rows_of_pixels_is_refused_with_an_error() {
-    support::init();
+    dmabufcpu_testing::init();
     for format in ["v210", "NV12_64Z32", "NV12_4L4"] {
         let error = gst::parse::launch(&format!(
             "videotestsrc num-buffers=1 ! video/x-raw,format={format},width=64,height=32 \

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `dmabufupload` leaves no descriptor and no mapping behind, whatever is changed.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info, picture_of};
+use dmabufcpu_testing::proc;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info, picture_of};
-use support::proc;
 
 const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
@@ -23,7 +20,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn two_hundred_times_to_playing_and_back_leave_nothing() {
     let _alone = alone();
     for refusing in ["", "! identity drop-allocation=true"] {
-        support::init();
+        dmabufcpu_testing::init();
         let pipeline = gst::parse::launch(&format!(
             "videotestsrc ! video/x-raw,format=NV12,width=64,height=32 {refusing} \
              ! dmabufupload name=u allocator=memfd ! fakesink name=s sync=false \

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A user's window function gets every row of every plane once, and nothing else. It reads shared
 //! frames without a copy. Its mistakes cause one error on the bus.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{
+    Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info,
+};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::{ReadOnly, ReadWrite, WriteOnly};
@@ -16,8 +17,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info};
 
 fn own(filter: &Filter) -> DmaBufFilter {
     filter.element.clone().downcast().unwrap()

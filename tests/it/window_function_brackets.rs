@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A window function has one START and one END per dma-buf and frame, in its own direction, in
 //! every case. As in `brackets.rs`, the fault-injection shim answers instead of the kernel.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/kernel.rs"]
-mod kernel;
-mod support;
-
+use crate::kernel::Kernel;
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject};
@@ -14,11 +12,8 @@ use gstdmabufcpu::dmabuf::{ReadOnly, ReadWrite, WriteOnly};
 use gstdmabufcpu::filter::{
     DmaBufFilter, FrameWindow, FunctionError, Lending, WindowAccess, WindowFunction,
 };
-use kernel::Kernel;
 use std::marker::PhantomData;
 use std::time::Duration;
-use support::filter::Filter;
-use support::frame::{Frame, Kind, Layout, Shape, info};
 
 /// A function with this access that does nothing.
 struct Idle<A>(Lending, PhantomData<fn(A)>);

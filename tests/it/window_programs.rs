@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The examples in C and Python work on the frame where it lies, and what a function in C does
 //! wrong is a clear error.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/programs.rs"]
-mod programs;
-
-use programs::{Programs, example, program};
+use dmabufcpu_testing::programs::{Programs, example, program};
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The signals `window` and `read-window` provide windows to other languages.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
+use dmabufcpu_testing::raw;
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use gst_video::VideoFormat;
 use std::sync::{Arc, Mutex};
-use support::filter::Filter;
-use support::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
-use support::raw;
 
 /// The arguments of a handler.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +72,7 @@ fn handlers_change_every_row_in_place() {
             // The filter's own negative in full range, 255 - v.
             let expected = layout.changed(&frame.before, |planes| {
                 for (number, plane) in planes.iter_mut().enumerate() {
-                    let (row, rows) = support::frame::dimensions(&layout.info, number);
+                    let (row, rows) = dmabufcpu_testing::frame::dimensions(&layout.info, number);
                     for y in 0..rows {
                         let row = &mut plane.data[y * plane.stride..][..row];
                         row.iter_mut().for_each(|byte| *byte = 255 - *byte);

@@ -262,11 +262,13 @@ fn descriptors() -> BTreeMap<String, usize> {
 fn examining_leaves_no_descriptors_and_no_threads() {
     const ROLE: &str = "DMABUFCPU_DOCTOR_TEST";
     if std::env::var_os(ROLE).is_none() {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "examining_leaves_no_descriptors_and_no_threads"])
-            .env(ROLE, "1")
-            .output()
-            .unwrap();
+        let output = dmabufcpu_testing::again(
+            module_path!(),
+            "examining_leaves_no_descriptors_and_no_threads",
+        )
+        .env(ROLE, "1")
+        .output()
+        .unwrap();
         let printed = text(&output.stdout);
         assert!(
             output.status.success() && printed.contains("1 passed"),

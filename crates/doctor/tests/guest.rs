@@ -2,19 +2,18 @@
 //! `dmabufcpu-doctor` on a machine with cameras, cards and exporters: its output if they are
 //! present, absent, not accessible to the user, in use, or limited too much; that its commands do
 //! what it says; and that it leaves everything unchanged.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/answer.rs"]
 mod answer;
-#[path = "../../../tests/common/mod.rs"]
-mod common;
-#[path = "../../../tests/common/display.rs"]
-mod display;
+
+use dmabufcpu_testing::display;
 
 use answer::{Answer, PROGRAM, commands};
-use common::picture::Picture;
-use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM};
 use dmabufcpu_doctor::{Scope, check, examine};
+use dmabufcpu_testing::picture::Picture;
+use dmabufcpu_testing::testbed::{
+    self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -214,10 +213,9 @@ fn assert_shown(testbed: &Testbed, expected: &Picture, running: &mut Running, na
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn command_for_camera_to_display_shows_the_picture() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     let scene = scene(&installed);
@@ -253,10 +251,9 @@ fn command_for_camera_to_display_shows_the_picture() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn examining_tests_everything_and_leaves_nothing() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     // GStreamer opens some files once and keeps them.
     let once = Scope {
@@ -340,10 +337,9 @@ fn examining_tests_everything_and_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn missing_devices_are_reported_and_others_used() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     {
@@ -374,10 +370,9 @@ fn missing_devices_are_reported_and_others_used() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn user_without_permission_gets_commands_that_give_it() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     let answer = installed.ask_as_nobody(&[], &["--camera", CAMERA]);
@@ -433,10 +428,9 @@ fn user_without_permission_gets_commands_that_give_it() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn limit_of_udmabuf_is_reported_and_can_be_raised() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     let before = std::fs::read_to_string(SIZE_LIMIT).unwrap();
@@ -466,10 +460,9 @@ fn limit_of_udmabuf_is_reported_and_can_be_raised() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_in_use_is_skipped_and_its_process_named() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     let frames = installed.0.join("frames");
@@ -512,10 +505,9 @@ fn camera_in_use_is_skipped_and_its_process_named() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn display_in_use_is_skipped_and_its_process_named() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let _ = testbed.camera("");
     let installed = Installed::new();
     let line = format!(
@@ -541,10 +533,9 @@ fn display_in_use_is_skipped_and_its_process_named() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_for_contiguous_memory_uses_its_own_buffers() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let device = "/dev/video1";
     let _ = testbed.camera("allocators=1 XR24 1024x768");
     let installed = Installed::new();

@@ -6,18 +6,18 @@ use gst::glib::translate::IntoGlib;
 
 /// What a `GstVideoMeta` can claim.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
-    pub(crate) format: gst_video::VideoFormat,
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) n_planes: u32,
-    pub(crate) offset: [usize; 4],
-    pub(crate) stride: [i32; 4],
+pub struct Claim {
+    pub format: gst_video::VideoFormat,
+    pub width: u32,
+    pub height: u32,
+    pub n_planes: u32,
+    pub offset: [usize; 4],
+    pub stride: [i32; 4],
 }
 
 impl Claim {
     /// What caps say, with all planes at the start and without a stride.
-    pub(crate) fn of(info: &gst_video::VideoInfo) -> Self {
+    pub fn of(info: &gst_video::VideoInfo) -> Self {
         Self {
             format: info.format(),
             width: info.width(),
@@ -30,7 +30,7 @@ impl Claim {
 }
 
 /// Adds a `GstVideoMeta` that claims this.
-pub(crate) fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
+pub fn add_video_meta(buffer: &mut gst::BufferRef, claim: &Claim) {
     let mut meta = gst_video::VideoMeta::add_full(
         buffer,
         gst_video::VideoFrameFlags::empty(),

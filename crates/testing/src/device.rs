@@ -13,22 +13,22 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// Gives memory files, whatever it says that it is: the kernel answers ENOTTY to their brackets.
 #[derive(Debug)]
-pub(crate) struct Standin {
-    pub(crate) kind: Kind,
+pub struct Standin {
+    pub kind: Kind,
     /// What messages and the files are called.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Buffers that it gives before it is out of memory.
-    pub(crate) left: AtomicUsize,
+    pub left: AtomicUsize,
     /// What rows are rounded up to; 0: no pitch of its own.
-    pub(crate) pitch: usize,
+    pub pitch: usize,
     /// What fresh buffers are full of.
-    pub(crate) dirt: u8,
-    pub(crate) opens: bool,
-    pub(crate) given: AtomicUsize,
+    pub dirt: u8,
+    pub opens: bool,
+    pub given: AtomicUsize,
 }
 
 impl Standin {
-    pub(crate) fn new(kind: Kind, name: &'static str) -> Self {
+    pub fn new(kind: Kind, name: &'static str) -> Self {
         Self {
             kind,
             name,
@@ -40,7 +40,7 @@ impl Standin {
         }
     }
 
-    pub(crate) fn with(self, left: usize) -> Self {
+    pub fn with(self, left: usize) -> Self {
         self.left.store(left, Relaxed);
         self
     }
@@ -104,44 +104,44 @@ impl Exporter for Standin {
 }
 
 /// The number of a memory's descriptor.
-pub(crate) fn fd_of(memory: &gst::MemoryRef) -> i32 {
+pub fn fd_of(memory: &gst::MemoryRef) -> i32 {
     let memory = memory.downcast_memory_ref::<gst_allocators::FdMemory>();
     memory.unwrap().fd()
 }
 
 /// What the descriptor stands for, as `/proc` names it.
-pub(crate) fn target_of(memory: &gst::MemoryRef) -> String {
+pub fn target_of(memory: &gst::MemoryRef) -> String {
     let link = format!("/proc/self/fd/{}", fd_of(memory));
     let target = std::fs::read_link(link).unwrap();
     target.to_string_lossy().into_owned()
 }
 
-pub(crate) fn inode_of(memory: &gst::MemoryRef) -> u64 {
+pub fn inode_of(memory: &gst::MemoryRef) -> u64 {
     let path = format!("/proc/self/fd/{}", fd_of(memory));
     std::fs::metadata(path).unwrap().ino()
 }
 
 /// The seals of a memory file, as bits.
-pub(crate) fn seals_of(memory: &gst::MemoryRef) -> rustix::fs::SealFlags {
-    rustix::fs::fcntl_get_seals(super::raw::borrow(memory)).unwrap()
+pub fn seals_of(memory: &gst::MemoryRef) -> rustix::fs::SealFlags {
+    rustix::fs::fcntl_get_seals(crate::raw::borrow(memory)).unwrap()
 }
 
-pub(crate) fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
+pub fn is_close_on_exec(fd: BorrowedFd<'_>) -> bool {
     let flags = rustix::io::fcntl_getfd(fd).unwrap();
     assert!(fd.as_raw_fd() >= 0);
     flags.contains(rustix::io::FdFlags::CLOEXEC)
 }
 
-pub(crate) fn is_dma_buf(memory: &gst::MemoryRef) -> bool {
+pub fn is_dma_buf(memory: &gst::MemoryRef) -> bool {
     memory.is_memory_type::<gst_allocators::DmaBufMemory>()
 }
 
-pub(crate) fn is_fd(memory: &gst::MemoryRef) -> bool {
+pub fn is_fd(memory: &gst::MemoryRef) -> bool {
     memory.is_memory_type::<gst_allocators::FdMemory>()
 }
 
 /// What `look` makes of the first memory of each frame that the fakesink `s` gets.
-pub(crate) fn seen_by_sink<T: Send + 'static>(
+pub fn seen_by_sink<T: Send + 'static>(
     pipeline: &gst::Pipeline,
     look: impl Fn(&gst::MemoryRef) -> T + Send + Sync + 'static,
 ) -> Receiver<T> {
@@ -156,26 +156,26 @@ pub(crate) fn seen_by_sink<T: Send + 'static>(
 }
 
 /// The allocator that C finds by its name.
-pub(crate) fn found(name: &str) -> gst::Allocator {
-    super::init();
+pub fn found(name: &str) -> gst::Allocator {
+    crate::init();
     gst::Allocator::find(Some(name)).unwrap_or_else(|| panic!("no allocator {name}"))
 }
 
 /// Lines of the log, kept from now on.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) category: String,
-    pub(crate) level: gst::DebugLevel,
-    pub(crate) text: String,
+pub struct Line {
+    pub category: String,
+    pub level: gst::DebugLevel,
+    pub text: String,
     thread: std::thread::ThreadId,
 }
 
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 
 /// Begins to keep what this plugin logs.
-pub(crate) fn keep_log() {
+pub fn keep_log() {
     static ONCE: Once = Once::new();
-    super::init();
+    crate::init();
     ONCE.call_once(|| {
         for category in ["dmabufcpualloc", "dmabuffilter", "dmabufupload"] {
             gst::log::set_threshold_for_name(category, gst::DebugLevel::Info);
@@ -197,7 +197,7 @@ pub(crate) fn keep_log() {
 }
 
 /// What this thread has logged since it last asked.
-pub(crate) fn logged_here() -> Vec<Line> {
+pub fn logged_here() -> Vec<Line> {
     let here = std::thread::current().id();
     let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let (mine, others) = lines.drain(..).partition(|line| line.thread == here);
@@ -206,12 +206,12 @@ pub(crate) fn logged_here() -> Vec<Line> {
 }
 
 /// What all threads have logged.
-pub(crate) fn logged_everywhere() -> Vec<Line> {
+pub fn logged_everywhere() -> Vec<Line> {
     std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// One source of these, in their order.
-pub(crate) fn source(exporters: Vec<Standin>) -> Arc<gstdmabufcpu::memory::Source> {
+pub fn source(exporters: Vec<Standin>) -> Arc<gstdmabufcpu::memory::Source> {
     let exporters = exporters.into_iter();
     let exporters = exporters.map(|exporter| Arc::new(exporter) as Arc<dyn Exporter>);
     Arc::new(gstdmabufcpu::memory::Source::of(exporters.collect()))

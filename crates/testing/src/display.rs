@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Helpers for the pool tests in the emulated machine: a known picture, pipelines to the display,
 //! and checks of brackets of any direction.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses everything
 
-use crate::common::picture::Picture;
-use crate::common::pipeline::{self, Line};
-use crate::common::probes::Probes;
-use crate::common::testbed::{CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
+use crate::picture::Picture;
+use crate::pipeline::{self, Line};
+use crate::probes::Probes;
+use crate::testbed::{CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The devices that the machine must have.
-pub(crate) const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
+pub const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 
-pub(crate) const FRAMES: u64 = 30;
-pub(crate) const BYTES: u64 = 1024 * 768 * 4;
-pub(crate) const CAPS: &str = "video/x-raw,format=BGRx,width=1024,height=768";
+pub const FRAMES: u64 = 30;
+pub const BYTES: u64 = 1024 * 768 * 4;
+pub const CAPS: &str = "video/x-raw,format=BGRx,width=1024,height=768";
 /// A still picture in which no two rows and no two columns are equal.
-pub(crate) const PATTERN: &str = "pattern=zone-plate kx2=20 ky2=20 kt=0";
+pub const PATTERN: &str = "pattern=zone-plate kx2=20 ky2=20 kt=0";
 // sync=false, because frames dropped as late are not imported.
-pub(crate) const DISPLAY: &str = "kmssink driver-name=cirrus force-modesetting=true sync=false";
+pub const DISPLAY: &str = "kmssink driver-name=cirrus force-modesetting=true sync=false";
 /// Every dma-buf allocator, by its property value.
-pub(crate) const ALLOCATORS: [&str; 3] = ["dma-heap", "udmabuf", "drm-dumb"];
+pub const ALLOCATORS: [&str; 3] = ["dma-heap", "udmabuf", "drm-dumb"];
 
 /// Calls `work` with each of these allocators and checks that no dma-buf is left after each call.
-pub(crate) fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
+pub fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
     let before = testbed.dma_bufs();
     for allocator in ALLOCATORS {
         work(allocator);
@@ -32,7 +31,7 @@ pub(crate) fn with_each_allocator(testbed: &Testbed, work: impl Fn(&str)) {
 }
 
 /// Returns the picture that `videotestsrc` generates.
-pub(crate) fn pattern() -> Picture {
+pub fn pattern() -> Picture {
     let line = Line::new(&format!(
         "videotestsrc num-buffers=1 {PATTERN} ! {CAPS} ! fakesink name=sink sync=false"
     ));
@@ -43,12 +42,12 @@ pub(crate) fn pattern() -> Picture {
 }
 
 /// Returns the picture of the first camera.
-pub(crate) fn scene() -> Picture {
+pub fn scene() -> Picture {
     scene_of("v4l2src")
 }
 
 /// Returns the picture of the camera with this source element.
-pub(crate) fn scene_of(source: &str) -> Picture {
+pub fn scene_of(source: &str) -> Picture {
     let line = Line::new(&format!(
         "{source} num-buffers=5 ! {CAPS} ! fakesink name=sink sync=false"
     ));
@@ -60,7 +59,7 @@ pub(crate) fn scene_of(source: &str) -> Picture {
 /// buffer's next START, and that no event was lost. Returns the number of brackets by direction
 /// (1 read, 2 write, 3 both).
 #[track_caller]
-pub(crate) fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
+pub fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
     const END: u64 = 4;
     assert_eq!(probes.count("lost"), 0, "events were lost");
     let mut open: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -88,7 +87,7 @@ pub(crate) fn brackets(probes: &Probes) -> BTreeMap<u64, u64> {
 /// Runs a pipeline to its end. Checks that the element called `filter` keeps every frame in place,
 /// that the display shows the expected picture, and that nothing was copied. Returns the pipeline,
 /// the kernel's record and the inodes of the buffers.
-pub(crate) fn show(
+pub fn show(
     testbed: &Testbed,
     description: &str,
     expected: &Picture,
@@ -115,7 +114,7 @@ pub(crate) fn show(
 /// Checks that the performance log has exactly `frames` copies by `videotestsrc`, which draws a
 /// still pattern once and copies it into each frame, and no other copies.
 #[track_caller]
-pub(crate) fn assert_only_the_source_copies(frames: u64, name: &str) {
+pub fn assert_only_the_source_copies(frames: u64, name: &str) {
     let copies = pipeline::copies();
     let drawn = "gst_video_frame_copy_plane: copy plane 0, w:4096 h:768";
     let (source, others): (Vec<_>, Vec<_>) = copies.into_iter().partition(|l| l.trim() == drawn);
@@ -125,7 +124,7 @@ pub(crate) fn assert_only_the_source_copies(frames: u64, name: &str) {
 
 /// Checks that the display imported each of these buffers once, and no other buffers.
 #[track_caller]
-pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name: &str) {
+pub fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name: &str) {
     assert_eq!(
         probes.count("import"),
         inodes.len() as u64,
@@ -143,7 +142,7 @@ pub(crate) fn assert_imported_once(probes: &Probes, inodes: &BTreeSet<u64>, name
 }
 
 /// Returns the allocator that the filter reports in its stats.
-pub(crate) fn allocator_of(line: &Line) -> String {
+pub fn allocator_of(line: &Line) -> String {
     use gst::prelude::ObjectExt;
     let stats: gst::Structure = line.filter.as_ref().unwrap().property("stats");
     stats.get("allocator").unwrap()

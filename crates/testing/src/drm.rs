@@ -59,7 +59,7 @@ struct FenceSignal {
 }
 
 /// Returns an own descriptor of a memory's dma-buf, which may outlive the memory.
-pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
+pub fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
     let fd = memory.downcast_memory_ref::<gst_allocators::FdMemory>();
     let fd = fd.unwrap().fd();
     // SAFETY: the memory owns the descriptor and is borrowed for longer.
@@ -68,7 +68,7 @@ pub(crate) fn descriptor(memory: &gst::MemoryRef) -> OwnedFd {
 }
 
 /// A dumb buffer of 32 bits a pixel, exported as older programs do it: without `DRM_RDWR`.
-pub(crate) fn read_only_dumb_buffer(card: BorrowedFd<'_>, (width, height): (u32, u32)) -> OwnedFd {
+pub fn read_only_dumb_buffer(card: BorrowedFd<'_>, (width, height): (u32, u32)) -> OwnedFd {
     let mut dumb = CreateDumb {
         width,
         height,
@@ -95,22 +95,22 @@ pub(crate) fn read_only_dumb_buffer(card: BorrowedFd<'_>, (width, height): (u32,
 }
 
 /// An open vgem node.
-pub(crate) struct Vgem(OwnedFd);
+pub struct Vgem(OwnedFd);
 
 /// A fence on a buffer. It expires after 10 seconds if it is not signalled.
-pub(crate) struct Fence {
+pub struct Fence {
     fence: u32,
     handle: u32,
 }
 
 impl Vgem {
-    pub(crate) fn open(node: &str) -> Self {
+    pub fn open(node: &str) -> Self {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         Self(rustix::fs::open(node, flags, Mode::empty()).unwrap())
     }
 
     /// Imports a buffer, as a device that will use it does. Returns its handle.
-    pub(crate) fn import(&self, buffer: BorrowedFd<'_>) -> Result<u32, Errno> {
+    pub fn import(&self, buffer: BorrowedFd<'_>) -> Result<u32, Errno> {
         let mut prime = PrimeHandle {
             handle: 0,
             flags: 0,
@@ -125,7 +125,7 @@ impl Vgem {
     }
 
     /// Attaches a fence to a buffer, as a device that will write to it or read it does.
-    pub(crate) fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
+    pub fn attach(&self, buffer: BorrowedFd<'_>, writes: bool) -> Result<Fence, Errno> {
         let handle = self.import(buffer)?;
         let mut attach = FenceAttach {
             handle,
@@ -145,7 +145,7 @@ impl Vgem {
     }
 
     /// Signals a fence, as a device that is done does.
-    pub(crate) fn signal(&self, fence: &Fence) -> Result<(), Errno> {
+    pub fn signal(&self, fence: &Fence) -> Result<(), Errno> {
         let signal = FenceSignal {
             fence: fence.fence,
             flags: 0,
@@ -158,12 +158,12 @@ impl Vgem {
     }
 
     /// Releases the buffer of a fence.
-    pub(crate) fn close(&self, fence: &Fence) {
+    pub fn close(&self, fence: &Fence) {
         self.release(fence.handle);
     }
 
     /// Releases an imported buffer.
-    pub(crate) fn release(&self, handle: u32) {
+    pub fn release(&self, handle: u32) {
         let close = GemClose { handle, pad: 0 };
         // SAFETY: the opcode's argument is a `struct drm_gem_close`, which the kernel reads.
         let request = unsafe { Setter::<GEM_CLOSE, _>::new(close) };

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What the filter's effects must make of a frame, or of its picture, by the slow references.
 
-use super::filter::Filter;
-use super::frame::Layout;
+use crate::filter::Filter;
+use crate::frame::Layout;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::pixel::regions::reference;
 
-pub(crate) type Rect = (i32, i32, i32, i32);
+pub type Rect = (i32, i32, i32, i32);
 
 /// Overlapping, at odd places, over the edges, empty, outside, larger than the frame.
-pub(crate) const RECTS: [&[Rect]; 8] = [
+pub const RECTS: [&[Rect]; 8] = [
     &[(3, 5, 7, 9)],
     &[(0, 0, 16, 8), (8, 4, 21, 11), (9, 5, 2, 2)],
     &[(-5, -7, 20, 10), (25, 30, 100, 100)],
@@ -22,7 +22,7 @@ pub(crate) const RECTS: [&[Rect]; 8] = [
     &[],
 ];
 
-pub(crate) fn array(rects: &[Rect]) -> gst::Array {
+pub fn array(rects: &[Rect]) -> gst::Array {
     gst::Array::new(
         rects
             .iter()
@@ -35,7 +35,7 @@ fn contains((left, top, width, height): &Rect, x: i32, y: i32) -> bool {
 }
 
 /// Which pixels a mode means, row by row.
-pub(crate) fn mask(info: &VideoInfo, rects: &[Rect], mode: &str) -> Vec<bool> {
+pub fn mask(info: &VideoInfo, rects: &[Rect], mode: &str) -> Vec<bool> {
     mask_of((info.width() as i32, info.height() as i32), rects, mode)
 }
 
@@ -66,7 +66,7 @@ fn mask_of((width, height): (i32, i32), rects: &[Rect], mode: &str) -> Vec<bool>
 }
 
 /// The colour's components in the order in which they lie in the frame.
-pub(crate) fn components(info: &VideoInfo, color: [f64; 3]) -> [f64; 3] {
+pub fn components(info: &VideoInfo, color: [f64; 3]) -> [f64; 3] {
     let values = values(info, color);
     let format = info.format_info();
     let mut order: Vec<usize> = (0..info.n_components() as usize).take(3).collect();
@@ -114,7 +114,7 @@ fn values(info: &VideoInfo, [red, green, blue]: [f64; 3]) -> [f64; 3] {
 }
 
 /// Alpha, or the byte that is none, of each pixel becomes 255.
-pub(crate) fn opaque(layout: &Layout, mask: &[bool], files: &mut [Vec<u8>]) {
+pub fn opaque(layout: &Layout, mask: &[bool], files: &mut [Vec<u8>]) {
     let at = match layout.info.format() {
         VideoFormat::Ayuv
         | VideoFormat::Argb
@@ -138,7 +138,7 @@ pub(crate) fn opaque(layout: &Layout, mask: &[bool], files: &mut [Vec<u8>]) {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Effect {
+pub enum Effect {
     Adjust,
     Fill,
     Pixelate(usize),
@@ -146,15 +146,15 @@ pub(crate) enum Effect {
     Outline(u32),
 }
 
-pub(crate) const COLOR: [f64; 3] = [200.0 / 255.0, 30.0 / 255.0, 90.0 / 255.0];
+pub const COLOR: [f64; 3] = [200.0 / 255.0, 30.0 / 255.0, 90.0 / 255.0];
 
-pub(crate) const INVERT: Adjust = Adjust {
+pub const INVERT: Adjust = Adjust {
     invert: true,
     ..Adjust::identity()
 };
 
 /// Hue depends on both halves of chroma.
-pub(crate) const TURN: Adjust = Adjust {
+pub const TURN: Adjust = Adjust {
     hue: 0.3,
     contrast: 1.2,
     ..Adjust::identity()
@@ -171,7 +171,7 @@ fn all(layout: &Layout) -> Rect {
 }
 
 /// A mask of the picture's pixels as one of the frame's.
-pub(crate) fn in_frame(layout: &Layout, picture: Rect, mask: &[bool]) -> Vec<bool> {
+pub fn in_frame(layout: &Layout, picture: Rect, mask: &[bool]) -> Vec<bool> {
     let (_, _, width, height) = all(layout);
     let mut whole = vec![false; (width * height) as usize];
     for (number, inside) in mask.iter().enumerate() {
@@ -181,7 +181,7 @@ pub(crate) fn in_frame(layout: &Layout, picture: Rect, mask: &[bool]) -> Vec<boo
     whole
 }
 
-pub(crate) fn expected(
+pub fn expected(
     layout: &Layout,
     before: &[Vec<u8>],
     effect: Effect,
@@ -195,7 +195,7 @@ pub(crate) fn expected(
 
 /// What the files hold after an effect on the part of the frame that is its picture, from whose
 /// corner the rectangles count.
-pub(crate) fn expected_in(
+pub fn expected_in(
     layout: &Layout,
     before: &[Vec<u8>],
     picture: Rect,
@@ -266,7 +266,7 @@ pub(crate) fn expected_in(
 }
 
 /// Which bits are those of samples of these pixels.
-pub(crate) fn bits_of(layout: &Layout, before: &[Vec<u8>], mask: &[bool]) -> Vec<Vec<u8>> {
+pub fn bits_of(layout: &Layout, before: &[Vec<u8>], mask: &[bool]) -> Vec<Vec<u8>> {
     let size = (layout.info.width() as usize, layout.info.height() as usize);
     let marked = |value: u64| {
         let color = ([0.0; 3], 1.0);
@@ -286,7 +286,7 @@ pub(crate) fn bits_of(layout: &Layout, before: &[Vec<u8>], mask: &[bool]) -> Vec
     bits
 }
 
-pub(crate) fn set(filter: &Filter, effect: Effect, mode: &str, rects: &[Rect]) {
+pub fn set(filter: &Filter, effect: Effect, mode: &str, rects: &[Rect]) {
     let element = &filter.element;
     element.set_property("regions", array(rects));
     element.set_property_from_str("region-mode", mode);
@@ -305,7 +305,7 @@ pub(crate) fn set(filter: &Filter, effect: Effect, mode: &str, rects: &[Rect]) {
     }
 }
 
-pub(crate) const EFFECTS: [Effect; 8] = [
+pub const EFFECTS: [Effect; 8] = [
     Effect::Adjust,
     Effect::Fill,
     Effect::Pixelate(5),
@@ -318,7 +318,7 @@ pub(crate) const EFFECTS: [Effect; 8] = [
 
 /// Pages of the frame's files that hold a sample of these pixels, by what GStreamer knows of the
 /// format.
-pub(crate) fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
+pub fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
     let (info, format) = (&layout.info, layout.info.format_info());
     let width = info.width() as usize;
     let mut pages = std::collections::BTreeSet::new();

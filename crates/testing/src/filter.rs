@@ -5,10 +5,10 @@ use gst::prelude::*;
 use gst_video::VideoInfo;
 use gstdmabufcpu::pixel::Adjust;
 
-pub(crate) struct Filter {
-    pub(crate) harness: gst_check::Harness,
-    pub(crate) element: gst::Element,
-    pub(crate) bus: gst::Bus,
+pub struct Filter {
+    pub harness: gst_check::Harness,
+    pub element: gst::Element,
+    pub bus: gst::Bus,
 }
 
 impl Drop for Filter {
@@ -20,23 +20,23 @@ impl Drop for Filter {
 }
 
 impl Filter {
-    pub(crate) fn new(info: &VideoInfo) -> Self {
+    pub fn new(info: &VideoInfo) -> Self {
         Self::with_caps(info.to_caps().unwrap())
     }
 
-    pub(crate) fn with_caps(caps: gst::Caps) -> Self {
+    pub fn with_caps(caps: gst::Caps) -> Self {
         let mut filter = Self::without_caps();
         filter.harness.set_src_caps(caps);
         filter
     }
 
-    pub(crate) fn without_caps() -> Self {
+    pub fn without_caps() -> Self {
         Self::of("dmabuffilter")
     }
 
     /// Another element in the filter's place.
-    pub(crate) fn of(factory: &str) -> Self {
-        super::init();
+    pub fn of(factory: &str) -> Self {
+        crate::init();
         let element = gst::ElementFactory::make(factory).build().unwrap();
         let harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
         let bus = gst::Bus::new();
@@ -48,7 +48,7 @@ impl Filter {
         }
     }
 
-    pub(crate) fn adjust(&self, adjust: &Adjust) {
+    pub fn adjust(&self, adjust: &Adjust) {
         let element = &self.element;
         element.set_property("brightness", adjust.brightness);
         element.set_property("contrast", adjust.contrast);
@@ -58,25 +58,25 @@ impl Filter {
         element.set_property("invert", adjust.invert);
     }
 
-    pub(crate) fn invert(self) -> Self {
+    pub fn invert(self) -> Self {
         self.element.set_property("invert", true);
         self
     }
 
-    pub(crate) fn set(self, property: &str, value: &str) -> Self {
+    pub fn set(self, property: &str, value: &str) -> Self {
         self.element.set_property_from_str(property, value);
         self
     }
 
     /// Pushes a frame through.
-    pub(crate) fn pass(&mut self, frame: gst::Buffer) -> gst::Buffer {
+    pub fn pass(&mut self, frame: gst::Buffer) -> gst::Buffer {
         let flow = self.harness.push(frame);
         assert_eq!(flow, Ok(gst::FlowSuccess::Ok), "{:?}", self.errors());
         self.harness.pull().unwrap()
     }
 
     /// Pushes a frame that must be refused; returns the one error on the bus.
-    pub(crate) fn refuse(&mut self, frame: gst::Buffer) -> String {
+    pub fn refuse(&mut self, frame: gst::Buffer) -> String {
         let flow = self.harness.push(frame);
         assert_eq!(flow, Err(gst::FlowError::Error), "the frame was taken");
         assert!(self.harness.try_pull().is_none(), "the frame went on");
@@ -86,7 +86,7 @@ impl Filter {
     }
 
     /// Pushes a frame that must be dropped, without an error; returns the warnings on the bus.
-    pub(crate) fn drop_frame(&mut self, frame: gst::Buffer) -> Vec<String> {
+    pub fn drop_frame(&mut self, frame: gst::Buffer) -> Vec<String> {
         let before = self.count("frames-dropped");
         let flow = self.harness.push(frame);
         assert_eq!(flow, Ok(gst::FlowSuccess::Ok), "{:?}", self.errors());
@@ -103,7 +103,7 @@ impl Filter {
     }
 
     /// Takes the errors that were posted.
-    pub(crate) fn errors(&self) -> Vec<String> {
+    pub fn errors(&self) -> Vec<String> {
         let messages = self.bus.iter_filtered(&[gst::MessageType::Error]);
         messages
             .filter_map(|message| match message.view() {
@@ -117,7 +117,7 @@ impl Filter {
     }
 
     /// Takes the warnings that were posted: text and debug text.
-    pub(crate) fn warnings(&self) -> Vec<(String, String)> {
+    pub fn warnings(&self) -> Vec<(String, String)> {
         let messages = self.bus.iter_filtered(&[gst::MessageType::Warning]);
         messages
             .map(|message| match message.view() {
@@ -130,17 +130,17 @@ impl Filter {
             .collect()
     }
 
-    pub(crate) fn stats(&self) -> gst::Structure {
+    pub fn stats(&self) -> gst::Structure {
         self.element.property("stats")
     }
 
-    pub(crate) fn count(&self, name: &str) -> u64 {
+    pub fn count(&self, name: &str) -> u64 {
         self.stats().get(name).unwrap()
     }
 
     /// Checks some of the counts.
     #[track_caller]
-    pub(crate) fn assert_counts(&self, expected: &[(&str, u64)]) {
+    pub fn assert_counts(&self, expected: &[(&str, u64)]) {
         let stats = self.stats();
         for (name, count) in expected {
             assert_eq!(stats.get::<u64>(*name), Ok(*count), "{name} in {stats}");

@@ -2,8 +2,8 @@
 //! Frames: where their planes lie, in which memories, what is in them before, and what must be
 //! in them afterwards.
 
-use super::claim::{self, Claim};
-use super::{noise, raw};
+use crate::claim::{self, Claim};
+use crate::{noise, raw};
 use gst_video::prelude::*;
 use gst_video::{VideoColorRange, VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{self, Adjust, reference};
@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 
 /// What a frame's memories are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Plain memory.
     System,
     /// A memfd under `GstFdAllocator`.
@@ -24,37 +24,37 @@ pub(crate) enum Kind {
     DmaBuf,
 }
 
-pub(crate) const KINDS: [Kind; 3] = [Kind::System, Kind::Fd, Kind::DmaBuf];
+pub const KINDS: [Kind; 3] = [Kind::System, Kind::Fd, Kind::DmaBuf];
 
 /// A memory: a piece of a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub(crate) file: usize,
-    pub(crate) offset: usize,
-    pub(crate) size: usize,
+pub struct Piece {
+    pub file: usize,
+    pub offset: usize,
+    pub size: usize,
 }
 
 /// Where a plane lies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) memory: usize,
-    pub(crate) offset: usize,
-    pub(crate) stride: usize,
+pub struct Place {
+    pub memory: usize,
+    pub offset: usize,
+    pub stride: usize,
 }
 
 /// A layout of frames of one format and size.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
-    pub(crate) info: VideoInfo,
-    pub(crate) files: Vec<usize>,
-    pub(crate) memories: Vec<Piece>,
-    pub(crate) planes: Vec<Place>,
-    pub(crate) meta: bool,
+pub struct Layout {
+    pub info: VideoInfo,
+    pub files: Vec<usize>,
+    pub memories: Vec<Piece>,
+    pub planes: Vec<Place>,
+    pub meta: bool,
 }
 
 /// The layouts that a frame is tried in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// As the caps say, without a meta.
     Caps,
     /// Padding behind each row, gaps before each plane, all at odd places.
@@ -71,7 +71,7 @@ pub(crate) enum Shape {
     OneFileTwoMemories,
 }
 
-pub(crate) const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 7] = [
     Shape::Caps,
     Shape::Padded,
     Shape::PageStride,
@@ -81,8 +81,8 @@ pub(crate) const SHAPES: [Shape; 7] = [
     Shape::OneFileTwoMemories,
 ];
 
-pub(crate) fn info(format: VideoFormat, width: usize, height: usize) -> VideoInfo {
-    super::init();
+pub fn info(format: VideoFormat, width: usize, height: usize) -> VideoInfo {
+    crate::init();
     VideoInfo::builder(format, width as u32, height as u32)
         .fps(gst::Fraction::new(30, 1))
         .build()
@@ -90,7 +90,7 @@ pub(crate) fn info(format: VideoFormat, width: usize, height: usize) -> VideoInf
 }
 
 /// Bytes in a row of a plane, and rows, worked out from what GStreamer knows of the format.
-pub(crate) fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
+pub fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
     let format = info.format_info();
     let component = format.plane().iter().position(|p| *p as usize == plane);
     let component = component.unwrap();
@@ -107,7 +107,7 @@ pub(crate) fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
 }
 
 impl Layout {
-    pub(crate) fn new(info: &VideoInfo, shape: Shape) -> Self {
+    pub fn new(info: &VideoInfo, shape: Shape) -> Self {
         let mut layout = Self {
             info: info.clone(),
             files: Vec::new(),
@@ -233,7 +233,7 @@ impl Layout {
     }
 
     /// The pixel code's name for the format.
-    pub(crate) fn pixel_format(&self) -> pixel::Format {
+    pub fn pixel_format(&self) -> pixel::Format {
         let format = self.info.format();
         FORMATS
             .iter()
@@ -243,7 +243,7 @@ impl Layout {
     }
 
     /// What the files hold after the filter, as the reference has it.
-    pub(crate) fn filtered(&self, before: &[Vec<u8>], adjust: &Adjust) -> Vec<Vec<u8>> {
+    pub fn filtered(&self, before: &[Vec<u8>], adjust: &Adjust) -> Vec<Vec<u8>> {
         let range = match self.info.colorimetry().range() {
             VideoColorRange::Range0_255 => pixel::Range::Full,
             _ => pixel::Range::Limited,
@@ -255,7 +255,7 @@ impl Layout {
     }
 
     /// What the files hold after `change`.
-    pub(crate) fn changed(
+    pub fn changed(
         &self,
         before: &[Vec<u8>],
         change: impl FnOnce(&mut [reference::Plane<'_>]),
@@ -292,7 +292,7 @@ impl Layout {
     }
 
     /// The picture's bytes in files of this layout, row by row, and nothing else.
-    pub(crate) fn picture(&self, files: &[Vec<u8>]) -> Vec<u8> {
+    pub fn picture(&self, files: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (plane, place) in self.planes.iter().enumerate() {
             let piece = &self.memories[place.memory];
@@ -306,7 +306,7 @@ impl Layout {
     }
 
     /// The offset of each plane as a `GstVideoMeta` counts, over all memories.
-    pub(crate) fn claim(&self) -> Claim {
+    pub fn claim(&self) -> Claim {
         let mut claim = Claim::of(&self.info);
         for (plane, place) in self.planes.iter().enumerate() {
             let before: usize = self.memories[..place.memory].iter().map(|m| m.size).sum();
@@ -318,7 +318,7 @@ impl Layout {
 }
 
 /// The picture's bytes in a buffer, wherever GStreamer finds them, as [`Layout::picture`].
-pub(crate) fn picture_of(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<u8> {
+pub fn picture_of(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<u8> {
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).unwrap();
     let mut bytes = Vec::new();
     for plane in 0..info.n_planes() {
@@ -334,10 +334,10 @@ pub(crate) fn picture_of(buffer: &gst::Buffer, info: &VideoInfo) -> Vec<u8> {
 
 /// A file whose bytes are read and written without a mapping.
 #[derive(Debug)]
-pub(crate) struct Film(File);
+pub struct Film(File);
 
 impl Film {
-    pub(crate) fn new(name: &str, bytes: &[u8]) -> Self {
+    pub fn new(name: &str, bytes: &[u8]) -> Self {
         let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&fd, bytes.len() as u64).unwrap();
         let film = Self(File::from(fd));
@@ -345,41 +345,41 @@ impl Film {
         film
     }
 
-    pub(crate) fn write(&self, bytes: &[u8]) {
+    pub fn write(&self, bytes: &[u8]) {
         self.0.write_all_at(bytes, 0).unwrap();
     }
 
-    pub(crate) fn read(&self) -> Vec<u8> {
+    pub fn read(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.0.metadata().unwrap().len() as usize];
         self.0.read_exact_at(&mut bytes, 0).unwrap();
         bytes
     }
 
-    pub(crate) fn inode(&self) -> u64 {
+    pub fn inode(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
         self.0.metadata().unwrap().ino()
     }
 
-    pub(crate) fn fd(&self) -> OwnedFd {
+    pub fn fd(&self) -> OwnedFd {
         self.0.try_clone().unwrap().into()
     }
 
-    pub(crate) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.0
     }
 }
 
 /// A frame, and what was in its files.
 #[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) layout: Layout,
-    pub(crate) kind: Kind,
-    pub(crate) before: Vec<Vec<u8>>,
-    pub(crate) films: Vec<Film>,
+pub struct Frame {
+    pub layout: Layout,
+    pub kind: Kind,
+    pub before: Vec<Vec<u8>>,
+    pub films: Vec<Film>,
 }
 
 impl Frame {
-    pub(crate) fn new(layout: &Layout, kind: Kind, name: &str, seed: u32) -> (Self, gst::Buffer) {
+    pub fn new(layout: &Layout, kind: Kind, name: &str, seed: u32) -> (Self, gst::Buffer) {
         let before: Vec<Vec<u8>> = layout
             .files
             .iter()
@@ -401,7 +401,7 @@ impl Frame {
     }
 
     /// Another buffer, of other memories, over the same files.
-    pub(crate) fn buffer(&self) -> gst::Buffer {
+    pub fn buffer(&self) -> gst::Buffer {
         let mut buffer = gst::Buffer::new();
         let frame = buffer.make_mut();
         for piece in &self.layout.memories {
@@ -423,7 +423,7 @@ impl Frame {
     }
 
     /// What the files hold now; of system memory, what `buffer` holds.
-    pub(crate) fn now(&self, buffer: &gst::Buffer) -> Vec<Vec<u8>> {
+    pub fn now(&self, buffer: &gst::Buffer) -> Vec<Vec<u8>> {
         if self.kind != Kind::System {
             return self.films.iter().map(Film::read).collect();
         }
@@ -437,7 +437,7 @@ impl Frame {
 }
 
 /// Fails with the first place at which files differ.
-pub(crate) fn assert_same(got: &[Vec<u8>], expected: &[Vec<u8>], what: &dyn std::fmt::Debug) {
+pub fn assert_same(got: &[Vec<u8>], expected: &[Vec<u8>], what: &dyn std::fmt::Debug) {
     assert_eq!(got.len(), expected.len(), "{what:?}");
     for (file, (got, expected)) in got.iter().zip(expected).enumerate() {
         assert_eq!(got.len(), expected.len(), "{what:?}");

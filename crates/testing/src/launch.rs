@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! GStreamer's own tools in processes of their own, with the plugin under test and a tracer.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
 
-#[path = "library.rs"]
-mod library;
-
+use crate::library;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// A folder with the plugin under test, those that the lines need, and a registry of its own;
 /// gone with this.
-pub(crate) struct Launch(PathBuf);
+pub struct Launch(PathBuf);
 
 impl Drop for Launch {
     fn drop(&mut self) {
@@ -20,7 +17,7 @@ impl Drop for Launch {
 
 impl Launch {
     /// `None`, with a word why, where something is missing.
-    pub(crate) fn new(name: &str, wanted: &[&str]) -> Option<Self> {
+    pub fn new(name: &str, wanted: &[&str]) -> Option<Self> {
         gst::init().unwrap();
         for tool in ["gst-inspect-1.0", "gst-launch-1.0"] {
             if Command::new(tool).arg("--version").output().is_err() {
@@ -41,12 +38,12 @@ impl Launch {
     }
 
     /// A file in the folder.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// A program with these plugins.
-    pub(crate) fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env("GST_PLUGIN_PATH", &self.0)
@@ -63,7 +60,7 @@ impl Launch {
 
     /// `gst-launch-1.0` with a line, under these tracers. Not without a limit: it can wait for ever
     /// where a line fails (`programs/play.c` says why).
-    pub(crate) fn line(&self, line: &str, tracers: &str) -> Command {
+    pub fn line(&self, line: &str, tracers: &str) -> Command {
         let mut command = self.program("timeout");
         command.args(["--kill-after=5", "120", "gst-launch-1.0", "-q"]);
         command.args(line.split_whitespace());
@@ -74,7 +71,7 @@ impl Launch {
     }
 
     /// Runs a line under the tracer, with parameters; its report in JSON.
-    pub(crate) fn report(&self, line: &str, params: &str) -> serde_json::Value {
+    pub fn report(&self, line: &str, params: &str) -> serde_json::Value {
         let file = self.file("report.json");
         let _ = std::fs::remove_file(&file);
         let tracer = format!("zerocopy(file={},format=json{params})", file.display());
@@ -88,7 +85,7 @@ impl Launch {
 
 /// What a command said that did well and had nothing to complain of.
 #[track_caller]
-pub(crate) fn clean(what: &str, output: &Output) -> String {
+pub fn clean(what: &str, output: &Output) -> String {
     let errors = stderr(output);
     assert!(
         output.status.success(),
@@ -99,6 +96,6 @@ pub(crate) fn clean(what: &str, output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-pub(crate) fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

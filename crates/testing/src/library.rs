@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The shared library that was built with this test.
-pub(crate) fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folders = test.ancestors().skip(1).take(2);
     let mut files = folders.map(|folder| folder.join("libgstdmabufcpu.so"));
@@ -17,7 +17,7 @@ pub(crate) fn library() -> PathBuf {
 }
 
 /// A new folder for the processes of the test `name`, with links to these files in it.
-pub(crate) fn folder(name: &str, files: &[PathBuf]) -> PathBuf {
+pub fn folder(name: &str, files: &[PathBuf]) -> PathBuf {
     let name = format!("dmabufcpu-{name}-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).unwrap();

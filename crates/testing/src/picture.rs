@@ -8,14 +8,14 @@ use gstdmabufcpu::video::FORMATS;
 
 /// Red, green and blue of every pixel.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Picture {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) pixels: Vec<[u8; 3]>,
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<[u8; 3]>,
 }
 
 impl Picture {
-    pub(crate) fn from_ppm(bytes: &[u8]) -> Self {
+    pub fn from_ppm(bytes: &[u8]) -> Self {
         let mut rest = bytes;
         let mut word = || {
             let end = rest.iter().position(u8::is_ascii_whitespace).unwrap();
@@ -36,7 +36,7 @@ impl Picture {
     }
 
     /// Converts a BGRx frame.
-    pub(crate) fn from_bgrx(frame: &Frame) -> Self {
+    pub fn from_bgrx(frame: &Frame) -> Self {
         let (width, height) = frame.size();
         let row = |y: usize| &frame.planes[0].0[y * frame.planes[0].1..][..width * 4];
         let pixels = (0..height)
@@ -49,7 +49,7 @@ impl Picture {
         }
     }
 
-    pub(crate) fn negative(&self) -> Self {
+    pub fn negative(&self) -> Self {
         Self {
             pixels: self.pixels.iter().map(|p| p.map(|c| 255 - c)).collect(),
             ..*self
@@ -58,7 +58,7 @@ impl Picture {
 
     /// Whether neither all rows nor all columns are equal. Only such a picture reveals a window at
     /// a wrong position.
-    pub(crate) fn varies_both_ways(&self) -> bool {
+    pub fn varies_both_ways(&self) -> bool {
         let at = |x: usize, y: usize| self.pixels[y * self.width + x];
         let columns = (0..self.width).any(|x| (1..self.height).any(|y| at(x, y) != at(x, 0)));
         let rows = (0..self.height).any(|y| (1..self.width).any(|x| at(x, y) != at(0, y)));
@@ -67,7 +67,7 @@ impl Picture {
 
     /// Checks that no channel of any pixel differs by more than `tolerance`.
     #[track_caller]
-    pub(crate) fn assert_like(&self, expected: &Self, tolerance: u8, what: &str) {
+    pub fn assert_like(&self, expected: &Self, tolerance: u8, what: &str) {
         assert_eq!(
             (self.width, self.height),
             (expected.width, expected.height),
@@ -94,14 +94,14 @@ impl Picture {
 
 /// The planes of a frame, each with its stride. Padding at the end of rows is included.
 #[derive(Clone)]
-pub(crate) struct Frame {
-    pub(crate) info: VideoInfo,
-    pub(crate) planes: Vec<(Vec<u8>, usize)>,
+pub struct Frame {
+    pub info: VideoInfo,
+    pub planes: Vec<(Vec<u8>, usize)>,
 }
 
 impl Frame {
     /// Copies the planes from a buffer. A video meta of the buffer overrides the caps.
-    pub(crate) fn of(buffer: &gst::BufferRef, caps: &gst::CapsRef) -> Self {
+    pub fn of(buffer: &gst::BufferRef, caps: &gst::CapsRef) -> Self {
         let info = VideoInfo::from_caps(caps).unwrap();
         let map = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).unwrap();
         let planes = (0..map.n_planes())
@@ -118,7 +118,7 @@ impl Frame {
     }
 
     /// Returns the expected result of the filter, computed with the plain reference code.
-    pub(crate) fn filtered(&self, adjust: &Adjust) -> Self {
+    pub fn filtered(&self, adjust: &Adjust) -> Self {
         let known = |(format, _): &&(VideoFormat, _)| *format == self.info.format();
         let (_, format) = FORMATS.iter().find(known).unwrap();
         let range = match self.info.colorimetry().range() {
@@ -159,7 +159,7 @@ impl Frame {
 
     /// Checks that every byte that belongs to a pixel is equal.
     #[track_caller]
-    pub(crate) fn assert_is(&self, expected: &Self, what: &str) {
+    pub fn assert_is(&self, expected: &Self, what: &str) {
         assert_eq!(self.planes.len(), expected.planes.len(), "{what}");
         for (number, (plane, other)) in self.planes.iter().zip(&expected.planes).enumerate() {
             let (bytes, rows) = self.row(number);
@@ -177,7 +177,7 @@ impl Frame {
     }
 
     /// Whether neither all rows nor all columns of the first plane are equal.
-    pub(crate) fn varies_both_ways(&self) -> bool {
+    pub fn varies_both_ways(&self) -> bool {
         let (bytes, rows) = self.row(0);
         let (data, stride) = &self.planes[0];
         let row = |y: usize| &data[y * stride..][..bytes];

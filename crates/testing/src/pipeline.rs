@@ -2,12 +2,12 @@
 //! A pipeline with the filter in it. Records the frames at the filter's pads, the messages on the
 //! bus, and the copies in GStreamer's performance log.
 
-use super::picture::Frame;
-use super::probes::Probes;
+use crate::picture::Frame;
+use crate::probes::Probes;
 use gst::prelude::*;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines of the performance log that report copies.
@@ -17,21 +17,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Records `GST_PERFORMANCE` from now on.
-pub(crate) fn watch_for_copies() {
-    gst::log::set_threshold_for_name("GST_PERFORMANCE", gst::DebugLevel::Log);
-    if std::env::var_os("GST_DEBUG").is_none() {
-        // The default function would print the lines, which are only counted here.
-        gst::log::remove_default_log_function();
-    }
-    gst::log::add_log_function(|category, _, _, function, _, _, message| {
-        if category.name() != "GST_PERFORMANCE" {
-            return;
+/// Records `GST_PERFORMANCE` from the first call on.
+pub fn watch_for_copies() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::log::set_threshold_for_name("GST_PERFORMANCE", gst::DebugLevel::Log);
+        if std::env::var_os("GST_DEBUG").is_none() {
+            // The default function would print the lines, which are only counted here.
+            gst::log::remove_default_log_function();
         }
-        let text = message.get().unwrap_or_default();
-        if reports_copy(function, &text) {
-            lock(&COPIES).push(format!("{function}: {text}"));
-        }
+        gst::log::add_log_function(|category, _, _, function, _, _, message| {
+            if category.name() != "GST_PERFORMANCE" {
+                return;
+            }
+            let text = message.get().unwrap_or_default();
+            if reports_copy(function, &text) {
+                lock(&COPIES).push(format!("{function}: {text}"));
+            }
+        });
     });
 }
 
@@ -47,7 +50,7 @@ fn reports_copy(function: &str, text: &str) -> bool {
 }
 
 /// Returns the lines of another process's log (`GST_DEBUG=GST_PERFORMANCE:5`) that report copies.
-pub(crate) fn copies_in(log: &str) -> Vec<&str> {
+pub fn copies_in(log: &str) -> Vec<&str> {
     let lines = log.lines().filter(|line| {
         // … GST_PERFORMANCE file.c:123:function:<object> text
         let said = line.split_once(" GST_PERFORMANCE ");
@@ -61,13 +64,13 @@ pub(crate) fn copies_in(log: &str) -> Vec<&str> {
 }
 
 /// Takes the lines of the performance log that report copies.
-pub(crate) fn copies() -> Vec<String> {
+pub fn copies() -> Vec<String> {
     std::mem::take(&mut lock(&COPIES))
 }
 
 /// Checks that no copies were logged since [`copies`] was last called.
 #[track_caller]
-pub(crate) fn assert_no_copies(what: &str) {
+pub fn assert_no_copies(what: &str) {
     let copies = copies();
     let first = copies.first();
     assert_eq!(
@@ -79,9 +82,9 @@ pub(crate) fn assert_no_copies(what: &str) {
 }
 
 /// A frame's memories: the address of each `GstMemory` and the inode of its descriptor.
-pub(crate) type Mark = Vec<(usize, u64)>;
+pub type Mark = Vec<(usize, u64)>;
 
-pub(crate) fn mark(buffer: &gst::BufferRef) -> Mark {
+pub fn mark(buffer: &gst::BufferRef) -> Mark {
     let inode = |memory: &gst::MemoryRef| {
         let fd = memory
             .downcast_memory_ref::<gst_allocators::FdMemory>()?
@@ -103,9 +106,9 @@ struct Trail {
 /// A pipeline, in which the filter, if any, is called `filter`. If there is an element called
 /// `sink`, it is made to accept `GstVideoMeta`, as displays and encoders do. Without that, v4l2src
 /// copies frames with an unusual layout before they reach the filter.
-pub(crate) struct Line {
-    pub(crate) pipeline: gst::Pipeline,
-    pub(crate) filter: Option<gst::Element>,
+pub struct Line {
+    pub pipeline: gst::Pipeline,
+    pub filter: Option<gst::Element>,
     bus: gst::Bus,
     trail: Arc<Mutex<Trail>>,
 }
@@ -117,7 +120,7 @@ impl Drop for Line {
 }
 
 impl Line {
-    pub(crate) fn new(description: &str) -> Self {
+    pub fn new(description: &str) -> Self {
         let pipeline =
             gst::parse::launch(description).unwrap_or_else(|e| panic!("{description}: {e}"));
         let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
@@ -166,7 +169,7 @@ impl Line {
 
     /// Copies every frame that leaves the filter. For runs that check pictures, not for those that
     /// count maps and brackets.
-    pub(crate) fn keep_frames(&self) -> Arc<Mutex<Vec<Frame>>> {
+    pub fn keep_frames(&self) -> Arc<Mutex<Vec<Frame>>> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let frames = Arc::clone(&kept);
         let pad = self.filter.as_ref().unwrap().static_pad("src").unwrap();
@@ -180,7 +183,7 @@ impl Line {
     }
 
     #[track_caller]
-    pub(crate) fn set(&self, state: gst::State) {
+    pub fn set(&self, state: gst::State) {
         if self.pipeline.set_state(state).is_err() {
             panic!("no way to {state:?}: {:?}", self.error());
         }
@@ -197,7 +200,7 @@ impl Line {
     /// # Panics
     /// If there is an error.
     #[track_caller]
-    pub(crate) fn run(&self) {
+    pub fn run(&self) {
         let started = self.pipeline.set_state(gst::State::Playing);
         if let Some(error) = self.end() {
             panic!("{error}");
@@ -210,14 +213,14 @@ impl Line {
     /// # Panics
     /// If the stream ends without an error.
     #[track_caller]
-    pub(crate) fn fail(&self) -> String {
+    pub fn fail(&self) -> String {
         let _ = self.pipeline.set_state(gst::State::Playing);
         self.end().expect("it ran to the end")
     }
 
     /// Waits for the end of the stream or for an error, and returns the error.
     #[track_caller]
-    pub(crate) fn end(&self) -> Option<String> {
+    pub fn end(&self) -> Option<String> {
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = self.bus.timed_pop_filtered(LIMIT, &kinds);
         match message
@@ -231,7 +234,7 @@ impl Line {
     }
 
     /// Returns the next error on the bus without waiting.
-    pub(crate) fn error(&self) -> Option<String> {
+    pub fn error(&self) -> Option<String> {
         let message = self.bus.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
             gst::MessageView::Error(error) => Some(tell(error)),
@@ -241,13 +244,13 @@ impl Line {
 
     /// Waits until `number` frames have left the filter.
     #[track_caller]
-    pub(crate) fn wait_for_frames(&self, number: usize) {
+    pub fn wait_for_frames(&self, number: usize) {
         self.wait_until(|| lock(&self.trail).src.len() >= number, "number of frames");
     }
 
     /// Waits until frames of this format and width leave the filter.
     #[track_caller]
-    pub(crate) fn wait_for_format(&self, format: &str, width: i32) {
+    pub fn wait_for_format(&self, format: &str, width: i32) {
         let pad = self.filter.as_ref().unwrap().static_pad("src").unwrap();
         let is_there = |caps: gst::Caps| {
             let now = caps.structure(0).unwrap();
@@ -270,18 +273,18 @@ impl Line {
     }
 
     /// Returns the number of frames that left the filter.
-    pub(crate) fn frames(&self) -> usize {
+    pub fn frames(&self) -> usize {
         lock(&self.trail).src.len()
     }
 
-    pub(crate) fn count(&self, name: &str) -> u64 {
+    pub fn count(&self, name: &str) -> u64 {
         let stats: gst::Structure = self.filter.as_ref().unwrap().property("stats");
         stats.get(name).unwrap()
     }
 
     /// Checks some of the filter's counts.
     #[track_caller]
-    pub(crate) fn assert_counts(&self, expected: &[(&str, u64)]) {
+    pub fn assert_counts(&self, expected: &[(&str, u64)]) {
         let stats: gst::Structure = self.filter.as_ref().unwrap().property("stats");
         for (name, count) in expected {
             assert_eq!(stats.get::<u64>(*name), Ok(*count), "{name} in {stats}");
@@ -291,7 +294,7 @@ impl Line {
     /// Checks, frame by frame, that the memories that left the filter are those that entered it.
     /// Returns their inodes.
     #[track_caller]
-    pub(crate) fn assert_same_memories(&self, frames: usize) -> BTreeSet<u64> {
+    pub fn assert_same_memories(&self, frames: usize) -> BTreeSet<u64> {
         let trail = lock(&self.trail);
         assert_eq!(trail.src.len(), frames, "frames that left");
         assert_eq!(trail.sink.len(), frames, "frames that entered");
@@ -311,7 +314,7 @@ impl Line {
     /// Checks by the kernel's record that the filter worked on each frame in place, with one
     /// bracket per frame and one mapping per buffer. Returns the inodes of the buffers.
     #[track_caller]
-    pub(crate) fn assert_in_place(&self, probes: &Probes, frames: u64) -> BTreeSet<u64> {
+    pub fn assert_in_place(&self, probes: &Probes, frames: u64) -> BTreeSet<u64> {
         let inodes = self.assert_same_memories(frames as usize);
         let buffers = inodes.len() as u64;
         assert!((2..=32).contains(&buffers), "{buffers} buffers");
@@ -322,7 +325,7 @@ impl Line {
     }
 
     /// Returns the last frame that the element `sink` received.
-    pub(crate) fn last_frame(&self) -> Frame {
+    pub fn last_frame(&self) -> Frame {
         let sink = self.pipeline.by_name("sink").unwrap();
         let sample: gst::Sample = sink.property::<Option<gst::Sample>>("last-sample").unwrap();
         Frame::of(sample.buffer().unwrap(), sample.caps().unwrap())

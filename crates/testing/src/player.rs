@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A pipeline that plays in a separate process, which tests kill or whose devices they remove.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses everything
 
-use crate::common::{self, ROLE};
+use crate::ROLE;
 use gst::prelude::*;
 use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 /// Plays the pipeline if this process was started by [`Player::start`], and does not return then.
-pub(crate) fn play_if_requested() {
+pub fn play_if_requested() {
     if let Ok(line) = std::env::var(ROLE) {
         play(&line);
     }
@@ -17,7 +16,7 @@ pub(crate) fn play_if_requested() {
 /// Prints a line for each frame that leaves the element `filter` and for each error. Runs until it
 /// is killed or there is an error.
 fn play(line: &str) -> ! {
-    common::init();
+    crate::init();
     let pipeline = gst::parse::launch(line).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let pad = pipeline
@@ -55,16 +54,16 @@ fn tell(message: &gst::Message) {
     }
 }
 
-pub(crate) struct Player {
+pub struct Player {
     process: Child,
     lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
 }
 
 impl Player {
-    /// Runs the test `test` again in a child. The test must begin with [`play_if_requested`].
-    pub(crate) fn start(test: &str, line: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
+    /// Runs the test `test` of `module` [again](crate::again). The test must begin with
+    /// [`play_if_requested`].
+    pub fn start(module: &str, test: &str, line: &str) -> Self {
+        let mut process = crate::again(module, test)
             .env(ROLE, line)
             .stdout(Stdio::piped())
             .spawn()
@@ -76,7 +75,7 @@ impl Player {
 
     /// Reads until `number` lines with this word have come, and returns the last of them.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, word: &str, number: usize) -> String {
+    pub fn wait_for(&mut self, word: &str, number: usize) -> String {
         let mut left = number;
         for line in self.lines.by_ref().map_while(Result::ok) {
             left -= usize::from(line.contains(word));
@@ -89,7 +88,7 @@ impl Player {
 
     /// Waits until the process has stopped by itself without a crash. Returns its errors.
     #[track_caller]
-    pub(crate) fn errors_until_stopped(mut self) -> Vec<String> {
+    pub fn errors_until_stopped(mut self) -> Vec<String> {
         let lines: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
         assert!(
             lines.iter().any(|line| line.contains("@stopped")),
@@ -103,7 +102,7 @@ impl Player {
         errors.collect()
     }
 
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }

@@ -26,14 +26,14 @@ const COUNTS: [&str; 14] = [
 
 /// Events since the last reset.
 #[derive(Debug)]
-pub(crate) struct Probes {
+pub struct Probes {
     counts: BTreeMap<String, u64>,
     /// (inode, flags) of each `DMA_BUF_IOCTL_SYNC`, in order.
-    pub(crate) syncs: Vec<(u64, u64)>,
+    pub syncs: Vec<(u64, u64)>,
     /// (inode, first page) of each map.
-    pub(crate) maps: Vec<(u64, u64)>,
+    pub maps: Vec<(u64, u64)>,
     /// Inodes to which a device was attached.
-    pub(crate) attached: Vec<u64>,
+    pub attached: Vec<u64>,
 }
 
 /// The trace instance that `testbed-probes setup` made.
@@ -45,13 +45,13 @@ fn read(path: &str) -> String {
 
 impl Probes {
     /// Clears the record, as `testbed-probes reset` does.
-    pub(crate) fn reset() {
+    pub fn reset() {
         std::fs::write(format!("{INSTANCE}/trace"), "").unwrap();
     }
 
     /// Returns the events recorded since the last reset. Reads them here, because a process for
     /// each of many small checks would take most of the time.
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         let mut lost = 0;
         for cpu in 0.. {
             let Ok(stats) = std::fs::read_to_string(format!("{INSTANCE}/per_cpu/cpu{cpu}/stats"))
@@ -68,7 +68,7 @@ impl Probes {
         Self::parse(&read(&format!("{INSTANCE}/trace")), lost)
     }
 
-    pub(crate) fn parse(events: &str, lost: u64) -> Self {
+    pub fn parse(events: &str, lost: u64) -> Self {
         let mut probes = Self {
             counts: BTreeMap::from([("lost".to_owned(), lost)]),
             syncs: Vec::new(),
@@ -124,7 +124,7 @@ impl Probes {
     }
 
     /// Whether the counts equal the output of `testbed-probes counts`.
-    pub(crate) fn equals_counts_of_the_tool(&self, tool: &str) -> bool {
+    pub fn equals_counts_of_the_tool(&self, tool: &str) -> bool {
         let tool: BTreeMap<String, u64> = tool
             .lines()
             .filter_map(|line| {
@@ -137,18 +137,18 @@ impl Probes {
 
     /// Returns a count by its name in `testbed-probes counts`.
     #[track_caller]
-    pub(crate) fn count(&self, name: &str) -> u64 {
+    pub fn count(&self, name: &str) -> u64 {
         let count = self.counts.get(name);
         *count.unwrap_or_else(|| panic!("no count {name} in {:?}", self.counts))
     }
 
     /// Returns the number of START|RW calls.
-    pub(crate) fn starts(&self) -> u64 {
+    pub fn starts(&self) -> u64 {
         self.count("start-rw")
     }
 
     /// Returns the inodes of the buffers in brackets.
-    pub(crate) fn bracketed(&self) -> BTreeSet<u64> {
+    pub fn bracketed(&self) -> BTreeSet<u64> {
         self.syncs.iter().map(|(ino, _)| *ino).collect()
     }
 
@@ -156,7 +156,7 @@ impl Probes {
     /// brackets for reading and writing, with each START followed by the END of the same buffer
     /// before its next START.
     #[track_caller]
-    pub(crate) fn assert_brackets(&self, number: u64) {
+    pub fn assert_brackets(&self, number: u64) {
         assert_eq!(self.count("lost"), 0, "events were lost");
         for other in [
             "start-read",
@@ -182,7 +182,7 @@ impl Probes {
 
     /// Checks that each of `buffers` buffers was mapped once, from its first page on.
     #[track_caller]
-    pub(crate) fn assert_mapped_once_each(&self, buffers: u64) {
+    pub fn assert_mapped_once_each(&self, buffers: u64) {
         assert_eq!(self.count("map"), buffers, "maps in {:?}", self.counts);
         let inodes: BTreeSet<u64> = self.maps.iter().map(|(ino, _)| *ino).collect();
         assert_eq!(inodes.len() as u64, buffers, "mapped: {:?}", self.maps);

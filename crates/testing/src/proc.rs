@@ -2,7 +2,7 @@
 //! What `/proc` tells of this process.
 
 /// Descriptors whose target's name contains `name`.
-pub(crate) fn descriptors(name: &str) -> usize {
+pub fn descriptors(name: &str) -> usize {
     std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
@@ -11,7 +11,7 @@ pub(crate) fn descriptors(name: &str) -> usize {
 }
 
 /// The address ranges of mappings of files whose name contains `name`.
-pub(crate) fn mappings(name: &str) -> Vec<String> {
+pub fn mappings(name: &str) -> Vec<String> {
     std::fs::read_to_string("/proc/self/maps")
         .unwrap()
         .lines()
@@ -21,7 +21,7 @@ pub(crate) fn mappings(name: &str) -> Vec<String> {
 }
 
 /// Minor and major page faults of this thread so far.
-pub(crate) fn page_faults() -> u64 {
+pub fn page_faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
     // The second field, the command in parentheses, may hold blanks.
     let (_, fields) = stat.rsplit_once(") ").unwrap();

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Programs in other languages that use the plugin: built, found, run with the plugin under test.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
 
-#[path = "library.rs"]
-mod library;
-
+use crate::library;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,7 +9,7 @@ use std::process::{Command, Stdio};
 const PYTHON: &str = "/usr/bin/python3";
 
 /// A folder with the plugin under test and what was built, gone with this.
-pub(crate) struct Programs(PathBuf);
+pub struct Programs(PathBuf);
 
 impl Drop for Programs {
     fn drop(&mut self) {
@@ -21,40 +18,36 @@ impl Drop for Programs {
 }
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/programs")
-        .join(name)
+    Path::new(crate::PROJECT).join("tests/programs").join(name)
 }
 
 /// One of the project's examples.
-pub(crate) fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples")
-        .join(name)
+pub fn example(name: &str) -> PathBuf {
+    Path::new(crate::PROJECT).join("examples").join(name)
 }
 
 /// A test's own program.
-pub(crate) fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     source(name)
 }
 
 impl Programs {
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(library::folder(name, &[library::library()]))
     }
 
     /// A C program of `tests/programs`, built; why not, where there is no compiler or no headers.
-    pub(crate) fn c(&self, name: &str) -> Result<Command, String> {
+    pub fn c(&self, name: &str) -> Result<Command, String> {
         self.compiled("cc", &["-O1"], &source(&format!("{name}.c")))
     }
 
     /// The same, as a strict compiler of C has it, with the project's header at hand.
-    pub(crate) fn strict_c(&self, source: &Path) -> Result<Command, String> {
+    pub fn strict_c(&self, source: &Path) -> Result<Command, String> {
         self.compiled("cc", &["-std=c99", "-pedantic"], source)
     }
 
     /// The same as C++.
-    pub(crate) fn cpp(&self, source: &Path) -> Result<Command, String> {
+    pub fn cpp(&self, source: &Path) -> Result<Command, String> {
         self.compiled("c++", &["-xc++", "-std=c++11", "-pedantic"], source)
     }
 
@@ -82,7 +75,7 @@ impl Programs {
         let name = source.file_stem().unwrap().to_string_lossy();
         let program = self.0.join(format!("{name}-{compiler}"));
         let flags = String::from_utf8(flags.stdout).unwrap();
-        let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+        let include = Path::new(crate::PROJECT).join("include");
         let compiler = Command::new(compiler)
             .args(options)
             .args(["-Wall", "-Wextra", "-Werror", "-I"])
@@ -101,7 +94,7 @@ impl Programs {
     }
 
     /// A Python program with numpy; why not, where there is none.
-    pub(crate) fn numpy(&self, program: &Path) -> Result<Command, String> {
+    pub fn numpy(&self, program: &Path) -> Result<Command, String> {
         let imports = "import numpy, gi; gi.require_version('Gst', '1.0'); \
                        gi.require_version('GstVideo', '1.0'); \
                        from gi.repository import Gst, GstVideo";
@@ -110,7 +103,7 @@ impl Programs {
     }
 
     /// The Python program; why not, where there is no introspection.
-    pub(crate) fn python(&self) -> Result<Command, String> {
+    pub fn python(&self) -> Result<Command, String> {
         let imports = "import gi; gi.require_version('Gst', '1.0'); \
                        gi.require_version('GstApp', '1.0'); \
                        gi.require_version('GstAllocators', '1.0'); \
@@ -133,7 +126,7 @@ impl Programs {
     }
 
     /// The same program once more.
-    pub(crate) fn again(&self, built: &Command) -> Command {
+    pub fn again(&self, built: &Command) -> Command {
         let mut command = Command::new(built.get_program());
         command.args(built.get_args());
         self.with_plugin(command)
@@ -151,7 +144,7 @@ impl Programs {
     }
 
     /// A file for the program to write.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

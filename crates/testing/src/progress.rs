@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where a test is that runs for minutes, so that nobody takes it for one that hangs.
-#![allow(dead_code)] // no test uses all
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -8,13 +7,13 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Prints a line now and then, past what keeps the output of tests that pass.
-pub(crate) struct Progress {
+pub struct Progress {
     began: Instant,
     told: Instant,
 }
 
 impl Progress {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let now = Instant::now();
         Self {
             began: now,
@@ -23,7 +22,7 @@ impl Progress {
     }
 
     /// Says what is done so far, if it is time to.
-    pub(crate) fn at<T: Display>(&mut self, done: impl FnOnce() -> T) {
+    pub fn at<T: Display>(&mut self, done: impl FnOnce() -> T) {
         if self.told.elapsed() >= EVERY {
             use std::io::Write;
             self.told = Instant::now();

@@ -8,25 +8,25 @@ use gst_allocators::{DmaBufAllocator, FdAllocator, FdMemoryFlags};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 /// A `GstDmaBufMemory` of the stock allocator, which takes whatever descriptor it is given.
-pub(crate) fn dma_buf_memory(fd: OwnedFd, size: usize) -> gst::Memory {
+pub fn dma_buf_memory(fd: OwnedFd, size: usize) -> gst::Memory {
     // SAFETY: the descriptor is open and given away; the memory closes it.
     unsafe { DmaBufAllocator::new().alloc_dmabuf(fd, size) }.unwrap()
 }
 
 /// A `GstFdMemory` of the stock allocator.
-pub(crate) fn fd_memory(fd: OwnedFd, size: usize) -> gst::Memory {
+pub fn fd_memory(fd: OwnedFd, size: usize) -> gst::Memory {
     fd_memory_with_flags(fd, size, FdMemoryFlags::NONE)
 }
 
 /// The same, with flags (not DONT_CLOSE).
-pub(crate) fn fd_memory_with_flags(fd: OwnedFd, size: usize, flags: FdMemoryFlags) -> gst::Memory {
+pub fn fd_memory_with_flags(fd: OwnedFd, size: usize, flags: FdMemoryFlags) -> gst::Memory {
     let allocator = FdAllocator::new();
     // SAFETY: the descriptor is open and given away; the memory closes it.
     unsafe { allocator.alloc_fd(fd.into_raw_fd(), size, flags) }.unwrap()
 }
 
 /// A `GstDmaBufMemory` whose descriptor has been closed behind its back.
-pub(crate) fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Memory {
+pub fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Memory {
     // A high number, which no descriptor opened meanwhile by another test can get.
     let high = rustix::io::fcntl_dupfd_cloexec(fd, 900).unwrap();
     let flags = FdMemoryFlags::DONT_CLOSE;
@@ -36,14 +36,14 @@ pub(crate) fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Mem
 }
 
 /// The descriptor of a memory that has one.
-pub(crate) fn borrow(memory: &gst::MemoryRef) -> BorrowedFd<'_> {
-    let fd = super::device::fd_of(memory);
+pub fn borrow(memory: &gst::MemoryRef) -> BorrowedFd<'_> {
+    let fd = crate::device::fd_of(memory);
     // SAFETY: the memory owns the descriptor and lives for as long as the result.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// `gst_memory_copy`, of which the bindings have no form for ranges that may be refused.
-pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::Memory> {
+pub fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::Memory> {
     let pointer = memory.as_ptr().cast_mut();
     // SAFETY: the memory is live; GStreamer itself takes copies of memory that others hold.
     let copy = unsafe { gst::ffi::gst_memory_copy(pointer, offset, size) };
@@ -52,19 +52,19 @@ pub(crate) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
 }
 
 /// The bytes that a handler of `window` was given.
-pub(crate) fn bytes_at<'b>(address: u64, size: u64) -> &'b mut [u8] {
+pub fn bytes_at<'b>(address: u64, size: u64) -> &'b mut [u8] {
     let address = std::ptr::with_exposed_provenance_mut(address as usize);
     // SAFETY: the element lends them until the handler returns, as the tests use them.
     unsafe { std::slice::from_raw_parts_mut(address, size as usize) }
 }
 
 /// Writes a whole buffer's bytes through a mapping of the test's own.
-pub(crate) fn write(fd: OwnedFd, bytes: &[u8]) {
+pub fn write(fd: OwnedFd, bytes: &[u8]) {
     mapped(fd, bytes.len(), |memory| memory.copy_from_slice(bytes));
 }
 
 /// Reads a buffer's bytes through a mapping of the test's own.
-pub(crate) fn read(fd: OwnedFd, size: usize) -> Vec<u8> {
+pub fn read(fd: OwnedFd, size: usize) -> Vec<u8> {
     mapped(fd, size, |memory| memory.to_vec())
 }
 
@@ -82,8 +82,7 @@ fn mapped<R>(fd: OwnedFd, size: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// A buffer as C sees it: to be written by whoever has a pointer to it.
-#[allow(clippy::mut_from_ref)] // which C does not ask for
-pub(crate) fn as_mut(buffer: &gst::Buffer) -> &mut gst::BufferRef {
+pub fn as_mut(buffer: &gst::Buffer) -> &mut gst::BufferRef {
     // SAFETY: the buffer is live. What is done with its memories is for their locks to decide; the
     // buffer itself is left as it is.
     unsafe { gst::BufferRef::from_mut_ptr(buffer.as_ptr().cast_mut()) }

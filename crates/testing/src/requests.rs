@@ -58,17 +58,17 @@ fn pair(first: u32, second: u32) -> u64 {
 
 /// A request to a heap.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeapRequest {
-    pub(crate) length: u64,
-    pub(crate) fd: u32,
-    pub(crate) fd_flags: u32,
-    pub(crate) heap_flags: u64,
+pub struct HeapRequest {
+    pub length: u64,
+    pub fd: u32,
+    pub fd_flags: u32,
+    pub heap_flags: u64,
     /// Bytes of the structure: 24 today.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
 /// `DMA_HEAP_IOCTL_ALLOC`.
-pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd, Errno> {
+pub fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd, Errno> {
     // Fields that later kernels may add to the structure are not zero here.
     let mut words = [u64::MAX; 6];
     words[0] = request.length;
@@ -81,21 +81,21 @@ pub(crate) fn heap(node: BorrowedFd<'_>, request: HeapRequest) -> Result<OwnedFd
 
 /// A part of a memory file. The descriptor may be invalid or of another kind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Piece {
-    pub(crate) memfd: RawFd,
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
+pub struct Piece {
+    pub memfd: RawFd,
+    pub offset: u64,
+    pub size: u64,
 }
 
 /// `UDMABUF_CREATE`, close-on-exec.
-pub(crate) fn udmabuf(device: BorrowedFd<'_>, piece: Piece) -> Result<OwnedFd, Errno> {
+pub fn udmabuf(device: BorrowedFd<'_>, piece: Piece) -> Result<OwnedFd, Errno> {
     let mut words = [pair(piece.memfd as u32, 1), piece.offset, piece.size];
     let code = (Direction::Write, b'u', 0x42, 24);
     ask(device, code, &mut words).map(own)
 }
 
 /// `UDMABUF_CREATE_LIST`, close-on-exec.
-pub(crate) fn udmabuf_list(device: BorrowedFd<'_>, pieces: &[Piece]) -> Result<OwnedFd, Errno> {
+pub fn udmabuf_list(device: BorrowedFd<'_>, pieces: &[Piece]) -> Result<OwnedFd, Errno> {
     let mut words = vec![pair(1, pieces.len() as u32)];
     for piece in pieces {
         words.extend([pair(piece.memfd as u32, 0), piece.offset, piece.size]);
@@ -105,12 +105,12 @@ pub(crate) fn udmabuf_list(device: BorrowedFd<'_>, pieces: &[Piece]) -> Result<O
 }
 
 /// `DMA_BUF_IOCTL_SYNC`.
-pub(crate) fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+pub fn sync(buffer: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
     let code = (Direction::Write, b'b', 0, 8);
     ask(buffer, code, &mut [flags]).map(|_| ())
 }
 
 /// A buffer of the tests' own exporter, `tests/testbed/module`.
-pub(crate) fn refuser(device: BorrowedFd<'_>, pages: u64) -> Result<OwnedFd, Errno> {
+pub fn refuser(device: BorrowedFd<'_>, pages: u64) -> Result<OwnedFd, Errno> {
     ask(device, (Direction::Write, b'R', 0, 8), &mut [pages]).map(own)
 }

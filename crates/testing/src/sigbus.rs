@@ -10,11 +10,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// Calls of the application's handler.
-pub(crate) static CALLS: AtomicUsize = AtomicUsize::new(0);
+pub static CALLS: AtomicUsize = AtomicUsize::new(0);
 /// The address that the last one was told.
-pub(crate) static ADDRESS: AtomicUsize = AtomicUsize::new(0);
+pub static ADDRESS: AtomicUsize = AtomicUsize::new(0);
 /// Whether SIGUSR1 was blocked in the last one, as its mask asks for.
-pub(crate) static MASKED: AtomicBool = AtomicBool::new(false);
+pub static MASKED: AtomicBool = AtomicBool::new(false);
 /// What the handler maps zeros over, if it is hit there.
 static OWN: AtomicUsize = AtomicUsize::new(0);
 /// The handler that was there when the application's was installed.
@@ -70,7 +70,7 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 }
 
 /// Installs the application's handler, which passes on what is not its own, or dies of it.
-pub(crate) fn install(chains: bool) {
+pub fn install(chains: bool) {
     CHAINS.store(chains, SeqCst);
     // SAFETY: zeros are an empty mask.
     let mut new = unsafe { MaybeUninit::<sigaction>::zeroed().assume_init() };
@@ -86,7 +86,7 @@ pub(crate) fn install(chains: bool) {
 }
 
 /// Sets SIGBUS to SIG_DFL or SIG_IGN.
-pub(crate) fn set(disposition: usize) {
+pub fn set(disposition: usize) {
     // SAFETY: zeros are SIG_DFL and an empty mask.
     let mut new = unsafe { MaybeUninit::<sigaction>::zeroed().assume_init() };
     new.sa_sigaction = disposition;
@@ -95,7 +95,7 @@ pub(crate) fn set(disposition: usize) {
 }
 
 /// Sends SIGBUS to this thread.
-pub(crate) fn send() {
+pub fn send() {
     // SAFETY: no pointers.
     unsafe { libc::raise(libc::SIGBUS) };
 }
@@ -108,7 +108,7 @@ fn page_of(fd: &OwnedFd) -> *mut libc::c_void {
 }
 
 /// Reads memory of the application's own that is gone; the address.
-pub(crate) fn fault_of_its_own() -> usize {
+pub fn fault_of_its_own() -> usize {
     let fd = rustix::fs::memfd_create("application", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&fd, 4096).unwrap();
     let page = page_of(&fd);
@@ -122,7 +122,7 @@ pub(crate) fn fault_of_its_own() -> usize {
 }
 
 /// As above, in memory that even the application knows nothing of.
-pub(crate) fn fault_of_nobody() {
+pub fn fault_of_nobody() {
     let fd = rustix::fs::memfd_create("nobody", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     // Longer than its file.
     let page = page_of(&fd);
@@ -131,7 +131,7 @@ pub(crate) fn fault_of_nobody() {
 }
 
 /// Reads a byte of memory that is mapped.
-pub(crate) fn read(address: usize) {
+pub fn read(address: usize) {
     // SAFETY: the test has it mapped; what the access is answered with is its subject.
     let _ = unsafe { (address as *const u8).read_volatile() };
 }

@@ -17,7 +17,7 @@ extern "C" fn count(_: libc::c_int) {
 }
 
 /// Signals to the thread that made this, until it is dropped.
-pub(crate) struct Storm {
+pub struct Storm {
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<()>>,
     before: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Storm {
 
 impl Storm {
     /// One every `pause`, handled without SA_RESTART.
-    pub(crate) fn new(pause: Duration) -> Self {
+    pub fn new(pause: Duration) -> Self {
         // SAFETY: zeros are an empty mask and no flags.
         let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
@@ -51,7 +51,7 @@ impl Storm {
     }
 
     /// Signals that have come by.
-    pub(crate) fn signals(&self) -> u64 {
+    pub fn signals(&self) -> u64 {
         SIGNALS.load(SeqCst) - self.before
     }
 }

@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The emulated machine: detection, its devices, and its tools on the PATH.
 
-use super::probes::Probes;
+use crate::probes::Probes;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub(crate) const CAMERA: &str = "/dev/video0";
-pub(crate) const HEAP: &str = "/dev/dma_heap/system";
-pub(crate) const UDMABUF: &str = "/dev/udmabuf";
+pub const CAMERA: &str = "/dev/video0";
+pub const HEAP: &str = "/dev/dma_heap/system";
+pub const UDMABUF: &str = "/dev/udmabuf";
 /// Names of drivers, which stand for the node that the driver got.
-pub(crate) const CIRRUS: &str = "cirrus";
-pub(crate) const VGEM: &str = "vgem";
+pub const CIRRUS: &str = "cirrus";
+pub const VGEM: &str = "vgem";
 /// Trace events of `testbed-probes`.
-pub(crate) const PROBES: &str = "/sys/kernel/tracing/instances/dmabufcpu/trace";
-pub(crate) const BUFINFO: &str = "/sys/kernel/debug/dma_buf/bufinfo";
+pub const PROBES: &str = "/sys/kernel/tracing/instances/dmabufcpu/trace";
+pub const BUFINFO: &str = "/sys/kernel/debug/dma_buf/bufinfo";
 
 /// Exclusive access to the machine, for one test at a time: there is one camera, one display and
 /// one set of probes.
-pub(crate) struct Testbed(#[allow(dead_code)] MutexGuard<'static, ()>);
+pub struct Testbed(#[allow(dead_code)] MutexGuard<'static, ()>);
 
-/// Waits for exclusive access to the machine with these devices. On any other machine, prints the
-/// reason and returns `None`.
+/// Waits for exclusive access to the machine with these devices.
 ///
 /// # Panics
-/// If this is the emulated machine and a device is missing: no test may be skipped there.
-pub(crate) fn with(devices: &[&str]) -> Option<Testbed> {
+/// If this is not the emulated machine or a device is missing.
+pub fn with(devices: &[&str]) -> Testbed {
     static ALONE: Mutex<()> = Mutex::new(());
-    if std::env::var_os("DMABUFCPU_TESTBED").is_none() {
-        eprintln!("skipped: needs the testbed (tests/testbed/run-tests)");
-        return None;
-    }
+    assert!(
+        std::env::var_os("DMABUFCPU_TESTBED").is_some(),
+        "this test needs the testbed (tests/testbed/run-tests)"
+    );
     for device in devices {
         assert!(exists(device), "the testbed has no {device}");
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    super::init();
-    Some(Testbed(alone))
+    crate::init();
+    crate::pipeline::watch_for_copies();
+    Testbed(alone)
 }
 
 fn exists(device: &str) -> bool {
@@ -48,7 +48,7 @@ fn exists(device: &str) -> bool {
 }
 
 /// Returns the node (`/dev/dri/card0`) of a DRM driver.
-pub(crate) fn card(driver: &str) -> Option<String> {
+pub fn card(driver: &str) -> Option<String> {
     (0..8).find_map(|number| {
         let device = std::fs::canonicalize(format!("/sys/class/drm/card{number}/device")).ok()?;
         // vgem's device has no driver, but the device has the driver's name.
@@ -75,7 +75,7 @@ fn tool(name: &str, arguments: &[&str]) -> Result<String, String> {
 
 impl Testbed {
     /// Sets up a camera (see `testbed-camera`). Returns the source element for a pipeline.
-    pub(crate) fn camera(&self, arguments: &str) -> String {
+    pub fn camera(&self, arguments: &str) -> String {
         let words: Vec<&str> = arguments.split_whitespace().collect();
         let device = tool("testbed-camera", &words).unwrap_or_else(|error| panic!("{error}"));
         format!(
@@ -85,31 +85,31 @@ impl Testbed {
     }
 
     /// Returns the picture that the display shows now.
-    pub(crate) fn shot(&self, name: &str) -> super::picture::Picture {
+    pub fn shot(&self, name: &str) -> crate::picture::Picture {
         tool("testbed-shot", &[name]).unwrap_or_else(|error| panic!("{error}"));
         let out = std::env::var("TESTBED_OUT").expect("TESTBED_OUT");
         let file = format!("{out}/{name}.ppm");
         let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-        super::picture::Picture::from_ppm(&bytes)
+        crate::picture::Picture::from_ppm(&bytes)
     }
 
     /// Clears the kernel's record.
-    pub(crate) fn reset_probes(&self) {
+    pub fn reset_probes(&self) {
         Probes::reset();
     }
 
     /// Returns the events that the kernel recorded since the last reset.
-    pub(crate) fn probes(&self) -> Probes {
+    pub fn probes(&self) -> Probes {
         Probes::now()
     }
 
     /// Returns the counts of the same events by the tool.
-    pub(crate) fn counts_by_the_tool(&self) -> String {
+    pub fn counts_by_the_tool(&self) -> String {
         tool("testbed-probes", &["counts"]).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Returns the number of dma-bufs in the machine and their total bytes.
-    pub(crate) fn dma_bufs(&self) -> (u64, u64) {
+    pub fn dma_bufs(&self) -> (u64, u64) {
         let info = std::fs::read_to_string(BUFINFO).unwrap();
         // Each buffer also has a line with its total number of devices.
         let mut totals = info.lines().filter_map(|line| line.strip_prefix("Total "));
@@ -123,7 +123,7 @@ impl Testbed {
 
     /// Waits until there are at most this many dma-bufs, because the kernel frees files with a
     /// delay. There may be fewer: a display keeps its last frame until another frame replaces it.
-    pub(crate) fn assert_dma_bufs(&self, expected: (u64, u64)) {
+    pub fn assert_dma_bufs(&self, expected: (u64, u64)) {
         for _ in 0..40 {
             let (count, bytes) = self.dma_bufs();
             if count <= expected.0 && bytes <= expected.1 {
@@ -137,7 +137,7 @@ impl Testbed {
 }
 
 /// Returns the number of descriptors of this process for each file or kind.
-pub(crate) fn descriptors() -> BTreeMap<String, isize> {
+pub fn descriptors() -> BTreeMap<String, isize> {
     let mut kinds = BTreeMap::new();
     for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
         let Ok(target) = std::fs::read_link(entry.path()) else {
@@ -155,7 +155,7 @@ pub(crate) fn descriptors() -> BTreeMap<String, isize> {
 }
 
 /// Returns the kinds of descriptors whose number changed, with the difference.
-pub(crate) fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize> {
+pub fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize> {
     let mut kinds = descriptors();
     for (kind, number) in before {
         *kinds.entry(kind.clone()).or_insert(0) -= number;
@@ -165,7 +165,7 @@ pub(crate) fn grown(before: &BTreeMap<String, isize>) -> BTreeMap<String, isize>
 }
 
 /// Returns the mappings of dma-bufs in this process.
-pub(crate) fn mappings() -> Vec<String> {
+pub fn mappings() -> Vec<String> {
     std::fs::read_to_string("/proc/self/maps")
         .unwrap()
         .lines()

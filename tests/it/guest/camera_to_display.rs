@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Camera to display through the filter: the right picture, nothing copied, one bracket a
 //! frame, one mapping and one import a buffer. All by the display's and the kernel's own word.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::picture::{Frame, Picture};
-use common::pipeline::{self, Line};
-use common::say;
-use common::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
+use dmabufcpu_testing::picture::{Frame, Picture};
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::say;
+use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
 use std::time::Instant;
 
 const CAPS: &str = "video/x-raw,format=BGRx,width=1024,height=768";
@@ -88,30 +85,27 @@ fn filtered(
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn three_hundred_frames_stay_in_place_and_are_shown_as_the_negative() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let plain = unfiltered(&testbed, &camera, "vmalloc-plain");
     filtered(&testbed, &camera, 300, "", &plain, "vmalloc-negative");
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn three_hundred_frames_of_a_contiguous_camera_too() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=1 XR24 1024x768");
     let plain = unfiltered(&testbed, &camera, "contiguous-plain");
     filtered(&testbed, &camera, 300, "", &plain, "contiguous-negative");
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn windows_of_any_size_show_the_same() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     for allocators in [0, 1] {
         let camera = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
         let plain = unfiltered(&testbed, &camera, "windows-plain");

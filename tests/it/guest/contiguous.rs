@@ -2,17 +2,14 @@
 //! A camera that writes only to contiguous memory (vb2-dma-contig). Buffers that it can import are
 //! filtered in place. Buffers that it cannot import cause an error or, if v4l2src reports none, are
 //! detected by a watchdog. The pipeline never waits for ever.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
+use dmabufcpu_testing::display;
 
-use common::picture::Picture;
-use common::pipeline::{self, Line};
-use common::say;
-use common::testbed::{self, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
-use display::{CAPS, DISPLAY, FRAMES, assert_imported_once};
+use dmabufcpu_testing::display::{CAPS, DISPLAY, FRAMES, assert_imported_once};
+use dmabufcpu_testing::picture::Picture;
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::say;
+use dmabufcpu_testing::testbed::{self, CIRRUS, HEAP, PROBES, Testbed, UDMABUF};
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf;
 use gstdmabufcpu::dmabuf::exporters::{Allocation, Exporter, Kind, Request};
@@ -82,7 +79,7 @@ fn scene(testbed: &Testbed, size: &str, caps: &str) -> Picture {
 
 /// Checks that the camera wrote into the filter's buffers and the filter worked on them in place.
 /// Returns their inodes.
-fn assert_followed(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64> {
+fn assert_followed(line: &Line, probes: &dmabufcpu_testing::probes::Probes) -> BTreeSet<u64> {
     let inodes = line.assert_same_memories(FRAMES as usize);
     line.assert_counts(&[
         ("frames-in-place", FRAMES),
@@ -100,10 +97,9 @@ fn assert_followed(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn contiguous_frames_are_imported_and_filtered_in_place() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let scene = scene(&testbed, "512x512", ONE_PIECE);
     let before = testbed.dma_bufs();
     compact();
@@ -129,10 +125,9 @@ fn contiguous_frames_are_imported_and_filtered_in_place() {
 
 /// The display shows contiguous frames from the memory that the camera wrote.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn contiguous_frames_are_shown_from_the_cameras_memory() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let scene = scene(&testbed, "1024x768", CAPS);
     // 3 MiB, which the heap allocates as three pieces. They are consecutive if the memory was never
     // used before, so used memory is allocated first.
@@ -180,7 +175,10 @@ fn contiguous_frames_are_shown_from_the_cameras_memory() {
     panic!("the heap never returned contiguous memory");
 }
 
-fn assert_followed_to_display(line: &Line, probes: &common::probes::Probes) -> BTreeSet<u64> {
+fn assert_followed_to_display(
+    line: &Line,
+    probes: &dmabufcpu_testing::probes::Probes,
+) -> BTreeSet<u64> {
     let inodes = assert_followed(line, probes);
     assert_imported_once(probes, &inodes, "one piece");
     inodes
@@ -189,11 +187,10 @@ fn assert_followed_to_display(line: &Line, probes: &common::probes::Probes) -> B
 const IN_PIECES: &str = "scattered_memory_is_an_error_soon_and_the_next_run_works";
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn scattered_memory_is_an_error_soon_and_the_next_run_works() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
-    if let Ok(role) = std::env::var(common::ROLE) {
+    let testbed = testbed::with(&ALL);
+    if let Ok(role) = std::env::var(dmabufcpu_testing::ROLE) {
         return import_in_pieces(&role);
     }
     let scene = scene(&testbed, "1024x768", CAPS);
@@ -209,7 +206,7 @@ fn scattered_memory_is_an_error_soon_and_the_next_run_works() {
         &format!("! {DISPLAY}"),
     ] {
         let refused = in_pieces();
-        let text = common::child(IN_PIECES, role, &[]);
+        let text = dmabufcpu_testing::child(module_path!(), IN_PIECES, role, &[]);
         let said = text.lines().find(|line| line.contains("failed after"));
         say(said.unwrap_or_else(|| panic!("{role}: {text}")).trim());
         // Memory files are not dma-bufs, so the camera's driver does not see them.
@@ -272,16 +269,15 @@ impl Exporter for TwoInOnePiece {
 /// Scattered memory that comes after contiguous memory stops the camera without an error of
 /// v4l2src. A watchdog reports it.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn scattered_memory_in_mid_stream_is_reported_by_a_watchdog() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let name = "scattered_memory_in_mid_stream_is_reported_by_a_watchdog";
-    if std::env::var_os(common::ROLE).is_none() {
+    if std::env::var_os(dmabufcpu_testing::ROLE).is_none() {
         scene(&testbed, "512x512", ONE_PIECE);
         let before = testbed.dma_bufs();
         compact();
-        let text = common::child(name, "two in one piece", &[]);
+        let text = dmabufcpu_testing::child(module_path!(), name, "two in one piece", &[]);
         say(text
             .lines()
             .find(|line| line.contains("then"))

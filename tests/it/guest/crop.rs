@@ -4,13 +4,10 @@
 //!
 //! v4l2sink of GStreamer 1.22 neither asks for the meta nor reads it (gst_v4l2sink_show_frame;
 //! its plugin does not import gst_video_crop_meta_api_get_type), so videocrop copies before it.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::picture::Picture;
-use common::pipeline::{self, Line};
-use common::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
+use dmabufcpu_testing::picture::Picture;
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
 
 const CAPS: &str = "video/x-raw,format=BGRx,width=1280,height=960";
 /// With modes of its own, kmssink shows whole frames only (gst_kms_sink_show_frame); and the
@@ -51,10 +48,9 @@ fn changed(picture: &Picture, change: impl Fn(usize, usize, [u8; 3]) -> [u8; 3])
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn picture_on_the_display_is_filtered_and_its_pages_only() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1280x960");
     let (line, plain) = shown(&testbed, &camera, "identity", "crop-plain");
     drop(line);
@@ -85,10 +81,9 @@ fn picture_on_the_display_is_filtered_and_its_pages_only() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn mask_on_the_display_counts_from_the_corner() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1280x960");
     let (line, plain) = shown(&testbed, &camera, "identity", "crop-plain-again");
     drop(line);

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Exporters that give no more, may not be used or are not there: the next one in mid-stream, or
 //! one error that says what can be done.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
+use dmabufcpu_testing::display;
 
-use common::picture::Picture;
-use common::pipeline::Line;
-use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
-use display::{CAPS, DISPLAY, PATTERN};
+use dmabufcpu_testing::display::{CAPS, DISPLAY, PATTERN};
+use dmabufcpu_testing::picture::Picture;
+use dmabufcpu_testing::pipeline::Line;
+use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::{Pool, Source};
@@ -75,10 +72,9 @@ const UPLOAD: &str = "videotestsrc num-buffers=5 ! \
     video/x-raw,format=BGRx,width=1024,height=768 ! identity drop-allocation=true";
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn buffer_larger_than_a_udmabuf_may_be_is_one_error_that_names_the_limit() {
-    let Some(_testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let _testbed = testbed::with(&ALL);
     let _limit = Limit::new(1);
     for element in ["dmabufupload", "dmabuffilter invert=true"] {
         let line = Line::new(&format!(
@@ -95,10 +91,9 @@ fn buffer_larger_than_a_udmabuf_may_be_is_one_error_that_names_the_limit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn exporter_that_fails_in_mid_stream_is_followed_by_the_next_and_every_frame_is_shown() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let caps: gst::Caps = format!("{CAPS},framerate=30/1").parse().unwrap();
     let source = Arc::new(Source::new(&[Kind::Udmabuf, Kind::DmaHeap], None));
@@ -135,7 +130,7 @@ fn exporter_that_fails_in_mid_stream_is_followed_by_the_next_and_every_frame_is_
     assert_eq!(source.in_use(), Some(Kind::DmaHeap));
     let inodes: BTreeSet<u64> = held
         .iter()
-        .flat_map(|buffer| common::pipeline::mark(buffer))
+        .flat_map(|buffer| dmabufcpu_testing::pipeline::mark(buffer))
         .map(|(_, inode)| inode)
         .collect();
     assert_eq!(inodes.len(), 6);
@@ -168,10 +163,9 @@ fn exporter_that_fails_in_mid_stream_is_followed_by_the_next_and_every_frame_is_
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn exporter_that_is_absent_is_passed_over_and_missed_by_name_only() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     let run = |allocator: &str, name: &str| {
         let line = Line::new(&format!(
@@ -242,23 +236,23 @@ const IN_GROUP: &str = "memory_limit_reached_in_mid_stream_costs_no_frame";
 /// 6.12). At the group's limit the kernel ends a process rather than to say ENOMEM, unless there
 /// is none that it may end (`oom_score_adj` of -1000): so are services that matter.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn memory_limit_reached_in_mid_stream_costs_no_frame() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
-    if let Ok(role) = std::env::var(common::ROLE) {
+    let testbed = testbed::with(&ALL);
+    if let Ok(role) = std::env::var(dmabufcpu_testing::ROLE) {
         return within_limit(&role);
     }
     let before = testbed.dma_bufs();
     for allocator in ["auto", "udmabuf"] {
         let group = Group::new(GROUP);
-        let text = common::child(
+        let text = dmabufcpu_testing::child(
+            module_path!(),
             IN_GROUP,
             allocator,
             &[("DMABUFCPU_ALLOCATORS", "udmabuf,dma-heap")],
         );
         let said = text.lines().find(|line| line.contains("udmabufs of"));
-        common::say(said.unwrap().trim());
+        dmabufcpu_testing::say(said.unwrap().trim());
         assert!(group.events("max") > 0, "the limit was not reached");
         assert_eq!(group.events("oom_kill"), 0);
         std::fs::remove_dir(group.file("")).unwrap();
@@ -311,7 +305,7 @@ fn within_limit(allocator: &str) {
         assert!(map.iter().all(|byte| *byte == number), "frame {number}");
     }
     let of_group = names.iter().take_while(|name| *name == "udmabuf").count();
-    common::say(format_args!(
+    dmabufcpu_testing::say(format_args!(
         "{of_group} udmabufs of {}, {error:?}",
         names.len()
     ));
@@ -340,13 +334,12 @@ fn within_limit(allocator: &str) {
 const ROLE: &str = "DMABUFCPU_TEST_NOBODY";
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn user_without_rights_gets_a_memory_file_or_an_error_that_tells_the_rule() {
     if std::env::var_os(ROLE).is_some() {
         return as_nobody();
     }
-    let Some(_testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let _testbed = testbed::with(&ALL);
     let mode = |node| std::fs::metadata(node).unwrap().mode() & 0o007;
     assert_eq!((mode(HEAP), mode(UDMABUF)), (0, 0), "anybody may use them");
     // What nobody can read: its own copy of the program, and a home.
@@ -387,7 +380,7 @@ fn user_without_rights_gets_a_memory_file_or_an_error_that_tells_the_rule() {
 }
 
 fn as_nobody() {
-    common::init();
+    dmabufcpu_testing::init();
     let line = Line::new(&format!(
         "{UPLOAD} ! dmabufupload name=filter ! fakesink name=sink"
     ));

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The camera's formats: every byte of every pixel equals the result of the plain reference on the
 //! unfiltered picture, with one bracket per dma-buf and frame and one map per buffer.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::picture::Frame;
-use common::pipeline::{self, Line};
-use common::say;
-use common::testbed::{self, CAMERA, PROBES, Testbed};
+use dmabufcpu_testing::picture::Frame;
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::say;
+use dmabufcpu_testing::testbed::{self, CAMERA, PROBES, Testbed};
 use gstdmabufcpu::pixel::Adjust;
 use std::time::Instant;
 
@@ -122,18 +119,16 @@ fn check(testbed: &Testbed, case: &Case, frames: u64) -> Vec<usize> {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn three_hundred_frames_of_nv12_are_filtered_in_place() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     let _ = check(&testbed, &case("NV12", "NV12", (1024, 768)), 300);
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn every_format_of_the_camera_is_filtered_in_place() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     for case in [
         case("YUYV", "YUY2", (320, 240)),
         case("UYVY", "UYVY", (320, 240)),
@@ -151,10 +146,9 @@ fn every_format_of_the_camera_is_filtered_in_place() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn padded_rows_are_filtered_in_place() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     // vivid offers only even sizes to v4l2src; guest_exporters tests odd ones. GStreamer requests
     // rows of a multiple of four bytes. v4l2src of 1.26 and 1.28 computes a size larger than the
     // camera's buffers for I420 frames with chroma rows of 166 bytes (gst_memory_resize refuses
@@ -177,10 +171,9 @@ fn padded_rows_are_filtered_in_place() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn planes_in_two_dma_bufs_have_a_bracket_each() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     for allocators in [
         "allocators=0 multiplanar=2 NM12",
         "allocators=1 multiplanar=2 NM12",

@@ -1,29 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A storm of signals during waits for devices and during allocations, with the kernel's own
 //! results: every START has its END by the kernel's count, and every frame comes out.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "support/storm.rs"]
-mod storm;
-
-use common::frame_of_sevens;
-use common::raw::Vgem;
-use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
+use dmabufcpu_testing::drm::Vgem;
+use dmabufcpu_testing::frame_of_sevens;
+use dmabufcpu_testing::storm::Storm;
+use dmabufcpu_testing::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::allocator_of;
 use rustix::fd::AsFd;
 use std::time::Duration;
-use storm::Storm;
 
 const SIZE: usize = 64 * 32 * 4;
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
-    let Some(testbed) = testbed::with(&[HEAP, UDMABUF, VGEM, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[HEAP, UDMABUF, VGEM, PROBES]);
     let node = testbed::card(VGEM).unwrap();
     let vgem = Vgem::open(&node);
     for kind in [Kind::DrmDumb, Kind::DmaHeap, Kind::Udmabuf] {
@@ -82,7 +76,7 @@ fn brackets_fences_and_allocations_outlast_a_storm_of_signals() {
         assert_eq!(counts.count("lost"), 0);
         drop((harness, element, allocator));
         testbed.assert_dma_bufs(before);
-        common::say(format_args!("{kind:?}: {frames} frames, {signals} signals"));
+        dmabufcpu_testing::say(format_args!("{kind:?}: {frames} frames, {signals} signals"));
         assert!(signals > 100, "only {signals} signals");
     }
 }

@@ -3,16 +3,16 @@
 //! (`tools/testing/selftests/dmabuf-heaps`, `drivers/dma-buf`), on our exporters, our brackets and
 //! the filter: fresh memory, invalid requests, memory files and their dma-bufs, imports,
 //! directions.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/requests.rs"]
-mod requests;
-mod support;
+use dmabufcpu_testing::requests;
 
-use common::raw::{Vgem, read_only_dumb_buffer};
-use common::testbed::{self, BUFINFO, CIRRUS, HEAP, PROBES, UDMABUF, VGEM};
-use common::{noise, say};
+use dmabufcpu_testing::drm::{Vgem, read_only_dumb_buffer};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::info;
+use dmabufcpu_testing::raw as memories;
+use dmabufcpu_testing::requests::{HeapRequest, Piece};
+use dmabufcpu_testing::testbed::{self, BUFINFO, CIRRUS, HEAP, PROBES, UDMABUF, VGEM};
+use dmabufcpu_testing::{noise, say};
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
 use gstdmabufcpu::dmabuf::{
@@ -20,14 +20,10 @@ use gstdmabufcpu::dmabuf::{
 };
 use gstdmabufcpu::memory::{How, allocator_of};
 use gstdmabufcpu::video;
-use requests::{HeapRequest, Piece};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 use std::sync::Arc;
-use support::filter::Filter;
-use support::frame::info;
-use support::raw as memories;
 
 const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
@@ -82,10 +78,9 @@ fn bytes(fd: &OwnedFd, size: usize) -> Vec<u8> {
 
 /// Memory of every exporter is zero, including pages that other buffers had before.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn memory_of_every_exporter_is_zeroed_even_if_it_was_used() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let mut exporters = exporters();
     exporters.push(("memfd", Kind::Memfd.exporter(None)));
@@ -109,10 +104,9 @@ fn memory_of_every_exporter_is_zeroed_even_if_it_was_used() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn heap_accepts_requests_of_any_version_and_refuses_wrong_ones() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let heap = open(HEAP);
     let usual = HeapRequest {
@@ -171,10 +165,9 @@ fn heap_accepts_requests_of_any_version_and_refuses_wrong_ones() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn exporters_allocate_whole_pages_for_any_requested_size() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     for (name, exporter) in exporters() {
         for size in [0, 1, PAGE - 1, PAGE, PAGE + 1, MIB - 3, MIB + 1] {
@@ -212,10 +205,9 @@ fn exporters_allocate_whole_pages_for_any_requested_size() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn udmabuf_accepts_only_whole_pages_of_sealed_memory_files() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let device = open(UDMABUF);
     let size = 4 * PAGE as u64;
@@ -308,10 +300,9 @@ fn mappings(name: &str) -> usize {
 
 /// The kernel unmaps whole huge pages only, whatever was mapped.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn part_of_a_file_of_huge_pages_is_mapped_and_unmapped() {
-    let Some(_testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let _testbed = testbed::with(&ALL);
     let _huge = HugePages::new();
     const NAME: &str = "huge-part";
     const SIZE: usize = 2 * HugePages::SIZE;
@@ -376,10 +367,9 @@ fn part_of_a_file_of_huge_pages_is_mapped_and_unmapped() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn memory_file_and_its_udmabuf_show_each_others_writes() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let _huge = HugePages::new();
     let device = open(UDMABUF);
@@ -432,10 +422,9 @@ fn memory_file_and_its_udmabuf_show_each_others_writes() {
 
 /// The filter works on udmabufs of pieces of two files in any order, and the files show the result.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn filter_works_on_udmabufs_of_pieces_in_any_order() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let _huge = HugePages::new();
     let device = open(UDMABUF);
@@ -498,10 +487,9 @@ fn filter_works_on_udmabufs_of_pieces_in_any_order() {
 /// A device can import buffers of every exporter, and brackets work before, during and after the
 /// import.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn brackets_work_before_during_and_after_an_import() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let importer = Vgem::open(&testbed::card(VGEM).unwrap());
     for (name, exporter) in exporters() {
@@ -539,10 +527,9 @@ fn brackets_work_before_during_and_after_an_import() {
 /// START and END of each bracket have the flags of the bracket's direction. The kernel refuses
 /// invalid flags.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn each_bracket_starts_and_ends_in_its_own_direction() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let options = Options::default();
     for (name, exporter) in exporters() {
@@ -585,10 +572,9 @@ fn each_bracket_starts_and_ends_in_its_own_direction() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn buffer_exported_for_reading_is_copied_and_never_touched() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let info = info(VideoFormat::Bgrx, PAGE / 4, 4);
     let dumb = |driver| {
@@ -645,10 +631,9 @@ fn one_direction(flags: OFlags) -> OwnedFd {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn buffer_exported_for_writing_is_refused_and_never_touched() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     let info = info(VideoFormat::Bgrx, PAGE / 4, 4);
     let fd = one_direction(OFlags::WRONLY);

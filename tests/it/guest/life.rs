@@ -4,25 +4,19 @@
 //! that there is one error if one is expected, that nothing is left in the kernel, and that the
 //! next start works as usual. `DMABUFCPU_LONG` multiplies how often processes are killed
 //! (`make test-long`).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/player.rs"]
-mod player;
-
-use common::say;
-use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, UDMABUF};
-use player::{Player, play_if_requested};
+use dmabufcpu_testing::player::{Player, play_if_requested};
+use dmabufcpu_testing::say;
+use dmabufcpu_testing::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, UDMABUF};
 use std::time::{Duration, Instant};
 
 /// A process that is killed with buffers in flight leaves no dma-buf and can be restarted at once.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn process_killed_with_buffers_in_flight_leaves_nothing() {
     const NAME: &str = "process_killed_with_buffers_in_flight_leaves_nothing";
     play_if_requested();
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, UDMABUF, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, HEAP, UDMABUF, BUFINFO]);
     let camera = testbed.camera("XR24 1024x768");
     let before = testbed.dma_bufs();
     let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
@@ -39,7 +33,7 @@ fn process_killed_with_buffers_in_flight_leaves_nothing() {
             .to_owned(),
     ] {
         for _ in 0..2 * more {
-            let mut player = Player::start(NAME, &line);
+            let mut player = Player::start(module_path!(), NAME, &line);
             player.wait_for("@frame", 8);
             assert!(testbed.dma_bufs() > before, "no buffers in flight: {line}");
             player.kill();
@@ -52,17 +46,16 @@ fn process_killed_with_buffers_in_flight_leaves_nothing() {
 /// A camera that is unbound from its driver while it streams causes one error, and streams again
 /// once it is bound.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_unbound_while_it_streams_is_one_error() {
     const NAME: &str = "camera_unbound_while_it_streams_is_one_error";
     const DRIVER: &str = "/sys/bus/platform/drivers/vivid";
     play_if_requested();
-    let Some(testbed) = testbed::with(&[CAMERA, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, BUFINFO]);
     let camera = testbed.camera("XR24 320x180");
     let before = testbed.dma_bufs();
     let line = format!("{camera} ! dmabuffilter name=filter invert=true ! fakesink");
-    let mut player = Player::start(NAME, &line);
+    let mut player = Player::start(module_path!(), NAME, &line);
     player.wait_for("@frame", 8);
     std::fs::write(format!("{DRIVER}/unbind"), "vivid.0").unwrap();
     let errors = player.errors_until_stopped();
@@ -79,18 +72,17 @@ fn camera_unbound_while_it_streams_is_one_error() {
     }
     let camera = testbed.camera("XR24 320x180");
     let line = format!("{camera} ! dmabuffilter name=filter invert=true ! fakesink");
-    let mut player = Player::start(NAME, &line);
+    let mut player = Player::start(module_path!(), NAME, &line);
     player.wait_for("@frame", 8);
     player.kill();
     testbed.assert_dma_bufs(before);
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn exhausted_exporter_allocates_again_after_a_release() {
     play_if_requested();
-    let Some(testbed) = testbed::with(&[HEAP, UDMABUF, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[HEAP, UDMABUF, BUFINFO]);
     use gstdmabufcpu::dmabuf::exporters::{Kind, Request};
     let before = testbed.dma_bufs();
     // A limited number of descriptors, which both exporters exhaust first.

@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The filter's pools in the kernel's own dma-bufs: sources write into them, the camera imports
 //! them, the display shows them, and nothing is copied on the way.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
+use dmabufcpu_testing::display;
 
-use common::pipeline::Line;
-use common::say;
-use common::testbed;
-use display::{ALL, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use dmabufcpu_testing::display::{ALL, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use dmabufcpu_testing::pipeline::Line;
+use dmabufcpu_testing::say;
+use dmabufcpu_testing::testbed;
 use std::time::{Duration, Instant};
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     display::with_each_allocator(&testbed, |allocator| {
         let name = format!("source-{allocator}");
@@ -54,10 +50,9 @@ fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_imports_each_allocators_buffers_through_the_filter() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     display::with_each_allocator(&testbed, |allocator| {
@@ -85,10 +80,9 @@ fn camera_imports_each_allocators_buffers_through_the_filter() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_imports_no_memory_files_and_says_so() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     for allocators in [0, 1] {
         let source = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
@@ -109,10 +103,9 @@ fn camera_imports_no_memory_files_and_says_so() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_imports_buffers_of_the_card_that_was_asked_for() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     let before = testbed.dma_bufs();
@@ -136,10 +129,9 @@ fn camera_imports_buffers_of_the_card_that_was_asked_for() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_imports_the_displays_own_pool_through_the_filter() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     let (line, probes, inodes) = show(
@@ -161,10 +153,9 @@ fn camera_imports_the_displays_own_pool_through_the_filter() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn source_writes_into_the_displays_own_pool_through_the_filter() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     let (line, probes, _) = show(
         &testbed,
@@ -181,10 +172,9 @@ fn source_writes_into_the_displays_own_pool_through_the_filter() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_keeps_its_own_buffers_whatever_the_filter_offers() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     for allocators in [0, 1] {
         let source = testbed.camera(&format!("allocators={allocators} XR24 1024x768"));
         let scene = display::scene_of(&source);

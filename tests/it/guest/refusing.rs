@@ -3,15 +3,14 @@
 //! start and the end of CPU access. Such a frame is one error, the process survives, and the next
 //! frame is filtered. No driver of the machine refuses on request, so the tests have their own
 //! driver (`tests/testbed/module`).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/requests.rs"]
-mod requests;
-mod support;
+use dmabufcpu_testing::requests;
 
-use common::testbed::{self, BUFINFO, PROBES, Testbed};
-use common::{ROLE, noise, say};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::info;
+use dmabufcpu_testing::raw as memories;
+use dmabufcpu_testing::testbed::{self, BUFINFO, PROBES, Testbed};
+use dmabufcpu_testing::{ROLE, noise, say};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::SIGBUS_VARIABLE;
@@ -20,9 +19,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use support::filter::Filter;
-use support::frame::info;
-use support::raw as memories;
 
 const NODE: &str = "/dev/dmabufcpu-refuser";
 const PAGE: usize = 4096;
@@ -117,10 +113,9 @@ fn assert_balanced(testbed: &Testbed, what: &str) {
 
 /// A refused page makes the frame an error. The next frame is filtered.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn refused_page_makes_the_frame_an_error() {
-    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[PROBES, BUFINFO]);
     let refuser = Refuser::new();
     let before = testbed.dma_bufs();
     let mut refused = 0;
@@ -165,10 +160,9 @@ fn refused_page_makes_the_frame_an_error() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn refused_page_harms_no_frame_that_does_not_need_it() {
-    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[PROBES, BUFINFO]);
     let refuser = Refuser::new();
     let before = testbed.dma_bufs();
     let buffer = refuser.buffer();
@@ -185,11 +179,10 @@ fn refused_page_harms_no_frame_that_does_not_need_it() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn refused_page_kills_the_process_only_without_the_guard() {
     const NAME: &str = "refused_page_kills_the_process_only_without_the_guard";
-    let Some(_testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let _testbed = testbed::with(&[PROBES, BUFINFO]);
     if std::env::var_os(ROLE).is_some() {
         // The parent controls the exporter.
         let node = rustix::fs::open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
@@ -201,8 +194,7 @@ fn refused_page_kills_the_process_only_without_the_guard() {
     let refuser = Refuser::new();
     refuser.set("page", 4);
     for (guard, signal) in [("on", None), ("off", Some(7))] {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
+        let output = dmabufcpu_testing::again(module_path!(), NAME)
             .env(ROLE, "refused")
             .env(SIGBUS_VARIABLE, guard)
             .output()
@@ -216,10 +208,9 @@ fn refused_page_kills_the_process_only_without_the_guard() {
 /// A refused START is one error with its errno, and the frame is unchanged. The next frame is
 /// filtered.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn refused_start_is_one_error_and_leaves_the_frame_unchanged() {
-    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[PROBES, BUFINFO]);
     let refuser = Refuser::new();
     let before = testbed.dma_bufs();
     for scope in ["frame", "window"] {
@@ -256,10 +247,9 @@ fn refused_start_is_one_error_and_leaves_the_frame_unchanged() {
 
 /// A refused END is one error with its errno. The next frame is filtered.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn refused_end_is_one_error_with_its_errno() {
-    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[PROBES, BUFINFO]);
     let refuser = Refuser::new();
     let before = testbed.dma_bufs();
     for errno in [Errno::IO, Errno::NOMEM, Errno::NODEV] {
@@ -281,10 +271,9 @@ fn refused_end_is_one_error_with_its_errno() {
 
 /// START and END that return EINTR or EAGAIN are retried until they succeed or the time limit ends.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn interrupted_start_and_end_are_retried_within_the_limit() {
-    let Some(testbed) = testbed::with(&[PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[PROBES, BUFINFO]);
     let refuser = Refuser::new();
     let before = testbed.dma_bufs();
     for errno in [Errno::INTR, Errno::AGAIN] {

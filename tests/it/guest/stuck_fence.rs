@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A device that does not finish with a buffer causes an error within the time limit instead of a
 //! hang, and the frame is unchanged. The filter waits for a device that finishes late.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::frame_of_sevens;
-use common::raw::{self, Vgem};
-use common::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
+use dmabufcpu_testing::drm::{self, Vgem};
+use dmabufcpu_testing::frame_of_sevens;
+use dmabufcpu_testing::testbed::{self, HEAP, PROBES, UDMABUF, VGEM};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
@@ -92,10 +89,9 @@ fn allocators() -> Vec<(&'static str, gst::Allocator)> {
 /// A fence that is not signalled causes one error within the time limit, and the frame is
 /// unchanged.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn fence_that_is_not_signalled_is_one_error_in_time() {
-    let Some(testbed) = testbed::with(&[VGEM, HEAP, UDMABUF, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[VGEM, HEAP, UDMABUF, PROBES]);
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     for (name, allocator) in allocators() {
         for writes in [true, false] {
@@ -147,7 +143,7 @@ fn fence_that_is_not_signalled_is_one_error_in_time() {
                 "{name}: later"
             );
             assert_filled(&stage.harness.pull().unwrap(), 248);
-            common::say(format_args!(
+            dmabufcpu_testing::say(format_args!(
                 "{name}, writes: {writes}: error after {time:?}"
             ));
         }
@@ -155,10 +151,9 @@ fn fence_that_is_not_signalled_is_one_error_in_time() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn fence_that_is_signalled_in_time_is_waited_for() {
-    let Some(testbed) = testbed::with(&[VGEM, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[VGEM, PROBES]);
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     let (_, allocator) = allocators().remove(0);
     for limit in [Duration::from_secs(8), Duration::from_nanos(u64::MAX)] {
@@ -190,16 +185,15 @@ fn fence_that_is_signalled_in_time_is_waited_for() {
         assert_filled(&stage.harness.pull().unwrap(), 248);
         probes.assert_brackets(1);
         vgem.close(&fence);
-        common::say(format_args!("limit {limit:?}: done after {time:?}"));
+        dmabufcpu_testing::say(format_args!("limit {limit:?}: done after {time:?}"));
     }
 }
 
 /// An application that stops the pipeline does not wait for a fence longer than the limit.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn stop_waits_for_a_fence_no_longer_than_the_limit() {
-    let Some(_testbed) = testbed::with(&[VGEM]) else {
-        return;
-    };
+    let _testbed = testbed::with(&[VGEM]);
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     let (_, allocator) = allocators().remove(0);
     let (buffer, fd) = frame_of_sevens(&allocator, SIZE);
@@ -226,10 +220,9 @@ fn stop_waits_for_a_fence_no_longer_than_the_limit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn pool_reuses_a_buffer_when_its_readers_are_done() {
-    if testbed::with(&[VGEM, HEAP]).is_none() {
-        return;
-    }
+    let _testbed = testbed::with(&[VGEM, HEAP]);
     let vgem = Vgem::open(&testbed::card(VGEM).unwrap());
     let pool = Pool::new(Arc::new(Source::new(&[Kind::DmaHeap], None)), None);
     let info = gst_video::VideoInfo::builder(VideoFormat::Bgrx, WIDTH, HEIGHT);
@@ -240,7 +233,7 @@ fn pool_reuses_a_buffer_when_its_readers_are_done() {
     pool.set_active(true).unwrap();
     let read_by_a_device = || {
         let buffer = pool.acquire_buffer(None).unwrap();
-        let fd = raw::descriptor(&buffer.memory(0).unwrap());
+        let fd = drm::descriptor(&buffer.memory(0).unwrap());
         let fence = vgem.attach(fd.as_fd(), false).unwrap();
         drop(buffer);
         fence

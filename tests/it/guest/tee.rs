@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Behind a tee: the display shows the filtered picture out of a dma-buf, the other branch has
 //! the unfiltered one, and the filter's copy is the only one.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
+use dmabufcpu_testing::display;
 
-use common::picture::{Frame, Picture};
-use common::pipeline::{self, Line};
-use common::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
-use display::{BYTES, CAPS, DISPLAY, PATTERN, assert_imported_once};
+use dmabufcpu_testing::display::{BYTES, CAPS, DISPLAY, PATTERN, assert_imported_once};
+use dmabufcpu_testing::picture::{Frame, Picture};
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, HEAP, PROBES, UDMABUF};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -18,10 +15,9 @@ const ALL: [&str; 5] = [CAMERA, CIRRUS, HEAP, UDMABUF, PROBES];
 const FRAMES: u64 = 20;
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn display_sees_the_negative_and_the_other_branch_every_frame_as_it_was() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     let before = testbed.dma_bufs();
     for allocator in ["auto", "dma-heap", "udmabuf", "drm-dumb"] {
@@ -84,10 +80,9 @@ fn display_sees_the_negative_and_the_other_branch_every_frame_as_it_was() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_behind_a_tee_is_copied_at_most_once_a_frame_and_never_tears() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     let line = Line::new(&format!(

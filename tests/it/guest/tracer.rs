@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The tracer `zerocopy` on a real camera and display: verdict, culprit and bytes are what the
 //! kernel's record and the elements' own counts say.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
-
-use common::pipeline::{self, Line};
-use common::probes::Probes;
-use common::testbed::{self, Testbed};
-use display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN};
+use dmabufcpu_testing::display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN};
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::probes::Probes;
+use dmabufcpu_testing::testbed::{self, Testbed};
 use gst::prelude::*;
 use gstdmabufcpu::tracer::ZeroCopy;
 use serde_json::Value;
@@ -119,10 +114,9 @@ impl Run {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_to_display_is_zero_copy() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let run = Run::of_camera(&testbed, "dmabuffilter name=filter invert=true");
     let inodes = run.line.assert_same_memories(FRAMES as usize);
     run.verdict(
@@ -154,10 +148,9 @@ fn camera_to_display_is_zero_copy() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn converter_on_the_way_is_the_culprit() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let run = Run::of_camera(
         &testbed,
         "videoconvert name=convert ! video/x-raw,format=BGR",
@@ -180,10 +173,9 @@ fn converter_on_the_way_is_the_culprit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn filter_behind_a_tee_is_the_culprit_and_a_tee_alone_is_not() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let line = Line::new(&format!(
         "videotestsrc num-buffers={FRAMES} {PATTERN} ! {CAPS} ! tee name=t \
          t. ! queue max-size-bytes=0 max-size-buffers=0 max-size-time=0 \
@@ -233,10 +225,9 @@ fn filter_behind_a_tee_is_the_culprit_and_a_tee_alone_is_not() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn stride_that_the_display_refuses_makes_the_sink_the_culprit() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     // Rows that overlap by a pixel: legal to read, but no driver of a display takes a stride
     // below the width (drm_framebuffer.c).
     const STRIDE: i32 = 1023 * 4;
@@ -287,10 +278,9 @@ fn stride_that_the_display_refuses_makes_the_sink_the_culprit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn upload_that_is_not_given_its_pool_is_the_culprit() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let run = Run::of(
         &testbed,
         &format!(
@@ -315,10 +305,9 @@ fn upload_that_is_not_given_its_pool_is_the_culprit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_that_copies_out_of_its_own_buffers_is_the_culprit() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     // Rows of 334 bytes, where GStreamer has 336 unless GstVideoMeta is understood, which
     // fakesink does not say.
     let source = testbed.camera("GREY 334x242");
@@ -342,10 +331,9 @@ fn camera_that_copies_out_of_its_own_buffers_is_the_culprit() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_that_runs_low_on_buffers_is_the_culprit() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     // More than V4L2 has buffers (VIDEO_MAX_FRAME).
     const MANY: u64 = 44;
     testbed.camera("allocators=0 XR24 1024x768");

@@ -3,22 +3,17 @@
 //! are held, an unloaded module of an exporter. Checks that there is one error or the next exporter
 //! is used, that held buffers stay intact, that nothing is left in the kernel, and that everything
 //! works again when the device is back.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
-#[path = "common/player.rs"]
-mod player;
+use dmabufcpu_testing::display;
 
-use common::pipeline::Line;
-use common::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, VGEM};
-use common::{noise, say};
-use display::DISPLAY;
+use dmabufcpu_testing::display::DISPLAY;
+use dmabufcpu_testing::pipeline::Line;
+use dmabufcpu_testing::player::{Player, play_if_requested};
+use dmabufcpu_testing::testbed::{self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, VGEM};
+use dmabufcpu_testing::{noise, say};
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::exporters::{Kind, Request, Rows};
 use gstdmabufcpu::memory::{Source, allocator_of};
-use player::{Player, play_if_requested};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -95,12 +90,11 @@ impl Drop for Unloaded {
 /// A display that is unbound while it shows our frames causes one error, and shows frames again
 /// once it is bound.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn display_unbound_while_it_shows_our_frames_is_one_error() {
     const NAME: &str = "display_unbound_while_it_shows_our_frames_is_one_error";
     play_if_requested();
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, HEAP, PROBES, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, HEAP, PROBES, BUFINFO]);
     let camera = testbed.camera("XR24 1024x768");
     let negative = display::scene_of(&camera).negative();
     let before = testbed.dma_bufs();
@@ -114,7 +108,7 @@ fn display_unbound_while_it_shows_our_frames_is_one_error() {
         format!("{upload} ! dmabufupload allocator=drm-dumb ! {filter}"),
     ] {
         testbed.reset_probes();
-        let mut player = Player::start(NAME, &line);
+        let mut player = Player::start(module_path!(), NAME, &line);
         player.wait_for("@frame", 8);
         assert!(testbed.dma_bufs() > before, "no dma-bufs in use: {line}");
         let unbound = Unbound::new(&testbed::card(CIRRUS).unwrap());
@@ -167,10 +161,9 @@ fn pass(filter: &mut gst_check::Harness, memory: &gst::Memory, bytes: &[u8]) {
 
 /// Buffers of an unplugged card stay intact. The same exporter works again when the card is back.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn buffers_of_an_unplugged_card_stay_intact() {
-    let Some(testbed) = testbed::with(&[CIRRUS, HEAP, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CIRRUS, HEAP, BUFINFO]);
     let before = testbed.dma_bufs();
     let node = testbed::card(CIRRUS).unwrap();
     let card = Kind::DrmDumb.exporter(Some(&node));
@@ -234,10 +227,9 @@ fn buffers_of_an_unplugged_card_stay_intact() {
 /// The module of an exporter can be unloaded when none of our buffers and exporters is left. The
 /// exporter works again when the module is back.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn module_of_an_exporter_can_be_unloaded_and_loaded_again() {
-    let Some(testbed) = testbed::with(&[VGEM, HEAP, BUFINFO]) else {
-        return;
-    };
+    let testbed = testbed::with(&[VGEM, HEAP, BUFINFO]);
     let before = testbed.dma_bufs();
     let node = testbed::card(VGEM).unwrap();
     let run = |allocator: &str| {

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! `dmabufupload` to a real display, with each exporter of the machine: no copy if the source uses
 //! its pool, exactly one per frame if it does not.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
+use dmabufcpu_testing::display;
 
-use common::pipeline;
-use common::testbed;
-use display::{ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show};
+use dmabufcpu_testing::display::{
+    ALL, BYTES, CAPS, DISPLAY, FRAMES, PATTERN, assert_imported_once, show,
+};
+use dmabufcpu_testing::pipeline;
+use dmabufcpu_testing::testbed;
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn source_that_uses_the_pool_is_shown_without_a_copy() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     display::with_each_allocator(&testbed, |allocator| {
         let name = format!("upload-{allocator}");
@@ -48,10 +46,9 @@ fn source_that_uses_the_pool_is_shown_without_a_copy() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     display::with_each_allocator(&testbed, |allocator| {
         let name = format!("upload-copied-{allocator}");
@@ -88,10 +85,9 @@ fn source_that_refuses_the_pool_costs_one_copy_a_frame() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn frames_of_a_camera_are_passed_on_unchanged() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     let (line, probes, inodes) = show(
@@ -113,10 +109,9 @@ fn frames_of_a_camera_are_passed_on_unchanged() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn camera_imports_the_uploads_pool() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();
     display::with_each_allocator(&testbed, |allocator| {
@@ -137,10 +132,9 @@ fn camera_imports_the_uploads_pool() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn caps_feature_is_set_for_a_sink_that_requires_it() {
-    let Some(testbed) = testbed::with(&ALL) else {
-        return;
-    };
+    let testbed = testbed::with(&ALL);
     let before = testbed.dma_bufs();
     for refuse in ["", "! identity drop-allocation=true"] {
         let line = pipeline::Line::new(&format!(

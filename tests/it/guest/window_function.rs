@@ -2,23 +2,18 @@
 //! User functions in Rust, C and Python on a camera's frames that a display shows: the right
 //! picture, one bracket per frame, no copy, and END in every case. Everything is checked with the
 //! display's picture and the kernel's own record.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-#[path = "common/display.rs"]
-mod display;
-#[path = "support/programs.rs"]
-mod programs;
+use dmabufcpu_testing::display;
 
-use common::picture::Picture;
-use common::pipeline::{self, Line};
-use common::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
-use display::{CAPS, DISPLAY};
+use dmabufcpu_testing::display::{CAPS, DISPLAY};
+use dmabufcpu_testing::picture::Picture;
+use dmabufcpu_testing::pipeline::{self, Line};
+use dmabufcpu_testing::programs::{Programs, example, program};
+use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
 use gst::prelude::*;
 use gstdmabufcpu::filter::DmaBufFilter;
 use gstdmabufcpu::memory::How;
 use gstdmabufcpu::video;
-use programs::{Programs, example, program};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,10 +32,9 @@ fn upside_down(picture: &Picture) -> Picture {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn closure_changes_the_picture_in_one_bracket_a_frame() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let plain = display::scene_of(&camera);
     for threads in [1, 2] {
@@ -71,10 +65,9 @@ fn closure_changes_the_picture_in_one_bracket_a_frame() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn function_that_reads_has_read_brackets() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     // The display uses each frame while the filter reads it.
     let line = Line::new(&format!(
@@ -101,10 +94,9 @@ fn function_that_reads_has_read_brackets() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn frames_can_be_read_without_the_element() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let line = Line::new(&format!(
         "{camera} num-buffers=1 ! {CAPS} ! fakesink name=sink sync=false"
@@ -174,14 +166,13 @@ fn shows(testbed: &Testbed, mut command: Command, camera: &str, expected: &Pictu
     assert!(errors.contains(" GST_PERFORMANCE "), "{name}: {errors}");
     assert_eq!(pipeline::copies_in(&errors), [""; 0], "{name}");
     testbed.assert_dma_bufs(before);
-    common::say(format_args!("{name}: {frames} frames, {buffers} buffers"));
+    dmabufcpu_testing::say(format_args!("{name}: {frames} frames, {buffers} buffers"));
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn c_example_turns_the_display_upside_down() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let expected = upside_down(&display::scene_of(&camera));
     let programs = Programs::new("window-c");
@@ -190,10 +181,9 @@ fn c_example_turns_the_display_upside_down() {
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn numpy_example_shows_a_negative() {
-    let Some(testbed) = testbed::with(&[CAMERA, CIRRUS, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let expected = display::scene_of(&camera).negative();
     let programs = Programs::new("window-numpy");
@@ -203,10 +193,9 @@ fn numpy_example_shows_a_negative() {
 
 /// END is sent and the pipeline stops if the function panics, returns an error or takes too long.
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn end_is_sent_however_the_function_fails() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     type Work = fn() -> Result<(), &'static str>;
     let ends: [(&str, &str, Work); 3] = [
@@ -255,15 +244,14 @@ fn end_is_sent_however_the_function_fails() {
             stop.elapsed()
         );
         testbed.probes().assert_brackets(1);
-        common::say(format_args!("{words}: error after {elapsed:?}"));
+        dmabufcpu_testing::say(format_args!("{words}: error after {elapsed:?}"));
     }
 }
 
 #[test]
+#[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn third_window_in_c_is_an_error_and_end_is_sent() {
-    let Some(testbed) = testbed::with(&[CAMERA, PROBES]) else {
-        return;
-    };
+    let testbed = testbed::with(&[CAMERA, PROBES]);
     let camera = testbed.camera("allocators=0 XR24 1024x768");
     let programs = Programs::new("window-misuse");
     let built = programs.strict_c(&program("misuse.c")).unwrap();

@@ -3,9 +3,9 @@
 //! memory, sampled, written down, and level from the first thousand frames to the last.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)] // no test uses all
 
-use crate::support::filter::Filter;
-use crate::support::frame::{Frame, Kind, Layout, Shape, info};
-use crate::support::{claim, raw};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
+use dmabufcpu_testing::{claim, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::{self, Request};

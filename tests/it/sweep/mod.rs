@@ -4,12 +4,10 @@
 //! against the rules.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test uses all
 
-#[path = "../support/progress.rs"]
-mod progress;
 pub(crate) mod scenarios;
 
+use dmabufcpu_testing::progress::Progress;
 use gstdmabufcpu::dmabuf::faults::{Call, Event, inject, watch};
-use progress::Progress;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};

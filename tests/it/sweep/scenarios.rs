@@ -3,10 +3,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // no test uses all
 
 use super::{Ended, Scenario};
-use crate::support::device::{Standin, found};
-use crate::support::filter::Filter;
-use crate::support::frame::{Frame, Kind, Layout, Shape, dimensions, info, picture_of};
-use crate::support::{claim, raw};
+use dmabufcpu_testing::device::{Standin, found};
+use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, dimensions, info, picture_of};
+use dmabufcpu_testing::{claim, raw};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters;

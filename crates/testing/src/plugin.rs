@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MPL-2.0
+//! GStreamer with the plugin under test.
+
+use crate::drm;
+use gst::prelude::*;
+use rustix::fd::OwnedFd;
+use std::sync::Once;
+
+/// Initializes GStreamer and registers the plugin that is linked into the test.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstdmabufcpu::plugin_register_static().unwrap();
+    });
+}
+
+/// Returns a frame in memory of this allocator with all bytes 7, and a descriptor of its dma-buf.
+pub fn frame_of_sevens(allocator: &gst::Allocator, size: usize) -> (gst::Buffer, OwnedFd) {
+    let memory = allocator.alloc(size, None).unwrap();
+    let mut memory = memory.into_mapped_memory_writable().unwrap();
+    memory.fill(7);
+    let memory = memory.into_memory();
+    let own = drm::descriptor(&memory);
+    let mut buffer = gst::Buffer::new();
+    buffer.get_mut().unwrap().append_memory(memory);
+    (buffer, own)
+}
+
+/// Prints a line of progress. The machine is slow, and without output a test looks hung.
+pub fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    // Bypasses the output capture of the test harness.
+    let _ = writeln!(std::io::stdout(), "    {text}");
+}

@@ -5,7 +5,7 @@
 
 use crate::bus::{self, DroppedFrames, RefusedCaps};
 use crate::dmabuf::Counters;
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use crate::memory::{self, AllocatorChoice, AllocatorSelection};
 use crate::video::{self, Copies, Gate, NoCopy};
 use gst::glib;

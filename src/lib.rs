@@ -3,14 +3,13 @@
 
 pub use dmabufcpu_dmabuf as dmabuf;
 pub use dmabufcpu_pixel as pixel;
+pub use dmabufcpu_tracer as tracer;
 
 mod bus;
 mod element;
 pub mod filter;
-mod lock;
 pub mod memory;
 mod plugin;
-pub mod tracer;
 pub mod upload;
 mod upstream;
 pub mod video;

@@ -9,7 +9,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     crate::memory::register_allocators();
     crate::filter::register(plugin)?;
     crate::upload::register(plugin)?;
-    crate::tracer::register(plugin)
+    dmabufcpu_tracer::register(plugin)
 }
 
 gst::plugin_define!(

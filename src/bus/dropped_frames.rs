@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Warnings of frames that were dropped: the first at once, the later ones together.
 
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

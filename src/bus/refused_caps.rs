@@ -5,7 +5,7 @@
 //! fit. Both ways in which caps are refused, in answer to a query of what is possible and in
 //! answer to caps that are tried, go through an element's queries.
 
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use crate::video;
 use gst::prelude::*;
 use std::sync::Mutex;

@@ -4,8 +4,8 @@
 
 use super::signals::{self, Emitter};
 use super::stats::Stats;
+use crate::dmabuf::lock;
 use crate::dmabuf::{ReadOnly, ReadWrite};
-use crate::lock::lock;
 use crate::video::{AnyFunction, Calls, Watchdog, late};
 use gst::glib;
 use gst::prelude::*;

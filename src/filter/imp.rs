@@ -9,8 +9,8 @@ use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
 use crate::bus::{self, Obstacle};
 use crate::dmabuf::Options;
+use crate::dmabuf::lock;
 use crate::element::{self, Common, NoFrame, add};
-use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{
     self, AnyFunction, Canvas, Copies, Frames, FunctionFailure, More, Picture, Terms, Work, Worker,

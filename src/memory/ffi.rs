@@ -2,8 +2,8 @@
 //! The few calls of GStreamer's C interface that the bindings do not have.
 #![allow(unsafe_code)]
 
+use crate::dmabuf::lock;
 use crate::dmabuf::{Access, Windows};
-use crate::lock::lock;
 use gst::ffi;
 use gst::glib::translate::{IntoGlib, from_glib_none};
 use rustix::fd::BorrowedFd;
@@ -131,7 +131,7 @@ impl Drop for ByteMap<'_> {
 }
 
 /// The memory's descriptor, if it has one.
-pub(crate) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
+pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
     let fd = memory
         .downcast_memory_ref::<gst_allocators::FdMemory>()?
         .fd();

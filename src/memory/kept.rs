@@ -5,10 +5,10 @@
 //! them is made once a buffer, not once a frame, and goes when the memory is freed.
 
 use super::ffi;
+use crate::dmabuf::lock;
 use crate::dmabuf::{
     self, Borrowed, Counters, DmaBuf, Identity, Mapping, Protection, WriteBarrier,
 };
-use crate::lock::lock;
 use std::ops::Deref;
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,

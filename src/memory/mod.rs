@@ -20,7 +20,6 @@ pub use allocator::{
 pub use drm::{
     DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, IMPLICIT, LINEAR, is_dma_drm, video_info,
 };
-pub(crate) use ffi::descriptor;
 pub use kept::MapMode;
 pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
 pub use open::{Error, How, SyncScope};

@@ -3,7 +3,7 @@
 
 use super::Source;
 use crate::dmabuf::exporters::Kind;
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use gst::glib;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};

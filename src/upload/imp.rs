@@ -2,8 +2,8 @@
 //! Negotiation, properties and the way of a frame through the element.
 
 use crate::bus::{self, Obstacle};
+use crate::dmabuf::lock;
 use crate::element::{self, Common, Counts, NoFrame, add};
-use crate::lock::lock;
 use crate::memory::{self, AllocatorChoice};
 use crate::video::{self, Copies, Kind, Terms};
 use gst::glib;

@@ -5,7 +5,7 @@ use super::copy::copy;
 use super::error::{CopyError, Error};
 use super::geometry::Picture;
 use crate::dmabuf::Counters;
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use crate::memory::{Pool, Source, Supply, dma_buf_pool};
 use gst::meta::tags;
 use gst::prelude::*;

@@ -4,7 +4,7 @@
 
 use super::lend::planes_of;
 use super::walk::{self, Adjusting, Bands, Cut, Lane, Layers, Lot, Placed, Share};
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;

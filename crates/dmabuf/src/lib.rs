@@ -99,6 +99,8 @@ pub use bracket::{Bracket, Options};
 pub use counters::Counters;
 pub use error::{Buffer, Error};
 pub use handle::{DmaBuf, Identity, WriteBarrier};
+#[doc(hidden)]
+pub use lock::lock;
 pub use mapping::{Mapping, Protection, honours_offsets};
 pub use sigbus::{
     SIGBUS_VARIABLE, guard_against_lost_memory, guards_against_lost_memory, sigbus_handler_is_ours,

@@ -4,8 +4,8 @@
 
 use super::{alloc, allocator_of};
 use crate::dmabuf::exporters::{Attempt, Auto, Exporter, Kind, Request};
+use crate::dmabuf::lock;
 use crate::dmabuf::{self, Error};
-use crate::lock::lock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 

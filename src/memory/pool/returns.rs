@@ -4,7 +4,7 @@
 //! `GstBufferPool` waits by itself, but without a limit, so that a thread that waits for good cannot
 //! report it, and only at the pool's own bound, not at the exporter's.
 
-use crate::lock::lock;
+use crate::dmabuf::lock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use super::report::{self, Report};
 use super::stats::MapCounts;
 use super::table::Style;
 use super::{dot, table};
-use crate::dmabuf;
+use dmabufcpu_dmabuf as dmabuf;
 use rustix::fd::AsFd;
 use std::io::IsTerminal;
 use std::path::Path;

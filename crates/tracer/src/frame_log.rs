@@ -3,8 +3,7 @@
 //! next report; a full disk or a closed pipe does not stop the stream.
 
 use super::table::printable;
-use crate::dmabuf;
-use crate::lock::lock;
+use dmabufcpu_dmabuf::{self as dmabuf, lock};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use super::memory::MemoryKind;
 use super::qdata;
 use super::stats::MapCounts;
 use super::threads;
-use crate::lock::lock;
+use dmabufcpu_dmabuf::lock;
 use gst::ffi;
 use gst::glib;
 use gst::glib::ffi::gpointer;

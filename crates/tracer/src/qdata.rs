@@ -6,11 +6,12 @@
 use super::frame::Format;
 use super::memory::Memory;
 use super::names::{ElementId, PadId};
-use crate::lock::lock;
+use dmabufcpu_dmabuf::lock;
 use gst::ffi;
 use gst::glib;
 use gst::glib::translate::IntoGlib;
 use gst::prelude::*;
+use rustix::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -19,7 +20,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 pub(super) struct Pad {
     pub(super) id: PadId,
     pub(super) element: ElementId,
-    /// Whether the element was checked for a property `stats` of this plugin.
+    /// Whether the element was compared with the types of the plugin `dmabufcpu`.
     pub(super) is_checked: AtomicBool,
     /// The last caps, and their format; `None` for anything but raw video.
     pub(super) format: Mutex<(Option<gst::Caps>, Option<Arc<Format>>)>,
@@ -116,6 +117,15 @@ pub(super) fn memory(memory: &gst::MemoryRef, make: impl FnOnce() -> Arc<Memory>
 unsafe extern "C" fn drop_memory(data: glib::ffi::gpointer) {
     // SAFETY: the box that `memory` attached.
     drop(unsafe { Box::from_raw(data.cast::<Arc<Memory>>()) });
+}
+
+/// Returns the file descriptor of a memory, if it has one.
+pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
+    let memory = memory.downcast_memory_ref::<gst_allocators::FdMemory>()?;
+    let fd = memory.fd();
+    // SAFETY: the memory owns the descriptor and outlives the result; -1 is excluded. If another
+    // owner closed it, system calls return EBADF.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Returns the name of the pool of a buffer (`GstBuffer.pool`).

@@ -11,7 +11,7 @@ use super::state::TraceState;
 use super::stats::PluginStats;
 use super::threads::{self, Call, CallKind};
 use super::{inspect, map_hooks, output, performance, v1_28};
-use crate::lock::lock;
+use dmabufcpu_dmabuf::lock;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -32,12 +32,15 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// state.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 
+/// The elements of the plugin `dmabufcpu`, whose property `stats` is read.
+const OWN_TYPES: [&str; 2] = ["GstDmaBufFilter", "GstDmaBufUpload"];
+
 /// The tracer. Only the active one has parameters.
 #[derive(Default)]
 pub struct ZeroCopy {
     params: OnceLock<Params>,
     state: Mutex<TraceState>,
-    /// Elements of this plugin, which have a property `stats`.
+    /// Elements of the types [`OWN_TYPES`].
     own_elements: Mutex<HashMap<ElementId, glib::WeakRef<gst::Element>>>,
     /// The last report on each pipeline.
     reports: Mutex<BTreeMap<String, Report>>,
@@ -430,11 +433,10 @@ impl ZeroCopy {
         }
     }
 
-    /// Registers the element of a pad if it is of this plugin.
+    /// Registers the element of a pad if it is of the plugin `dmabufcpu`.
     fn register_own_element(&self, pad: &gst::Pad, id: ElementId) {
         if let Some(element) = pad.parent_element()
-            && (element.is::<crate::filter::DmaBufFilter>()
-                || element.is::<crate::upload::DmaBufUpload>())
+            && OWN_TYPES.iter().any(|name| is_a(&element, name))
         {
             lock(&self.own_elements).insert(id, element.downgrade());
         }
@@ -559,8 +561,13 @@ impl ZeroCopy {
     /// Writes a warning to the log and to standard error, where it is visible without GST_DEBUG.
     fn warn(&self, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
-        let _ = crate::dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
+        let _ = dmabufcpu_dmabuf::write_stderr(format!("zerocopy tracer: {text}\n").as_bytes());
     }
+}
+
+/// Whether an element has the type of this name, or one derived from it.
+fn is_a(element: &gst::Element, name: &str) -> bool {
+    glib::Type::from_name(name).is_some_and(|own| element.type_().is_a(own))
 }
 
 /// Whether an element is a pipeline, or a bin without a parent.

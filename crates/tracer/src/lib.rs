@@ -58,6 +58,10 @@ impl ZeroCopy {
     }
 }
 
-pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+/// Registers the tracer with a plugin.
+///
+/// # Errors
+/// If GStreamer refuses it.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Tracer::register(Some(plugin), "zerocopy", ZeroCopy::static_type())
 }

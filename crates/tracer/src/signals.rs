@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Reports on SIGUSR1.
 
-use crate::dmabuf;
+use dmabufcpu_dmabuf as dmabuf;
 use gst::glib;
 use std::thread::JoinHandle;
 

@@ -2,7 +2,7 @@
 //! Describes a memory, and records the elements that its present content has passed.
 
 use super::names::{ElementId, PadId};
-use crate::lock::lock;
+use dmabufcpu_dmabuf::lock;
 use serde::Serialize;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

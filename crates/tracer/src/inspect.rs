@@ -8,8 +8,7 @@ use super::names::{ElementId, ElementName};
 use super::qdata;
 use super::state::TraceState;
 use super::stats::AllocationAnswer;
-use crate::dmabuf::{self, DmaBuf};
-use crate::lock::lock;
+use dmabufcpu_dmabuf::{self as dmabuf, DmaBuf, lock};
 use gst::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -147,7 +146,7 @@ fn examine(memory: &gst::MemoryRef, buffer: &gst::BufferRef) -> Arc<Memory> {
     let mut known = Memory::new(MemoryKind::Other, size);
     known.allocator = type_name.unwrap_or_default().to_owned();
     known.pool = qdata::pool_name(buffer).unwrap_or_default();
-    let Some(fd) = crate::memory::descriptor(memory) else {
+    let Some(fd) = qdata::descriptor(memory) else {
         if allocator.is_some_and(|a| a.memory_type() == SYSTEM) {
             known.kind = MemoryKind::System;
         }

@@ -4,7 +4,7 @@
 //! balanced, descriptors and mappings as before, the frame untouched or whole, and the next run
 //! as good as ever.
 //!
-//! Memory files stand in for dma-bufs, and the seam answers their brackets; the exporters
+//! Memory files stand in for dma-bufs, and the shim answers their brackets; the exporters
 //! themselves are swept in the testbed (guest_sweep).
 
 use crate::sweep::scenarios::{allocator, filter_a_copy, filter_in_place, pipeline, pool, upload};

@@ -1,426 +1,306 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A seam for tests: every system call that the plugin makes goes through here, by name, and can
-//! be made to fail at its n-th use as the kernel would fail it, counted, and written down. Without
-//! the `fault-injection` feature (and outside unit tests) it is not there at all: what is left is
-//! an inline function that calls the kernel.
+//! The fault-injection shim: tests make the n-th use of a system call fail as the kernel would
+//! fail it, and record calls.
 //!
-//! What is not here: `close` (a descriptor is gone whatever it answers, see close(2)), the
-//! locks of std (futex), and what GStreamer and GLib call for themselves.
+//! Every system call of the plugin passes through [`intercept`] or [`check`]. Without the feature
+//! `fault-injection` (and outside unit tests) these are inline functions that call the kernel.
+//!
+//! Three kinds of calls do not pass through the shim: `close` (it releases the descriptor whatever
+//! it returns, see close(2)), the locks of std (futex), and the calls of GStreamer and GLib.
 
-#[cfg(not(any(test, feature = "fault-injection")))]
-use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
-/// The system calls that go through the seam.
-// Without the feature nobody outside can name them.
-#[cfg_attr(not(any(test, feature = "fault-injection")), allow(unreachable_pub))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Call {
-    /// `DMA_BUF_IOCTL_SYNC` with START.
-    SyncStart,
-    /// `DMA_BUF_IOCTL_SYNC` with END.
-    SyncEnd,
-    /// `poll` for fences.
-    Poll,
-    /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
-    ExportSyncFile,
-    /// `mmap`.
-    Map,
-    /// `munmap`.
-    Unmap,
-    /// `fcntl(F_DUPFD_CLOEXEC)`.
-    Duplicate,
-    /// `fstat`.
-    Stat,
-    /// `fstatfs`.
-    StatFs,
-    /// `lseek`.
-    Seek,
-    /// `fcntl(F_GET_SEALS)`.
-    GetSeals,
-    /// `fcntl(F_GETFL)`.
-    GetFlags,
-    /// `open` of a device.
-    Open,
-    /// `memfd_create`.
-    MemfdCreate,
-    /// `ftruncate`.
-    Truncate,
-    /// `fcntl(F_ADD_SEALS)`.
-    AddSeals,
-    /// `DMA_HEAP_IOCTL_ALLOC`.
-    HeapAllocate,
-    /// `UDMABUF_CREATE`.
-    UdmabufCreate,
-    /// `DRM_IOCTL_MODE_CREATE_DUMB`.
-    CreateDumb,
-    /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
-    PrimeExport,
-    /// `DRM_IOCTL_MODE_DESTROY_DUMB`.
-    DestroyDumb,
-    /// `DRM_IOCTL_DROP_MASTER`.
-    DropMaster,
-    /// `DMA_BUF_SET_NAME_B`.
-    SetName,
-    /// `open` and `read` of a file in `/proc` or `/sys`.
-    ReadFile,
-    /// `readlink` in `/proc`.
-    ReadLink,
-    /// `open` and `getdents` of a folder of devices.
-    ReadFolder,
-    /// `clone`, for a thread.
-    Spawn,
-    /// `sigaction`.
-    Sigaction,
-    /// `open` of a file that is made or written anew.
-    CreateFile,
-    /// `write` to such a file, or to standard error.
-    Write,
+/// Defines [`Call`] from rows of a variant and its errnos.
+macro_rules! calls {
+    ($($(#[$doc:meta])+ $call:ident: $($errno:ident)+;)+) => {
+        /// A system call that passes through the shim.
+        // Private without the feature.
+        #[cfg_attr(not(any(test, feature = "fault-injection")), allow(unreachable_pub))]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Call {
+            $($(#[$doc])+ $call,)+
+        }
+
+        #[cfg(any(test, feature = "fault-injection"))]
+        impl Call {
+            /// All system calls that pass through the shim.
+            pub const ALL: [Self; [$(Self::$call),+].len()] = [$(Self::$call),+];
+
+            /// Returns the errnos that the call can fail with on the descriptors and arguments of
+            /// this crate.
+            pub fn errnos(self) -> &'static [Errno] {
+                match self {
+                    $(Self::$call => &[$(Errno::$errno),+],)+
+                }
+            }
+        }
+    };
 }
 
-#[cfg(any(test, feature = "fault-injection"))]
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 30] = [
-        Self::SyncStart,
-        Self::SyncEnd,
-        Self::Poll,
-        Self::ExportSyncFile,
-        Self::Map,
-        Self::Unmap,
-        Self::Duplicate,
-        Self::Stat,
-        Self::StatFs,
-        Self::Seek,
-        Self::GetSeals,
-        Self::GetFlags,
-        Self::Open,
-        Self::MemfdCreate,
-        Self::Truncate,
-        Self::AddSeals,
-        Self::HeapAllocate,
-        Self::UdmabufCreate,
-        Self::CreateDumb,
-        Self::PrimeExport,
-        Self::DestroyDumb,
-        Self::DropMaster,
-        Self::SetName,
-        Self::ReadFile,
-        Self::ReadLink,
-        Self::ReadFolder,
-        Self::Spawn,
-        Self::Sigaction,
-        Self::CreateFile,
-        Self::Write,
-    ];
+// Errnos are those of the call's manual page in section 2 or, for ioctls, of the driver's source
+// (SYNC: dma_buf_ioctl, and what a driver's begin_cpu_access and end_cpu_access return). EINTR and
+// EAGAIN are listed wherever a driver may sleep interruptibly: drmIoctl of libdrm retries both for
+// every driver.
+calls! {
+    /// `DMA_BUF_IOCTL_SYNC` with START.
+    SyncStart: INTR AGAIN NOTTY INVAL NOMEM IO BUSY NODEV FAULT;
+    /// `DMA_BUF_IOCTL_SYNC` with END.
+    SyncEnd: INTR AGAIN INVAL NOMEM IO NODEV FAULT;
+    /// `poll` for fences.
+    Poll: INTR AGAIN NOMEM INVAL FAULT;
+    /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`.
+    ExportSyncFile: INTR NOTTY MFILE NOMEM INVAL;
+    /// `mmap`.
+    Map: ACCESS AGAIN INVAL NFILE NODEV NOMEM OVERFLOW PERM;
+    /// `munmap`.
+    Unmap: NOMEM;
+    /// `fcntl(F_DUPFD_CLOEXEC)`.
+    Duplicate: MFILE BADF NOMEM;
+    /// `fstat`.
+    Stat: BADF NOMEM OVERFLOW IO;
+    /// `fstatfs`.
+    StatFs: BADF NOMEM IO NOSYS INTR;
+    /// `lseek`.
+    Seek: BADF INVAL SPIPE;
+    /// `fcntl(F_GET_SEALS)`.
+    GetSeals: INVAL BADF;
+    /// `fcntl(F_GETFL)`.
+    GetFlags: BADF;
+    /// `open` of a device.
+    Open: ACCESS BUSY INTR MFILE NFILE NODEV NOENT NOMEM NXIO PERM;
+    /// `memfd_create`.
+    MemfdCreate: MFILE NFILE NOMEM INVAL ACCESS NOSYS;
+    /// `ftruncate`.
+    Truncate: INTR FBIG IO PERM NOSPC NOMEM;
+    /// `fcntl(F_ADD_SEALS)`.
+    AddSeals: BUSY PERM INVAL;
+    /// `DMA_HEAP_IOCTL_ALLOC`.
+    HeapAllocate: INTR AGAIN NOMEM INVAL MFILE NOTTY FAULT;
+    /// `UDMABUF_CREATE`.
+    UdmabufCreate: INTR INVAL NOMEM MFILE BADFD NOTTY FAULT;
+    /// `DRM_IOCTL_MODE_CREATE_DUMB`.
+    CreateDumb: INTR AGAIN NOSYS INVAL NOMEM NOSPC ACCESS OPNOTSUPP NODEV;
+    /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
+    PrimeExport: INTR AGAIN NOSYS NOENT MFILE NOMEM NODEV;
+    /// `DRM_IOCTL_MODE_DESTROY_DUMB`.
+    DestroyDumb: INTR AGAIN INVAL NODEV;
+    /// `DRM_IOCTL_DROP_MASTER`.
+    DropMaster: INTR INVAL ACCESS NODEV;
+    /// `DMA_BUF_SET_NAME_B`.
+    SetName: INTR NOTTY INVAL NOMEM FAULT;
+    /// `open` and `read` of a file in `/proc` or `/sys`.
+    ReadFile: NOENT ACCESS MFILE IO INTR;
+    /// `readlink` in `/proc`.
+    ReadLink: NOENT ACCESS NOMEM;
+    /// `open` and `getdents` of a folder of devices.
+    ReadFolder: NOENT ACCESS MFILE NOTDIR;
+    /// `clone` of a thread.
+    Spawn: AGAIN NOMEM PERM;
+    /// `sigaction`.
+    Sigaction: INVAL;
+    /// `open` of a file that is created or truncated.
+    CreateFile: INTR ACCESS DQUOT ISDIR LOOP MFILE NFILE NOENT NOSPC NOTDIR ROFS;
+    /// `write` to such a file or to standard error.
+    Write: INTR AGAIN BADF DQUOT FBIG IO NOSPC PIPE;
+}
 
-    /// The errnos that the call can give on a descriptor and arguments like ours, by its manual
-    /// page in section 2 or, for ioctls, by the driver's source; EINTR and EAGAIN wherever a
-    /// driver may sleep for a signal (`drmIoctl` of libdrm retries both for every one of them).
-    pub fn errnos(self) -> &'static [Errno] {
-        use Errno as E;
-        match self {
-            // dma_buf_ioctl, and what begin_cpu_access and end_cpu_access of a driver return.
-            Self::SyncStart => &[
-                E::INTR,
-                E::AGAIN,
-                E::NOTTY,
-                E::INVAL,
-                E::NOMEM,
-                E::IO,
-                E::BUSY,
-                E::NODEV,
-                E::FAULT,
-            ],
-            Self::SyncEnd => &[
-                E::INTR,
-                E::AGAIN,
-                E::INVAL,
-                E::NOMEM,
-                E::IO,
-                E::NODEV,
-                E::FAULT,
-            ],
-            Self::Poll => &[E::INTR, E::AGAIN, E::NOMEM, E::INVAL, E::FAULT],
-            Self::ExportSyncFile => &[E::INTR, E::NOTTY, E::MFILE, E::NOMEM, E::INVAL],
-            Self::Map => &[
-                E::ACCESS,
-                E::AGAIN,
-                E::INVAL,
-                E::NFILE,
-                E::NODEV,
-                E::NOMEM,
-                E::OVERFLOW,
-                E::PERM,
-            ],
-            Self::Unmap => &[E::NOMEM],
-            Self::Duplicate => &[E::MFILE, E::BADF, E::NOMEM],
-            Self::Stat => &[E::BADF, E::NOMEM, E::OVERFLOW, E::IO],
-            Self::StatFs => &[E::BADF, E::NOMEM, E::IO, E::NOSYS, E::INTR],
-            Self::Seek => &[E::BADF, E::INVAL, E::SPIPE],
-            Self::GetSeals => &[E::INVAL, E::BADF],
-            Self::GetFlags => &[E::BADF],
-            Self::Open => &[
-                E::ACCESS,
-                E::BUSY,
-                E::INTR,
-                E::MFILE,
-                E::NFILE,
-                E::NODEV,
-                E::NOENT,
-                E::NOMEM,
-                E::NXIO,
-                E::PERM,
-            ],
-            Self::MemfdCreate => &[E::MFILE, E::NFILE, E::NOMEM, E::INVAL, E::ACCESS, E::NOSYS],
-            Self::Truncate => &[E::INTR, E::FBIG, E::IO, E::PERM, E::NOSPC, E::NOMEM],
-            Self::AddSeals => &[E::BUSY, E::PERM, E::INVAL],
-            Self::HeapAllocate => &[
-                E::INTR,
-                E::AGAIN,
-                E::NOMEM,
-                E::INVAL,
-                E::MFILE,
-                E::NOTTY,
-                E::FAULT,
-            ],
-            Self::UdmabufCreate => &[
-                E::INTR,
-                E::INVAL,
-                E::NOMEM,
-                E::MFILE,
-                E::BADFD,
-                E::NOTTY,
-                E::FAULT,
-            ],
-            Self::CreateDumb => &[
-                E::INTR,
-                E::AGAIN,
-                E::NOSYS,
-                E::INVAL,
-                E::NOMEM,
-                E::NOSPC,
-                E::ACCESS,
-                E::OPNOTSUPP,
-                E::NODEV,
-            ],
-            Self::PrimeExport => &[
-                E::INTR,
-                E::AGAIN,
-                E::NOSYS,
-                E::NOENT,
-                E::MFILE,
-                E::NOMEM,
-                E::NODEV,
-            ],
-            Self::DestroyDumb => &[E::INTR, E::AGAIN, E::INVAL, E::NODEV],
-            Self::DropMaster => &[E::INTR, E::INVAL, E::ACCESS, E::NODEV],
-            Self::SetName => &[E::INTR, E::NOTTY, E::INVAL, E::NOMEM, E::FAULT],
-            Self::ReadFile => &[E::NOENT, E::ACCESS, E::MFILE, E::IO, E::INTR],
-            Self::ReadLink => &[E::NOENT, E::ACCESS, E::NOMEM],
-            Self::ReadFolder => &[E::NOENT, E::ACCESS, E::MFILE, E::NOTDIR],
-            Self::Spawn => &[E::AGAIN, E::NOMEM, E::PERM],
-            Self::Sigaction => &[E::INVAL],
-            Self::CreateFile => &[
-                E::INTR,
-                E::ACCESS,
-                E::DQUOT,
-                E::ISDIR,
-                E::LOOP,
-                E::MFILE,
-                E::NFILE,
-                E::NOENT,
-                E::NOSPC,
-                E::NOTDIR,
-                E::ROFS,
-            ],
-            Self::Write => &[
-                E::INTR,
-                E::AGAIN,
-                E::BADF,
-                E::DQUOT,
-                E::FBIG,
-                E::IO,
-                E::NOSPC,
-                E::PIPE,
-            ],
-        }
-    }
+/// Fails if a test has injected a fault: the shim for calls that std makes.
+#[inline(always)]
+pub(crate) fn check(call: Call) -> Result<(), Errno> {
+    intercept(call, None, || Ok(()))
 }
 
 #[cfg(any(test, feature = "fault-injection"))]
 pub use active::{Event, Fault, Watch, inject, succeed, watch};
+#[cfg(any(test, feature = "fault-injection"))]
+pub(super) use active::{intercept, succeeds};
+#[cfg(not(any(test, feature = "fault-injection")))]
+pub(super) use inactive::{intercept, succeeds};
+
+#[cfg(not(any(test, feature = "fault-injection")))]
+mod inactive {
+    use super::Call;
+    use rustix::fd::BorrowedFd;
+    use rustix::io::Errno;
+
+    #[inline(always)]
+    pub(crate) fn intercept<T>(
+        _: Call,
+        _: Option<BorrowedFd<'_>>,
+        kernel: impl FnOnce() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        kernel()
+    }
+
+    #[inline(always)]
+    pub(crate) fn succeeds(_: Call) -> bool {
+        false
+    }
+}
 
 #[cfg(any(test, feature = "fault-injection"))]
 mod active {
     use super::Call;
+    use crate::lock::lock;
     use rustix::fd::BorrowedFd;
     use rustix::io::Errno;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::sync::Mutex;
     use std::thread::ThreadId;
 
     #[derive(Debug)]
-    struct Planned {
-        number: u64,
+    struct PlannedFault {
+        id: u64,
         call: Call,
         skip: u64,
         times: u64,
-        /// `None`: success, without asking the kernel.
+        /// `None`: success, without a call of the kernel.
         errno: Option<Errno>,
         thread: Option<ThreadId>,
     }
 
     #[derive(Debug)]
     struct Record {
-        number: u64,
+        id: u64,
         thread: Option<ThreadId>,
         events: Vec<Event>,
     }
 
     #[derive(Debug)]
     struct Plan {
-        last_number: u64,
-        faults: Vec<Planned>,
+        last_id: u64,
+        faults: Vec<PlannedFault>,
         records: Vec<Record>,
     }
 
-    /// A call that was made, or would have been.
+    /// A call that was made, or that the shim answered.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Event {
-        /// Which.
+        /// The system call.
         pub call: Call,
-        /// Of which file, where the call is on one.
+        /// The inode of the descriptor that the call was on, if any.
         pub inode: Option<u64>,
-        /// What it answered; `None` is success.
+        /// The errno that it returned; `None` for success.
         pub errno: Option<i32>,
     }
 
     static PLAN: Mutex<Plan> = Mutex::new(Plan {
-        last_number: 0,
+        last_id: 0,
         faults: Vec::new(),
         records: Vec::new(),
     });
 
-    fn plan() -> MutexGuard<'static, Plan> {
-        PLAN.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     impl Plan {
-        fn number(&mut self) -> u64 {
-            self.last_number += 1;
-            self.last_number
+        fn new_id(&mut self) -> u64 {
+            self.last_id += 1;
+            self.last_id
         }
     }
 
-    /// A fault in force until this is dropped.
+    fn this_thread_if(only: bool) -> Option<ThreadId> {
+        only.then(|| std::thread::current().id())
+    }
+
+    /// An injected fault; removed on drop.
     #[derive(Debug)]
     #[must_use]
     pub struct Fault(u64);
 
     impl Drop for Fault {
         fn drop(&mut self) {
-            plan().faults.retain(|planned| planned.number != self.0);
+            lock(&PLAN).faults.retain(|planned| planned.id != self.0);
         }
     }
 
     impl Fault {
-        /// How many more times the fault would strike.
+        /// Returns how many more calls the fault will answer.
         pub fn left(&self) -> u64 {
-            let plan = plan();
-            let mine = plan.faults.iter().find(|planned| planned.number == self.0);
-            mine.map_or(0, |planned| planned.times)
+            let plan = lock(&PLAN);
+            let own = plan.faults.iter().find(|planned| planned.id == self.0);
+            own.map_or(0, |planned| planned.times)
         }
     }
 
-    /// Fails `call` with `errno`: lets `skip` of them pass, then strikes `times` of them; on
-    /// this thread only, or on all.
+    /// Fails `call` with `errno`: passes `skip` calls to the kernel, then fails the next `times`;
+    /// those of this thread only, or of all threads.
     pub fn inject(call: Call, skip: u64, times: u64, errno: i32, this_thread: bool) -> Fault {
         let errno = Some(Errno::from_raw_os_error(errno));
         add(call, skip, times, errno, this_thread)
     }
 
-    /// Answers START and END with success, as a dma-buf does, `times` times: a memfd can then
-    /// stand in for one. Faults that are injected, too, come first.
+    /// Answers the next `times` START or END calls with success, as a dma-buf does, so that a
+    /// memfd can stand in for one. Injected faults take precedence.
     pub fn succeed(call: Call, times: u64, this_thread: bool) -> Fault {
         add(call, 0, times, None, this_thread)
     }
 
     fn add(call: Call, skip: u64, times: u64, errno: Option<Errno>, this_thread: bool) -> Fault {
-        let mut plan = plan();
-        let number = plan.number();
-        plan.faults.push(Planned {
-            number,
+        let mut plan = lock(&PLAN);
+        let id = plan.new_id();
+        plan.faults.push(PlannedFault {
+            id,
             call,
             skip,
             times,
             errno,
-            thread: this_thread.then(|| std::thread::current().id()),
+            thread: this_thread_if(this_thread),
         });
-        Fault(number)
+        Fault(id)
     }
 
-    /// Calls written down until this is dropped.
+    /// A record of calls, until it is dropped.
     #[derive(Debug)]
     #[must_use]
     pub struct Watch(u64);
 
     impl Drop for Watch {
         fn drop(&mut self) {
-            plan().records.retain(|record| record.number != self.0);
+            lock(&PLAN).records.retain(|record| record.id != self.0);
         }
     }
 
     impl Watch {
-        /// The calls so far, in their order.
+        /// Returns the calls so far, in order.
         pub fn events(&self) -> Vec<Event> {
-            let plan = plan();
-            let mine = plan.records.iter().find(|record| record.number == self.0);
-            mine.map_or_else(Vec::new, |record| record.events.clone())
+            let plan = lock(&PLAN);
+            let own = plan.records.iter().find(|record| record.id == self.0);
+            own.map_or_else(Vec::new, |record| record.events.clone())
         }
     }
 
-    /// Writes down what is called from now on, on this thread only or on all.
+    /// Records calls from now on, those of this thread only or of all threads.
     pub fn watch(this_thread: bool) -> Watch {
-        let mut plan = plan();
-        let number = plan.number();
+        let mut plan = lock(&PLAN);
+        let id = plan.new_id();
         plan.records.push(Record {
-            number,
-            thread: this_thread.then(|| std::thread::current().id()),
+            id,
+            thread: this_thread_if(this_thread),
             events: Vec::new(),
         });
-        Watch(number)
+        Watch(id)
     }
 
-    pub(crate) fn sync(
-        call: Call,
-        fd: BorrowedFd<'_>,
-        kernel: impl FnOnce() -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        let answer = match strike(call) {
-            Some(Some(errno)) => Err(errno),
-            Some(None) => Ok(()),
-            None => kernel(),
-        };
-        write_down(call, Some(fd), answer.err());
-        answer
-    }
-
+    /// Returns the errno of an injected fault, if there is one, or what `kernel` returns.
     pub(crate) fn intercept<T>(
         call: Call,
         fd: Option<BorrowedFd<'_>>,
         kernel: impl FnOnce() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let answer = match strike(call) {
-            Some(Some(errno)) => Err(errno),
-            Some(None) | None => kernel(),
+        let answer = match take(call, |errno| errno) {
+            Some(errno) => Err(errno),
+            None => kernel(),
         };
-        write_down(call, fd, answer.as_ref().err().copied());
+        record(call, fd, answer.as_ref().err().copied());
         answer
     }
 
-    fn write_down(call: Call, fd: Option<BorrowedFd<'_>>, errno: Option<Errno>) {
-        let mut plan = plan();
+    /// Whether [`succeed`] answers this call.
+    pub(crate) fn succeeds(call: Call) -> bool {
+        take(call, |errno| errno.is_none().then_some(())).is_some()
+    }
+
+    fn record(call: Call, fd: Option<BorrowedFd<'_>>, errno: Option<Errno>) {
+        let mut plan = lock(&PLAN);
         if plan.records.is_empty() {
             return;
         }
@@ -438,57 +318,24 @@ mod active {
         }
     }
 
-    /// What is planned for this call: an errno, or success; errnos come first.
-    fn strike(call: Call) -> Option<Option<Errno>> {
+    /// Uses up one answer of the first planned fault of `call` that `select` accepts.
+    fn take<T>(call: Call, select: impl Fn(Option<Errno>) -> Option<T>) -> Option<T> {
         let here = std::thread::current().id();
-        let mut plan = plan();
-        for fails in [true, false] {
-            for planned in &mut plan.faults {
-                if planned.call != call
-                    || planned.thread.is_some_and(|thread| thread != here)
-                    || planned.errno.is_some() != fails
-                {
-                    continue;
-                }
-                if planned.skip > 0 {
-                    planned.skip -= 1;
-                } else if planned.times > 0 {
-                    planned.times -= 1;
-                    return Some(planned.errno);
-                }
+        let mut plan = lock(&PLAN);
+        for planned in &mut plan.faults {
+            if planned.call != call || planned.thread.is_some_and(|thread| thread != here) {
+                continue;
+            }
+            let Some(answer) = select(planned.errno) else {
+                continue;
+            };
+            if planned.skip > 0 {
+                planned.skip -= 1;
+            } else if planned.times > 0 {
+                planned.times -= 1;
+                return Some(answer);
             }
         }
         None
     }
-}
-
-#[cfg(any(test, feature = "fault-injection"))]
-pub(super) use active::{intercept, sync};
-
-/// Makes a call.
-#[cfg(not(any(test, feature = "fault-injection")))]
-#[inline(always)]
-pub(super) fn intercept<T>(
-    _call: Call,
-    _fd: Option<BorrowedFd<'_>>,
-    kernel: impl FnOnce() -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    kernel()
-}
-
-/// Makes one that tests may answer with success in the kernel's place.
-#[cfg(not(any(test, feature = "fault-injection")))]
-#[inline(always)]
-pub(super) fn sync(
-    _call: Call,
-    _fd: BorrowedFd<'_>,
-    kernel: impl FnOnce() -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    kernel()
-}
-
-/// For calls that are std's: fails if a failure is planned.
-#[inline(always)]
-pub(crate) fn check(call: Call) -> Result<(), Errno> {
-    intercept(call, None, || Ok(()))
 }

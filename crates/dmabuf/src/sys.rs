@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The system calls of this floor, each once, each through the [seam](super::faults). What waits
-//! is made again after a signal; SYNC and `poll` have callers that see to that, and count. With
-//! `guard`, `mapping` and `window` the only unsafe code of the floor.
+//! All system calls of this crate but those of `sigbus`, routed through the
+//! [fault-injection shim](super::faults). Blocking calls are retried on EINTR here, except SYNC and
+//! `poll`, which their callers retry and count.
 #![allow(unsafe_code)]
 
 use super::faults::{self, Call};
 use super::uapi;
+use crate::lock::lock;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
@@ -14,27 +15,27 @@ use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 pub(super) type Result<T> = std::result::Result<T, Errno>;
 
-/// Makes a call again that a signal interrupted, or (ioctls) that asks for it, as `drmIoctl` of
-/// libdrm does for every driver; not for ever, in case it always asks.
-fn again<T>(ask_again: &[Errno], mut call: impl FnMut() -> Result<T>) -> Result<T> {
+/// Repeats a call while it fails with one of these errnos, as `drmIoctl` of libdrm does for every
+/// driver, but only 1000 times.
+fn retry<T>(errnos: &[Errno], mut call: impl FnMut() -> Result<T>) -> Result<T> {
     const TRIES: usize = 1000;
     for _ in 1..TRIES {
         match call() {
-            Err(errno) if ask_again.contains(&errno) => std::thread::yield_now(),
+            Err(errno) if errnos.contains(&errno) => std::thread::yield_now(),
             answer => return answer,
         }
     }
     call()
 }
 
-/// What a signal does to calls that wait.
+/// The errno of a blocking call that a signal interrupted.
 const INTERRUPTED: &[Errno] = &[Errno::INTR];
-/// What drivers answer when an ioctl is to be made again.
+/// The errnos of an ioctl that must be repeated.
 const INTERRUPTED_OR_BUSY: &[Errno] = &[Errno::INTR, Errno::AGAIN];
 
 pub(super) fn sync(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
@@ -43,15 +44,18 @@ pub(super) fn sync(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
     } else {
         Call::SyncEnd
     };
-    faults::sync(call, fd, || {
+    faults::intercept(call, Some(fd), || {
+        if faults::succeeds(call) {
+            return Ok(());
+        }
         // SAFETY: the opcode is DMA_BUF_IOCTL_SYNC, whose argument is a `struct dma_buf_sync`
         // that the kernel only reads; unit-tested against the kernel's headers.
         let request =
             unsafe { rustix::ioctl::Setter::<{ uapi::IOCTL_SYNC }, _>::new(uapi::Sync { flags }) };
         // SAFETY: the request matches its opcode, as above, and touches no memory of ours.
         match unsafe { rustix::ioctl::ioctl(fd, request) } {
-            // What qemu-user before 8.1 answers to an ioctl that it does not know, where the kernel
-            // says ENOTTY ("linux-user: report ENOTTY for unknown ioctls", qemu-devel, April 2023).
+            // qemu-user before 8.1 fails unknown ioctls with ENOSYS, where the kernel returns ENOTTY
+            // ("linux-user: report ENOTTY for unknown ioctls", qemu-devel, April 2023).
             Err(Errno::NOSYS) if !is_dma_buf(fd)? => Err(Errno::NOTTY),
             answer => answer,
         }
@@ -63,12 +67,12 @@ fn is_dma_buf(fd: BorrowedFd<'_>) -> Result<bool> {
 }
 
 fn file_system(fd: BorrowedFd<'_>) -> Result<rustix::fs::StatFs> {
-    again(INTERRUPTED, || {
+    retry(INTERRUPTED, || {
         faults::intercept(Call::StatFs, Some(fd), || rustix::fs::fstatfs(fd))
     })
 }
 
-/// One `poll`; true when one of `events` (or an error state) has come.
+/// Polls once; returns the events (or error states) that are set, none after `limit`.
 pub(super) fn poll(
     fd: BorrowedFd<'_>,
     events: PollFlags,
@@ -91,14 +95,14 @@ pub(super) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     })
 }
 
-/// What the file system tells of a descriptor.
+/// Properties of the file of a descriptor.
 pub(super) struct Stat {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) size: u64,
     pub(super) is_dma_buf: bool,
     pub(super) is_regular_file: bool,
-    /// Bytes of a huge page, for files that are mapped by those (`MFD_HUGETLB`).
+    /// The huge-page size in bytes of files that consist of huge pages (`MFD_HUGETLB`).
     pub(super) huge_page: Option<usize>,
 }
 
@@ -107,8 +111,8 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
     let file_system = file_system(fd)?;
     let is_dma_buf = file_system.f_type as u64 == uapi::MAGIC;
     let is_huge = file_system.f_type as u64 & u64::from(u32::MAX) == uapi::HUGETLBFS_MAGIC;
-    // A dma-buf's st_size is 0; its size is where SEEK_END leads (dma_buf_llseek). Other files
-    // have a position that is not ours to move.
+    // The st_size of a dma-buf is 0; SEEK_END returns its size (dma_buf_llseek). The position of
+    // other files must not change.
     let size = if is_dma_buf {
         faults::intercept(Call::Seek, Some(fd), || {
             rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))
@@ -122,14 +126,14 @@ pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
         size,
         is_dma_buf,
         is_regular_file: !is_dma_buf && FileType::from_raw_mode(stat.st_mode).is_file(),
-        // What hugetlbfs_statfs says (fs/hugetlbfs/inode.c).
+        // As hugetlbfs_statfs sets it (fs/hugetlbfs/inode.c).
         huge_page: usize::try_from(file_system.f_bsize)
             .ok()
             .filter(|size| is_huge && *size > 0),
     })
 }
 
-/// Whether a file is sealed against getting shorter (`F_SEAL_SHRINK`).
+/// Whether a file is sealed against shrinking (`F_SEAL_SHRINK`).
 pub(super) fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
     let seals = faults::intercept(Call::GetSeals, Some(fd), || rustix::fs::fcntl_get_seals(fd));
     seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
@@ -141,15 +145,15 @@ pub(super) fn is_sealed_against_writing(fd: BorrowedFd<'_>) -> bool {
     seals.is_ok_and(|seals| seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE))
 }
 
-/// Whether a descriptor was opened for reading only, through which nothing is mapped for writing.
+/// Whether a descriptor was opened read-only, which prevents mappings for writing.
 pub(super) fn is_read_only(fd: BorrowedFd<'_>) -> Result<bool> {
     let flags = faults::intercept(Call::GetFlags, Some(fd), || rustix::fs::fcntl_getfl(fd))?;
     Ok(flags & OFlags::ACCMODE == OFlags::RDONLY)
 }
 
-/// MAP_SHARED mapping of `length` bytes (not 0) from `offset`, at an address of the kernel's
-/// choice. Both are multiples of the file's huge pages, if it has such: the kernel maps whole ones
-/// whatever the length, and unmaps only those (hugetlb_vm_op_split in mm/hugetlb.c).
+/// Maps `length` bytes (not 0) from `offset` with MAP_SHARED, at an address that the kernel chooses.
+/// Both must be multiples of the huge-page size, if the file has huge pages: the kernel maps whole
+/// ones for any length, and only unmaps whole ones (hugetlb_vm_op_split in mm/hugetlb.c).
 pub(super) fn map(
     fd: BorrowedFd<'_>,
     offset: u64,
@@ -164,8 +168,8 @@ pub(super) fn map(
     let address = faults::intercept(Call::Map, Some(fd), || {
         let anywhere = std::ptr::null_mut();
         let shared = MapFlags::SHARED;
-        // SAFETY: with no address asked for, the kernel maps where nothing was mapped before, so
-        // no memory that anything refers to changes.
+        // SAFETY: without an address, the kernel maps where nothing was mapped before, so no
+        // memory in use changes.
         unsafe { rustix::mm::mmap(anywhere, length, protection, shared, fd, offset) }
     })?;
     NonNull::new(address.cast()).ok_or(Errno::NOMEM)
@@ -174,80 +178,74 @@ pub(super) fn map(
 /// Undoes [`map`].
 ///
 /// # Safety
-/// `address` and `length` are those of one call of [`map`], and nothing refers to the memory
-/// any more.
+/// `address` and `length` are those of one call of [`map`], and no reference to the memory exists.
 pub(super) unsafe fn unmap(address: NonNull<u8>, length: usize) {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees it.
     if !unsafe { unmap_once(address.as_ptr() as usize, length) } {
-        leftovers().push((address.as_ptr() as usize, length));
+        lock(&LEFTOVERS).push((address.as_ptr() as usize, length));
     }
 }
 
-/// Mappings that the kernel did not undo: where it made one of two neighbours, taking the first
-/// away leaves pieces, and a process at its limit of them (`vm.max_map_count`) may have no more
-/// (ENOMEM). They are tried again when something else is mapped.
+/// Mappings whose `munmap` failed with ENOMEM, retried at the next [`map`]. The kernel merges adjacent
+/// mappings, so unmapping one may split a merged one, which fails at the limit of
+/// `vm.max_map_count`.
 static LEFTOVERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
-fn leftovers() -> MutexGuard<'static, Vec<(usize, usize)>> {
-    // What the mutex guards is whole at every moment.
-    LEFTOVERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn unmap_leftovers() {
-    leftovers().retain(|&(address, length)| {
-        // SAFETY: `unmap` was promised that nothing refers to it any more, and as the kernel has
-        // not undone the mapping, nothing else lies there.
+    lock(&LEFTOVERS).retain(|&(address, length)| {
+        // SAFETY: the caller of `unmap` guaranteed that no reference exists; as the mapping still
+        // exists, nothing else is mapped there.
         !unsafe { unmap_once(address, length) }
     });
 }
 
-/// False when it is to be tried again.
+/// Returns false if it must be retried.
 ///
 /// # Safety
 /// As for [`unmap`].
 unsafe fn unmap_once(address: usize, length: usize) -> bool {
     let answer = faults::intercept(Call::Unmap, None, || {
         let address = std::ptr::with_exposed_provenance_mut(address);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees it.
         unsafe { rustix::mm::munmap(address, length) }
     });
-    // All else it answers to arguments that `map` never gives: huge pages are mapped whole.
+    // The other errnos are for arguments that `map` does not return: huge pages are mapped whole.
     answer != Err(Errno::NOMEM)
 }
 
 /// Opens a device for reading and writing, close-on-exec.
 pub(super) fn open_device(path: &Path) -> Result<OwnedFd> {
-    again(INTERRUPTED, || {
+    retry(INTERRUPTED, || {
         faults::intercept(Call::Open, None, || {
             rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         })
     })
 }
 
-/// A file of `/proc` or `/sys`.
+/// Reads a file of `/proc` or `/sys`.
 pub fn read_text(path: &str) -> Result<String> {
-    again(INTERRUPTED, || {
+    retry(INTERRUPTED, || {
         faults::intercept(Call::ReadFile, None, || {
             std::fs::read_to_string(path).map_err(|error| errno_of(&error))
         })
     })
 }
 
-/// Makes a file, or empties the one that is there, to be written; close-on-exec.
+/// Creates or truncates a file for writing, close-on-exec.
 pub fn create_file(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    again(INTERRUPTED, || {
+    retry(INTERRUPTED, || {
         faults::intercept(Call::CreateFile, None, || {
-            // For all, as far as the process's umask lets them.
+            // Limited by the umask of the process.
             rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))
         })
     })
 }
 
-/// Writes all of these bytes.
+/// Writes all bytes.
 pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
-        let written = again(INTERRUPTED_OR_BUSY, || {
+        let written = retry(INTERRUPTED_OR_BUSY, || {
             faults::intercept(Call::Write, None, || rustix::io::write(file, bytes))
         })?;
         if written == 0 {
@@ -258,20 +256,20 @@ pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes to standard error, in one piece as far as this process goes.
+/// Writes all bytes to standard error, uninterrupted by other writes of this process.
 pub fn write_stderr(bytes: &[u8]) -> Result<()> {
-    let _others_wait = std::io::stderr().lock();
+    let _lock = std::io::stderr().lock();
     write_all(rustix::stdio::stderr(), bytes)
 }
 
-/// Where a link of `/proc` leads.
+/// Returns the target of a link in `/proc`.
 pub(super) fn link_target(path: &str) -> Result<PathBuf> {
     faults::intercept(Call::ReadLink, None, || {
         std::fs::read_link(path).map_err(|error| errno_of(&error))
     })
 }
 
-/// The names in a folder; those that are no UTF-8 are nobody's devices.
+/// Returns the names in a folder that are UTF-8; no device has another.
 pub(super) fn names_in(folder: &str) -> Result<Vec<String>> {
     let entries = faults::intercept(Call::ReadFolder, None, || {
         std::fs::read_dir(folder).map_err(|error| errno_of(&error))
@@ -284,9 +282,8 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// A memory file of `size` bytes that can neither shrink nor grow. Nor can it be sealed any
-/// further: `F_SEAL_FUTURE_WRITE` by another holder of the file would end our own mapping of it
-/// for writing.
+/// Creates a memory file of `size` bytes, sealed against changes of size and against further seals:
+/// with `F_SEAL_FUTURE_WRITE`, set by another process, it could no longer be mapped for writing.
 pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let create = |flags| {
@@ -294,14 +291,14 @@ pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
             rustix::fs::memfd_create(name, flags)
         })
     };
-    // With vm.memfd_noexec=2 the kernel refuses files that can be executed (EACCES); before 6.3 it
-    // does not know the flag (memfd_create(2)).
+    // With vm.memfd_noexec=2 the kernel refuses executable files (EACCES). Before 6.3 the flag is
+    // unknown (memfd_create(2)).
     let fd = match create(flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => create(flags),
         made => made,
     }?;
     let file = fd.as_fd();
-    again(INTERRUPTED, || {
+    retry(INTERRUPTED, || {
         faults::intercept(Call::Truncate, Some(file), || {
             rustix::fs::ftruncate(file, size)
         })
@@ -314,7 +311,7 @@ pub(super) fn sealed_memfd(name: &CStr, size: u64) -> Result<OwnedFd> {
 
 /// `DMA_HEAP_IOCTL_ALLOC`.
 pub(super) fn heap_allocate(heap: BorrowedFd<'_>, len: u64) -> Result<OwnedFd> {
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::HeapAllocate, Some(heap), || {
             let mut data = uapi::HeapAllocation {
                 len,
@@ -339,7 +336,7 @@ pub(super) fn udmabuf_create(
 ) -> Result<OwnedFd> {
     use rustix::fd::AsRawFd;
     let memfd = u32::try_from(memfd.as_raw_fd()).map_err(|_| Errno::BADF)?;
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::UdmabufCreate, Some(device), || {
             let request = CreateUdmabuf(uapi::UdmabufCreate {
                 memfd,
@@ -347,17 +344,17 @@ pub(super) fn udmabuf_create(
                 offset: 0,
                 size,
             });
-            // SAFETY: the request is one of UDMABUF_CREATE with the structure that belongs to it.
+            // SAFETY: the request is UDMABUF_CREATE with its structure.
             own(unsafe { rustix::ioctl::ioctl(device, request) }?)
         })
     })
 }
 
-/// An ioctl whose result is in its return value.
+/// `UDMABUF_CREATE`, whose result is its return value.
 struct CreateUdmabuf(uapi::UdmabufCreate);
 
-// SAFETY: the opcode takes a `struct udmabuf_create` that the kernel only reads, and returns a
-// descriptor.
+// SAFETY: the argument of the opcode is a `struct udmabuf_create`, which the kernel only reads; the
+// return value is a descriptor.
 unsafe impl rustix::ioctl::Ioctl for CreateUdmabuf {
     type Output = RawFd;
     const IS_MUTATING: bool = false;
@@ -381,10 +378,10 @@ unsafe impl rustix::ioctl::Ioctl for CreateUdmabuf {
 /// `DMA_BUF_SET_NAME_B`.
 pub(super) fn set_name(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let address = name.as_ptr() as usize;
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::SetName, Some(fd), || {
-            // SAFETY: the kernel takes the argument itself as the address of a string, which it
-            // copies before it returns.
+            // SAFETY: the argument is the address of a string, which the kernel copies before it
+            // returns.
             let request =
                 unsafe { rustix::ioctl::IntegerSetter::<{ uapi::SET_NAME }>::new_usize(address) };
             // SAFETY: the request matches its opcode, and the string outlives the call.
@@ -393,11 +390,11 @@ pub(super) fn set_name(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     })
 }
 
-/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`: a file that becomes readable when the fences that are
-/// attached now are signalled.
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`: returns a file that becomes readable once the fences attached
+/// now are signalled.
 pub(super) fn export_sync_file(fd: BorrowedFd<'_>, flags: u64) -> Result<OwnedFd> {
     let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::ExportSyncFile, Some(fd), || {
             let mut data = uapi::ExportSyncFile { flags, fd: -1 };
             // SAFETY: the opcode is DMA_BUF_IOCTL_EXPORT_SYNC_FILE, whose argument is this
@@ -413,7 +410,7 @@ pub(super) fn export_sync_file(fd: BorrowedFd<'_>, flags: u64) -> Result<OwnedFd
 
 /// `DRM_IOCTL_DROP_MASTER`.
 pub(super) fn drop_master(card: BorrowedFd<'_>) -> Result<()> {
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::DropMaster, Some(card), || {
             // SAFETY: the opcode is DRM_IOCTL_DROP_MASTER, which has no argument.
             let request = unsafe { rustix::ioctl::NoArg::<{ uapi::DROP_MASTER }>::new() };
@@ -425,7 +422,7 @@ pub(super) fn drop_master(card: BorrowedFd<'_>) -> Result<()> {
 
 /// `DRM_IOCTL_MODE_CREATE_DUMB`.
 pub(super) fn create_dumb(card: BorrowedFd<'_>, dumb: &mut uapi::CreateDumb) -> Result<()> {
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::CreateDumb, Some(card), || {
             // SAFETY: the opcode is DRM_IOCTL_MODE_CREATE_DUMB, whose argument is this structure.
             let request = unsafe { rustix::ioctl::Updater::<{ uapi::CREATE_DUMB }, _>::new(dumb) };
@@ -437,10 +434,9 @@ pub(super) fn create_dumb(card: BorrowedFd<'_>, dumb: &mut uapi::CreateDumb) -> 
 
 /// `DRM_IOCTL_MODE_DESTROY_DUMB`.
 pub(super) fn destroy_dumb(card: BorrowedFd<'_>, mut handle: u32) -> Result<()> {
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::DestroyDumb, Some(card), || {
-            // SAFETY: the opcode is DRM_IOCTL_MODE_DESTROY_DUMB, whose argument is the handle
-            // alone.
+            // SAFETY: the opcode is DRM_IOCTL_MODE_DESTROY_DUMB, whose argument is the handle.
             let request =
                 unsafe { rustix::ioctl::Updater::<{ uapi::DESTROY_DUMB }, _>::new(&mut handle) };
             // SAFETY: the request matches its opcode.
@@ -451,7 +447,7 @@ pub(super) fn destroy_dumb(card: BorrowedFd<'_>, mut handle: u32) -> Result<()> 
 
 /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
 pub(super) fn prime_export(card: BorrowedFd<'_>, handle: u32) -> Result<OwnedFd> {
-    again(INTERRUPTED_OR_BUSY, || {
+    retry(INTERRUPTED_OR_BUSY, || {
         faults::intercept(Call::PrimeExport, Some(card), || {
             let mut data = uapi::PrimeHandle {
                 handle,
@@ -470,11 +466,11 @@ pub(super) fn prime_export(card: BorrowedFd<'_>, handle: u32) -> Result<OwnedFd>
     })
 }
 
-/// Takes over a descriptor that an ioctl returned.
+/// Takes ownership of a descriptor that an ioctl returned.
 fn own(fd: RawFd) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Errno::BADF);
     }
-    // SAFETY: the kernel has just made it for us; nobody else knows it.
+    // SAFETY: the kernel has just created it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

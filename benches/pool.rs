@@ -130,7 +130,7 @@ fn shm() -> Option<gst::Allocator> {
 }
 
 fn available() -> Vec<Kind> {
-    let kinds = Kind::AUTO.into_iter();
+    let kinds = Kind::AUTO_ORDER.into_iter();
     kinds
         .filter(|kind| kind.exporter(None).open().is_ok())
         .collect()
@@ -174,11 +174,7 @@ fn stock(size: usize, touch: bool) -> Work {
 
 fn bare(exporter: Arc<dyn Exporter>, size: usize) -> Work {
     Box::new(move |calls| {
-        let request = Request {
-            size,
-            rows: None,
-            name: "bench",
-        };
+        let request = Request::new(size, "bench");
         for _ in 0..calls {
             black_box(exporter.allocate(&request).unwrap());
         }

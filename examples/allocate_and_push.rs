@@ -47,7 +47,7 @@ fn run() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let word = |number: usize, default| words.get(number).map_or(default, String::as_str);
     let kinds = match word(0, "auto") {
-        "auto" => Kind::AUTO.to_vec(),
+        "auto" => Kind::AUTO_ORDER.to_vec(),
         name => vec![Kind::from_name(name).ok_or_else(|| format!("no allocator {name}"))?],
     };
     let frames: u64 = word(2, "300").parse()?;

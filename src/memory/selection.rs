@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The property values by which users choose an allocator.
+//! The selection of an allocator by the properties `allocator` and `device`.
 
 use super::Source;
 use crate::dmabuf::exporters::Kind;
@@ -8,57 +8,56 @@ use gst::glib;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Names the order of `auto`: kinds, separated by commas, say `udmabuf,dma-heap`.
+/// The environment variable with the order of `auto`: names of exporters separated by commas, such
+/// as `udmabuf,dma-heap`.
 pub const ORDER_VARIABLE: &str = "DMABUFCPU_ALLOCATORS";
 
-/// Which allocator frames are to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstDmaBufCpuAllocatorChoice")]
-pub enum AllocatorChoice {
-    /// The first that works, in a written order.
-    #[default]
-    #[enum_value(
-        name = "The first that works of: dma-heap, udmabuf, drm-dumb, memfd (or of the list in \
-                the environment variable DMABUFCPU_ALLOCATORS)",
-        nick = "auto"
-    )]
-    Auto,
-    /// A dma-heap.
-    #[enum_value(name = "A dma-heap: /dev/dma_heap/*", nick = "dma-heap")]
-    DmaHeap,
-    /// udmabuf.
-    #[enum_value(name = "Memory files made dma-bufs by /dev/udmabuf", nick = "udmabuf")]
-    Udmabuf,
-    /// DRM dumb buffers.
-    #[enum_value(name = "Dumb buffers of a DRM card: /dev/dri/card*", nick = "drm-dumb")]
-    DrmDumb,
-    /// Memory files.
-    #[enum_value(name = "Memory files, which are not dma-bufs", nick = "memfd")]
-    Memfd,
-    /// None of ours.
-    #[enum_value(name = "None of these", nick = "none")]
-    None,
+macro_rules! define_choice {
+    ($($kind:ident $name:tt $description:tt;)+) => {
+        /// The allocator of frames: `auto`, an exporter, or `none`.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+        #[enum_type(name = "GstDmaBufCpuAllocatorChoice")]
+        pub enum AllocatorChoice {
+            /// The first exporter that works, in the order of [`Kind::AUTO_ORDER`] or
+            /// [`ORDER_VARIABLE`].
+            #[default]
+            #[enum_value(
+                name = "The first that works of: dma-heap, udmabuf, drm-dumb, memfd (or of the \
+                        list in the environment variable DMABUFCPU_ALLOCATORS)",
+                nick = "auto"
+            )]
+            Auto,
+            $(
+                #[doc = $description]
+                #[enum_value(name = $description, nick = $name)]
+                $kind,
+            )+
+            /// No exporter.
+            #[enum_value(name = "None of these", nick = "none")]
+            None,
+        }
+
+        impl AllocatorChoice {
+            /// Returns the kinds of exporters to try.
+            fn kinds(self) -> Vec<Kind> {
+                match self {
+                    Self::Auto => order(std::env::var(ORDER_VARIABLE).ok().as_deref()),
+                    $(Self::$kind => vec![Kind::$kind],)+
+                    Self::None => Vec::new(),
+                }
+            }
+        }
+    };
 }
 
-impl AllocatorChoice {
-    /// The kinds of exporters to try; none for [`None`](Self::None).
-    fn kinds(self) -> Vec<Kind> {
-        match self {
-            Self::Auto => order(std::env::var(ORDER_VARIABLE).ok().as_deref()),
-            Self::DmaHeap => vec![Kind::DmaHeap],
-            Self::Udmabuf => vec![Kind::Udmabuf],
-            Self::DrmDumb => vec![Kind::DrmDumb],
-            Self::Memfd => vec![Kind::Memfd],
-            Self::None => Vec::new(),
-        }
-    }
+crate::dmabuf::for_each_exporter!(define_choice);
 
-    /// The source that is meant; `None` where there is none. With `dma_bufs_only` memory files
-    /// do not count.
+impl AllocatorChoice {
+    /// Returns a new source; `None` if there is no exporter. `dma_bufs_only` excludes memory files.
     fn source(self, device: Option<&str>, dma_bufs_only: bool) -> Option<Arc<Source>> {
         let mut kinds = self.kinds();
         if dma_bufs_only {
-            kinds.retain(|kind| *kind != Kind::Memfd);
+            kinds.retain(|kind| kind.makes_dma_bufs());
         }
         let exporters = kinds
             .into_iter()
@@ -68,40 +67,40 @@ impl AllocatorChoice {
     }
 }
 
-/// What the user chose, and the source that comes of it once one is needed.
+/// The allocator and device that the user chose, and the source made of them on first use.
 #[derive(Debug, Default)]
 pub struct AllocatorSelection {
-    wish: Mutex<(AllocatorChoice, Option<String>)>,
-    /// With whether memory files were left out.
+    choice: Mutex<(AllocatorChoice, Option<String>)>,
+    /// Whether it excludes memory files, and the source.
     source: Mutex<Option<(bool, Arc<Source>)>>,
-    /// What gave the last memory of a source that was let go of.
+    /// The exporter in use when the last source was released.
     last: Mutex<Option<Kind>>,
 }
 
 impl AllocatorSelection {
-    /// The choice as a property value.
+    /// Returns the property `allocator`.
     pub fn allocator(&self) -> AllocatorChoice {
-        lock(&self.wish).0
+        lock(&self.choice).0
     }
 
-    /// The device as a property value.
+    /// Returns the property `device`.
     pub fn device(&self) -> Option<String> {
-        lock(&self.wish).1.clone()
+        lock(&self.choice).1.clone()
     }
 
-    /// Takes effect when the next source is made.
+    /// Sets the property `allocator`, for the next source.
     pub fn set_allocator(&self, choice: AllocatorChoice) {
-        lock(&self.wish).0 = choice;
+        lock(&self.choice).0 = choice;
     }
 
-    /// Takes effect when the next source is made; an empty name is none.
+    /// Sets the property `device`, for the next source. An empty string means none.
     pub fn set_device(&self, device: Option<String>) {
-        lock(&self.wish).1 = device.filter(|device| !device.is_empty());
+        lock(&self.choice).1 = device.filter(|device| !device.is_empty());
     }
 
-    /// The source, made now if there is none yet; `None` when there is to be none.
+    /// Returns the source, and makes it if necessary; `None` if there is no exporter.
     pub fn source(&self, dma_bufs_only: bool) -> Option<Arc<Source>> {
-        let (choice, device) = lock(&self.wish).clone();
+        let (choice, device) = lock(&self.choice).clone();
         let mut made = lock(&self.source);
         if made.as_ref().is_none_or(|(only, _)| *only != dma_bufs_only) {
             let source = choice.source(device.as_deref(), dma_bufs_only)?;
@@ -110,8 +109,7 @@ impl AllocatorSelection {
         made.as_ref().map(|(_, source)| Arc::clone(source))
     }
 
-    /// Lets go of the source, and of the devices that it has open; the next is made by what is
-    /// chosen then.
+    /// Releases the source and its open devices.
     pub fn release(&self) {
         let source = lock(&self.source).take();
         if let Some(kind) = source.and_then(|(_, source)| source.in_use()) {
@@ -119,20 +117,20 @@ impl AllocatorSelection {
         }
     }
 
-    /// The same, and forgets what it was.
+    /// Releases the source, and forgets which exporter was in use.
     pub fn reset(&self) {
         self.release();
         *lock(&self.last) = None;
     }
 
-    /// Whether an exporter of dma-bufs among those chosen can be opened.
+    /// Whether any of the chosen exporters of dma-bufs can be opened.
     pub fn can_make_dma_bufs(&self) -> bool {
-        let (choice, device) = lock(&self.wish).clone();
+        let (choice, device) = lock(&self.choice).clone();
         let source = choice.source(device.as_deref(), true);
         source.is_some_and(|source| source.can_make_dma_bufs())
     }
 
-    /// [`Kind::name`] of what gave the last memory; `none` before that.
+    /// Returns the name of the exporter of the last memory; `none` before that.
     pub fn in_use(&self) -> &'static str {
         let source = lock(&self.source).clone();
         let kind = source.and_then(|(_, source)| source.in_use());
@@ -141,7 +139,7 @@ impl AllocatorSelection {
     }
 }
 
-/// The properties `allocator` and `device`.
+/// Returns the properties `allocator` and `device`.
 pub fn allocator_properties(blurb: &'static str) -> [glib::ParamSpec; 2] {
     [
         glib::ParamSpecEnum::builder_with_default("allocator", AllocatorChoice::default())
@@ -157,18 +155,18 @@ pub fn allocator_properties(blurb: &'static str) -> [glib::ParamSpec; 2] {
     ]
 }
 
-/// Whether a device is meant for a kind. AllocatorSelection by name, a kind takes what it is given; `auto`
-/// gives a DRM node to DRM and anything else to the heaps.
+/// Whether an exporter gets the property `device`. An exporter chosen by name always does; with
+/// `auto`, DRM nodes are for DRM exporters and other devices for the others.
 fn suits(device: &str, kind: Kind, choice: AllocatorChoice) -> bool {
     let is_card = device.starts_with("/dev/dri/") || device.starts_with("card");
-    choice != AllocatorChoice::Auto || is_card == (kind == Kind::DrmDumb)
+    choice != AllocatorChoice::Auto || is_card == kind.takes_drm_node()
 }
 
-/// The kinds that a list names, in its order; [`Kind::AUTO`] without one. Words that name none
-/// are told once and passed over.
+/// Returns the kinds in a list of names, in its order; [`Kind::AUTO_ORDER`] without a list. Logs a
+/// warning for unknown names.
 fn order(list: Option<&str>) -> Vec<Kind> {
     let Some(list) = list else {
-        return Kind::AUTO.to_vec();
+        return Kind::AUTO_ORDER.to_vec();
     };
     let mut kinds = Vec::new();
     for word in list
@@ -180,10 +178,10 @@ fn order(list: Option<&str>) -> Vec<Kind> {
             Some(kind) if !kinds.contains(&kind) => kinds.push(kind),
             Some(_) => {}
             None => {
-                let names: Vec<&str> = Kind::AUTO.iter().map(|kind| kind.name()).collect();
+                let names = Kind::ALL.map(Kind::name);
                 gst::warning!(
                     super::allocator::CAT,
-                    "{ORDER_VARIABLE}: no allocator is called {word}; there are {}",
+                    "{ORDER_VARIABLE}: no allocator is called {word}; allocators: {}",
                     names.join(", ")
                 );
             }
@@ -197,31 +195,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_in_use_is_known_when_its_source_is_gone() {
+    fn exporter_in_use_is_known_after_its_source_is_released() {
         gst::init().unwrap();
         let selection = AllocatorSelection::default();
         selection.set_allocator(AllocatorChoice::Memfd);
         assert_eq!(selection.in_use(), "none");
         let source = selection.source(false).unwrap();
-        let request = crate::dmabuf::exporters::Request {
-            size: 4096,
-            rows: None,
-            name: "selection",
-        };
+        let request = crate::dmabuf::exporters::Request::new(4096, "selection");
         let _made = source.allocate(&request).unwrap();
         let alive = Arc::downgrade(&source);
         drop(source);
         assert_eq!(selection.in_use(), "memfd");
         selection.release();
-        assert!(alive.upgrade().is_none(), "what it has open is kept");
+        assert!(alive.upgrade().is_none(), "its devices are still open");
         assert_eq!(selection.in_use(), "memfd");
         selection.reset();
         assert_eq!(selection.in_use(), "none");
     }
 
     #[test]
-    fn users_list_is_the_order() {
-        assert_eq!(order(None), Kind::AUTO);
+    fn description_of_auto_names_the_exporters_in_its_order() {
+        let class = glib::EnumClass::new::<AllocatorChoice>();
+        let auto = class.value_by_nick("auto").unwrap();
+        let names = Kind::AUTO_ORDER.map(Kind::name).join(", ");
+        let text = format!("The first that works of: {names} (");
+        assert!(auto.name().starts_with(&text), "{}", auto.name());
+    }
+
+    #[test]
+    fn order_is_that_of_the_list() {
+        assert_eq!(order(None), Kind::AUTO_ORDER);
         assert_eq!(
             order(Some("udmabuf, dma-heap,udmabuf")),
             [Kind::Udmabuf, Kind::DmaHeap]

@@ -13,11 +13,7 @@ use gstdmabufcpu::memory::{Pool, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-const REQUEST: Request<'static> = Request {
-    size: 10_000,
-    rows: None,
-    name: "fallback",
-};
+const REQUEST: Request<'static> = Request::new(10_000, "fallback");
 
 /// One that cannot be opened.
 fn closed(kind: Kind, name: &'static str) -> Standin {

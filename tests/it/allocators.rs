@@ -17,7 +17,7 @@ use std::thread::{ThreadId, current};
 /// dirty memory, one of which reports to be a heap.
 fn allocators() -> Vec<(String, Kind, gst::Allocator)> {
     dmabufcpu_testing::init();
-    let mut all: Vec<_> = Kind::AUTO
+    let mut all: Vec<_> = Kind::ALL
         .into_iter()
         .filter(|kind| kind.exporter(None).open().is_ok())
         .map(|kind| (registered_name(kind), kind))
@@ -47,19 +47,16 @@ fn fill(memory: &mut Memory, bytes: &[u8]) {
 }
 
 #[test]
-fn each_is_found_by_its_name() {
-    for (kind, name) in [
-        (Kind::DmaHeap, "dmabufcpu-dma-heap"),
-        (Kind::Udmabuf, "dmabufcpu-udmabuf"),
-        (Kind::DrmDumb, "dmabufcpu-drm-dumb"),
-        (Kind::Memfd, "dmabufcpu-memfd"),
-    ] {
-        assert_eq!(registered_name(kind), name);
-        let allocator = found(name);
+fn each_allocator_is_found_by_its_name_in_the_header() {
+    let header = include_str!("../../include/dmabufcpu/dmabufcpu.h");
+    for kind in Kind::ALL {
+        let name = registered_name(kind);
+        assert!(header.contains(&format!("\"{name}\"\n")), "{name}");
+        let allocator = found(&name);
         let makes_dma_bufs = allocator.is::<gst_allocators::DmaBufAllocator>();
         assert_eq!(makes_dma_bufs, kind != Kind::Memfd, "{name}");
         assert!(allocator.is::<gst_allocators::FdAllocator>(), "{name}");
-        assert_eq!(allocator, found(name), "another object");
+        assert_eq!(allocator, found(&name), "another object");
     }
 }
 

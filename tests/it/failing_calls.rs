@@ -149,11 +149,7 @@ fn copy_of_memory_that_cannot_be_accessed_fails() {
 fn memory_file_is_made_by_kernels_without_noexec_seal() {
     dmabufcpu_testing::init();
     let memfd = exporters::Kind::Memfd.exporter(None);
-    let request = exporters::Request {
-        size: 4096,
-        rows: None,
-        name: "old-kernel",
-    };
+    let request = exporters::Request::new(4096, "old-kernel");
     let once = inject(Call::MemfdCreate, 0, 1, EINVAL, true);
     let calls = gstdmabufcpu::dmabuf::faults::watch(true);
     memfd.allocate(&request).unwrap();

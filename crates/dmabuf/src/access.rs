@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is done within a bracket, as types.
+//! Directions of CPU access as types.
 
 use super::uapi;
 use std::ops::Deref;
 
-/// What the CPU does within a bracket: [`ReadOnly`], [`WriteOnly`] or [`ReadWrite`].
+/// The direction of CPU access: [`ReadOnly`], [`WriteOnly`] or [`ReadWrite`].
 pub trait Access: private::Sealed {
     /// `DMA_BUF_SYNC_READ`, `DMA_BUF_SYNC_WRITE` or both.
     const FLAGS: u64;
-    /// As in messages.
+    /// The START call in error messages.
     #[doc(hidden)]
     const START: &'static str;
-    /// As in messages.
+    /// The END call in error messages.
     #[doc(hidden)]
     const END: &'static str;
 
-    /// How a buffer and its mapping are borrowed: shared by those that read, exclusively by one
-    /// that writes.
+    /// The borrow of a buffer and its mapping: shared for reading, exclusive for writing.
     type Borrow<'b, T: 'b>: Deref<Target = T>;
-    /// The borrow for this access, of one that allows it; `None` to write what is shared.
+    /// Converts a borrow; `None` for writing to a shared one.
     #[doc(hidden)]
     fn borrow<T>(borrowed: Borrowed<'_, T>) -> Option<Self::Borrow<'_, T>>;
-    /// Gives up the right to write for as long as the borrow lasts.
+    /// Converts to a shared borrow of the same lifetime.
     #[doc(hidden)]
     fn shared<'b, T>(borrow: Self::Borrow<'b, T>) -> &'b T;
 }
 
-/// A borrow whose kind is known at run time.
+/// A borrow, shared or exclusive at run time.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Borrowed<'b, T> {
@@ -35,7 +34,7 @@ pub enum Borrowed<'b, T> {
 }
 
 impl<T> Borrowed<'_, T> {
-    /// The same borrow for a shorter time.
+    /// Reborrows for a shorter lifetime.
     pub fn reborrow(&mut self) -> Borrowed<'_, T> {
         match self {
             Self::Shared(borrow) => Borrowed::Shared(borrow),
@@ -61,7 +60,8 @@ pub trait Writable: Access {}
 /// The CPU reads.
 #[derive(Debug)]
 pub enum ReadOnly {}
-/// The CPU overwrites what it touches and relies on nothing that was there.
+/// The CPU overwrites every byte of the pages that it touches and does not rely on earlier
+/// contents.
 #[derive(Debug)]
 pub enum WriteOnly {}
 /// The CPU reads and writes.
@@ -126,7 +126,7 @@ fn exclusive<T>(borrowed: Borrowed<'_, T>) -> Option<&mut T> {
     }
 }
 
-/// An [`Access`] under which windows for `B` may be lent: it has made memory ready for more.
+/// An [`Access`] whose bracket also allows windows for `B`.
 pub trait Includes<B: Access>: Access {}
 impl<A: Access> Includes<A> for A {}
 impl Includes<ReadOnly> for ReadWrite {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The CPU-access bracket: START, access, END, as a guard.
+//! The CPU-access bracket: a guard that sends START and END.
 
 use super::access::Access;
 use super::counters::{Counters, add, add_time};
@@ -16,21 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How a bracket is opened.
+/// Options of a bracket.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long fences are waited for, and EINTR and EAGAIN retried; `None`: for ever.
+    /// The time limit for fences, and for retries after EINTR and EAGAIN; `None` for no limit.
     pub fence_timeout: Option<Duration>,
-    /// The pages that will be touched, if not all. A hint: `DMA_BUF_IOCTL_SYNC` has no range
-    /// (the kernel dropped it in 2016), so every exporter of the mainline kernel gets the whole
-    /// buffer; it stands here for those that may take one.
+    /// The pages that will be accessed, if not all. A hint without effect on exporters of the
+    /// mainline kernel: `DMA_BUF_IOCTL_SYNC` has had no range since 2016.
     pub pages: Option<Range<usize>>,
-    /// Where it is counted.
+    /// The counters to add to.
     pub counters: Arc<Counters>,
 }
 
 impl Default for Options {
-    /// All pages, a second for the fences, counts of its own.
+    /// Returns options for all pages, with one second for fences and new counters.
     fn default() -> Self {
         Self {
             fence_timeout: Some(Duration::from_secs(1)),
@@ -42,19 +41,19 @@ impl Default for Options {
 
 /// An open bracket on one dma-buf.
 ///
-/// [`end`](Self::end) sends END and reports how it went; every other way out, an early return
-/// or a panic, sends it too. A bracket for writing borrows its [`DmaBuf`] exclusively, so no other
-/// is opened beside it; brackets for reading nest, each with a START and an END of its own.
+/// [`end`](Self::end) sends END and returns its result. Dropping the bracket, on an early return or
+/// a panic, also sends END. A bracket for writing borrows its [`DmaBuf`] exclusively, so it is the
+/// only one on the buffer. Brackets for reading nest, each with its own START and END.
 #[derive(Debug)]
-#[must_use = "a bracket that is dropped at once protects nothing"]
+#[must_use = "a dropped bracket no longer covers any access"]
 pub struct Bracket<'b, A: Access> {
     buffer: &'b DmaBuf,
     counters: Arc<Counters>,
     limit: Option<Duration>,
     open: bool,
-    /// On the mapping whose windows were lent last.
+    /// Of the mapping whose windows were borrowed last.
     armed: Option<Armed>,
-    /// One whose windows were lent before lost memory.
+    /// Whether a mapping before that one lost memory.
     has_lost: bool,
     access: PhantomData<A>,
 }
@@ -62,13 +61,14 @@ pub struct Bracket<'b, A: Access> {
 impl<'b, A: Access> Bracket<'b, A> {
     /// Waits for the fences, then sends START.
     ///
-    /// Memory that answers ENOTTY (a memfd, say) needs no bracket: this succeeds, is counted in
-    /// [`Counters::unbracketed`], and neither START nor END is sent again for this handle.
+    /// Memory that fails START with ENOTTY, such as a memfd, needs no bracket. This function then
+    /// succeeds and adds to [`Counters::unbracketed`]; neither START nor END is sent again for this
+    /// handle.
     ///
     /// # Errors
-    /// [`Error::FenceTimeout`]; [`Error::Call`] with what the exporter returned (udmabuf:
-    /// ENOMEM, as it builds its table now); [`Error::RetriesExhausted`]. The memory is then as
-    /// it was.
+    /// [`Error::FenceTimeout`]; [`Error::Call`] with the exporter's errno (udmabuf: ENOMEM, as it
+    /// builds its table at the first START); [`Error::RetriesExhausted`]. The memory is unchanged
+    /// then.
     pub fn begin(buffer: A::Borrow<'b, DmaBuf>, options: &Options) -> Result<Self> {
         let buffer = A::shared(buffer);
         let counters = Arc::clone(&options.counters);
@@ -109,23 +109,23 @@ impl<'b, A: Access> Bracket<'b, A> {
         })
     }
 
-    /// False when the memory needs no bracket.
+    /// Whether the memory needs a bracket.
     pub fn is_needed(&self) -> bool {
         self.open
     }
 
-    /// The pages of `mapping`, to be borrowed while the bracket is open.
+    /// Returns the pages of `mapping`, which can be borrowed while the bracket is open.
     ///
     /// # Errors
-    /// [`Error::WrongMapping`] when the mapping is of another buffer, or for reading only in a
-    /// bracket for writing.
+    /// [`Error::WrongMapping`] if the mapping is of another buffer, or read-only in a bracket for
+    /// writing.
     pub fn windows<'w>(&'w mut self, mapping: A::Borrow<'w, Mapping>) -> Result<Windows<'w, A>> {
         let reason = if mapping.identity() != self.buffer.identity() {
             "it is of another buffer"
         } else if A::FLAGS & uapi::SYNC_WRITE != 0 && mapping.protection() == Protection::Read {
-            "it is for reading only"
+            "it is read-only"
         } else {
-            // Of one that is gone by now, `check` was asked.
+            // The result of a previous mapping is kept for `end`.
             self.has_lost |= self.armed.take().is_some_and(Armed::disarm);
             self.armed = mapping.arm();
             return Ok(Mapping::windows::<A>(mapping));
@@ -136,8 +136,8 @@ impl<'b, A: Access> Bracket<'b, A> {
         })
     }
 
-    /// Whether memory was taken away from under a mapping that will not live as long as the
-    /// bracket; for the one that is there at the end, [`end`](Self::end) tells.
+    /// Checks whether `mapping` lost memory, for a mapping that is dropped before the bracket.
+    /// [`end`](Self::end) checks the last one.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -154,7 +154,7 @@ impl<'b, A: Access> Bracket<'b, A> {
         }
     }
 
-    /// The buffer, for mapping it within the bracket.
+    /// Returns the buffer, to map it within the bracket.
     pub fn buffer(&self) -> &DmaBuf {
         self.buffer
     }
@@ -162,8 +162,8 @@ impl<'b, A: Access> Bracket<'b, A> {
     /// Sends END.
     ///
     /// # Errors
-    /// [`Error::Call`] with what the exporter returned: what the CPU wrote may not have reached
-    /// the memory. [`Error::Lost`] when memory was taken away meanwhile.
+    /// [`Error::Call`] with the exporter's errno; bytes that the CPU wrote may not have reached the
+    /// memory. [`Error::Lost`] if pages disappeared during the access.
     pub fn end(mut self) -> Result<()> {
         self.close()
     }
@@ -172,7 +172,7 @@ impl<'b, A: Access> Bracket<'b, A> {
         let is_lost = self.armed.take().is_some_and(Armed::disarm) || self.has_lost;
         if std::mem::take(&mut self.open) {
             let flags = uapi::SYNC_END | A::FLAGS;
-            // No fences are waited for here: an END that is lost costs more than a late one.
+            // END waits for no fences, and a missing END is worse than a late one.
             let limit = self.limit.map(|limit| limit.max(END_RETRIES));
             sync(self.buffer, A::END, flags, limit, &self.counters)?;
         }
@@ -185,18 +185,18 @@ impl<'b, A: Access> Bracket<'b, A> {
 
 impl<A: Access> Drop for Bracket<'_, A> {
     fn drop(&mut self) {
-        // Somebody is leaving early, with an error or a panic of his own to report.
+        // Early return or unwinding: the original error takes precedence.
         let _ = self.close();
     }
 }
 
-/// How long END is retried at least, however short the limit for fences.
+/// The minimum time for which END is retried.
 const END_RETRIES: Duration = Duration::from_secs(5);
 
-/// How often SYNC is tried at least: a limit of zero is for fences, not for signals.
+/// The minimum number of SYNC calls, as a time limit of zero is meant for fences, not for signals.
 const TRIES: u64 = 100;
 
-/// One SYNC of a handle's buffer, timed.
+/// Sends START or END with retries, and measures the time.
 fn sync(
     buffer: &DmaBuf,
     call: &'static str,
@@ -222,8 +222,8 @@ fn sync(
     }
 }
 
-/// One SYNC, made again after EINTR and EAGAIN as `include/uapi/linux/dma-buf.h` asks for, for
-/// as long as `limit`.
+/// Sends START or END, repeated until `limit` after EINTR and EAGAIN, as
+/// `include/uapi/linux/dma-buf.h` requires.
 fn retry(
     fd: BorrowedFd<'_>,
     flags: u64,
@@ -247,11 +247,11 @@ fn retry(
     }
 }
 
-/// START or END for those who cannot hold a [`Bracket`], as C's map and unmap functions cannot.
-/// Memory that needs no bracket gives success.
+/// Sends START or END for callers that cannot hold a [`Bracket`], such as map and unmap functions
+/// in C. Succeeds on memory that needs no bracket.
 ///
 /// # Errors
-/// What the exporter returned, EINTR and EAGAIN only after a second of retries, or five for END.
+/// The exporter's errno; EINTR and EAGAIN after retries of one second, or five seconds for END.
 pub fn sync_interruptible(
     fd: BorrowedFd<'_>,
     read: bool,
@@ -302,11 +302,11 @@ mod tests {
         counter.load(Relaxed)
     }
 
-    // A memfd answers ENOTTY to SYNC, which the seam cannot turn into success: what is tested
-    // here is the answer to each failure. Success is tested in the testbed, on real exporters.
+    // SYNC fails with ENOTTY on a memfd, so these tests cover failures. The tests in the testbed
+    // cover success, on real exporters.
 
     #[test]
-    fn memory_that_answers_enotty_needs_no_bracket_and_is_asked_once() {
+    fn enotty_means_no_bracket_and_no_second_start() {
         let mut buffer = buffer();
         let options = Options::default();
         for _ in 0..3 {
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(count(&options.counters.sync_ioctls), 0);
         let fault = faults::inject(Call::SyncStart, 0, 1, EIO, true);
         let _open = Bracket::<ReadWrite>::begin(&mut buffer, &options).unwrap();
-        assert_eq!(fault.left(), 1, "START must not be tried again");
+        assert_eq!(fault.left(), 1, "START was sent again");
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_end_when_the_time_is_up() {
+    fn retries_end_at_the_time_limit() {
         let buffer = buffer();
         let options = Options {
             fence_timeout: Some(Duration::from_millis(20)),
@@ -361,7 +361,7 @@ mod tests {
         let buffer = buffer();
         let options = Options::default();
         let opened = |how: &dyn Fn(Bracket<'_, ReadWrite>)| {
-            // The END that is to come is seen by the fault that strikes it.
+            // The fault counts the END calls.
             let fault = faults::inject(Call::SyncEnd, 0, 2, EIO, true);
             let bracket = Bracket::<ReadWrite> {
                 buffer: &buffer,
@@ -390,8 +390,8 @@ mod tests {
     }
 
     #[test]
-    fn fence_wait_gives_up_in_time_and_survives_interruptions() {
-        // The read end of an empty pipe is never readable: a fence that is never signalled.
+    fn fence_wait_ends_at_its_limit_despite_interruptions() {
+        // The read end of an empty pipe is never readable, like a fence that is never signalled.
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let buffer = DmaBuf::new(reader).unwrap();
         let options = Options {

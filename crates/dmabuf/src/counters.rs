@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What was asked of the kernel, counted where it is asked.
+//! Counters of system calls.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Counts of system calls and the time in them; shared by all who work for the same user.
+/// Numbers of system calls and their time, shared by everything that works for one user.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Brackets opened: START calls that succeeded.
     pub brackets: AtomicU64,
-    /// Brackets asked for on memory that needs none (`DMA_BUF_IOCTL_SYNC` answers ENOTTY).
+    /// Brackets on memory that needs none (`DMA_BUF_IOCTL_SYNC` fails with ENOTTY).
     pub unbracketed: AtomicU64,
     /// `DMA_BUF_IOCTL_SYNC` calls that succeeded, START and END.
     pub sync_ioctls: AtomicU64,
-    /// `DMA_BUF_IOCTL_SYNC` calls made again after EINTR or EAGAIN.
+    /// `DMA_BUF_IOCTL_SYNC` calls repeated after EINTR or EAGAIN.
     pub sync_retries: AtomicU64,
     /// `mmap` calls that succeeded.
     pub maps: AtomicU64,
@@ -25,12 +25,12 @@ pub struct Counters {
     pub fence_time: AtomicU64,
 }
 
-/// Adds to a count; counts are read one by one and order nothing.
+/// Adds to a counter. Counters do not order other memory accesses.
 pub(crate) fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Relaxed);
 }
 
-/// Adds a time in nanoseconds.
+/// Adds a time to a counter of nanoseconds.
 pub(crate) fn add_time(counter: &AtomicU64, time: Duration) {
     add(counter, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
 }

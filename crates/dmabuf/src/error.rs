@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What can go wrong, told so that the reader knows what was asked, of which buffer, what the
-//! kernel answered and what can be done.
+//! Errors that name the call, the buffer, the errno and a remedy.
 
 use rustix::io::Errno;
 use std::fmt;
 use std::time::Duration;
 
-/// Which buffer a message speaks of.
+/// A buffer, as error messages describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// Exporter's name (`exp_name`), `memfd`, `file` or `unknown file` for what is no dma-buf, empty
-    /// if unknown.
+    /// The exporter's name (`exp_name`); `memfd`, `file` or `unknown file` if it is not a dma-buf;
+    /// empty if unknown.
     pub exporter: String,
-    /// Inode number, the buffer's identity; 0 if unknown.
+    /// Inode number, which identifies the buffer; 0 if unknown.
     pub inode: u64,
     /// Size in bytes.
     pub size: usize,
-    /// The descriptor that was used.
+    /// The descriptor.
     pub fd: i32,
 }
 
@@ -40,101 +39,101 @@ impl fmt::Display for Buffer {
     }
 }
 
-/// Errors of dma-buf access.
+/// An error of CPU access to a dma-buf, or of its allocation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed.
     #[error("{call} on {buffer} failed: {errno}{}", advice(call, *errno))]
     Call {
-        /// The call and its arguments as far as they matter.
+        /// The call and its relevant arguments.
         call: &'static str,
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
-        /// What the kernel answered.
+        /// The errno of the call.
         errno: Errno,
     },
-    /// A device that makes buffers could not be opened, or made none.
-    #[error("{asked} {device} failed: {errno}; {advice}")]
+    /// An exporter could not be opened or did not allocate.
+    #[error("{action} {device} failed: {errno}; {advice}")]
     Device {
-        /// What was asked: "opening", "allocating 4096 bytes from".
-        asked: String,
-        /// The device's path, or what stands for it.
+        /// The action: "opening", "allocating 4096 bytes from".
+        action: String,
+        /// The device's path, or the exporter's name if it has no device.
         device: String,
-        /// What the kernel answered.
+        /// The errno of the call.
         errno: Errno,
-        /// What the user can do.
+        /// A remedy.
         advice: String,
     },
-    /// None of several ways to get a buffer led to one.
+    /// None of several exporters allocated a buffer.
     #[error("no exporter gave a buffer of {size} bytes: {}", .failures.join("; "))]
     NoExporter {
-        /// Bytes asked for.
+        /// The requested size in bytes.
         size: usize,
-        /// Why each exporter gave none.
+        /// The error of each exporter.
         failures: Vec<String>,
     },
-    /// The buffer's fences were not signalled in time.
+    /// The buffer's fences were not signalled within the time limit.
     #[error(
         "the fences of {buffer} were not signalled within {limit:?}: a device that uses it is \
          stuck or slow; raise the time limit if it is slow"
     )]
     FenceTimeout {
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
-        /// How long they were waited for.
+        /// The time limit.
         limit: Duration,
     },
-    /// The kernel asked for a retry until the time was up.
+    /// The call failed with EINTR or EAGAIN until the time limit.
     #[error("{call} on {buffer} was interrupted or busy for {limit:?} ({errno})")]
     RetriesExhausted {
         /// The call.
         call: &'static str,
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
         /// EINTR or EAGAIN.
         errno: Errno,
-        /// How long it was retried.
+        /// The time limit of the retries.
         limit: Duration,
     },
-    /// Memory was taken away while the CPU worked on it.
+    /// Pages disappeared during the access.
     #[error(
-        "{buffer} lost memory while the CPU worked on it, so the frame is not whole: its file was \
-         made shorter, or its exporter refused a page; whoever passes memory files on should seal \
-         them first (F_SEAL_SHRINK)"
+        "{buffer} lost memory during the access, so the frame is incomplete: its file was truncated, \
+         or its exporter refused a page; senders of memory files should seal them \
+         (F_SEAL_SHRINK)"
     )]
     Lost {
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
     },
-    /// The memory is claimed to be larger than the buffer is.
-    #[error("{needed} bytes are claimed to lie in {buffer}: it is too short for them")]
+    /// The buffer is smaller than the memory on it.
+    #[error("{buffer} is too short for the {needed} bytes that it should hold")]
     TooShort {
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
-        /// Bytes that it would have to have.
+        /// The size in bytes that it should have.
         needed: usize,
     },
-    /// A mapping at an offset was asked of an exporter that may ignore the offset.
+    /// The exporter may ignore the offset of a mapping ([`honours_offsets`](crate::honours_offsets)).
     #[error(
         "{buffer} cannot be mapped window by window: this exporter is not known to honour mmap \
          offsets, and those that ignore them show page 0 in every window; map it whole"
     )]
     OffsetsNotHonoured {
-        /// Of which buffer.
+        /// The buffer.
         buffer: Box<Buffer>,
     },
-    /// A mapping does not fit the bracket that it was used in.
+    /// The mapping does not fit the bracket.
     #[error("this mapping cannot be used in a bracket on {buffer}: {reason}")]
     WrongMapping {
-        /// Whose bracket it was.
+        /// The buffer of the bracket.
         buffer: Box<Buffer>,
-        /// What does not fit.
+        /// The reason.
         reason: &'static str,
     },
 }
 
-/// What the user can do about the commoner failures.
+/// Returns a remedy for the common failures.
 fn advice(call: &str, errno: Errno) -> &'static str {
     match (call, errno) {
         ("mmap for writing", Errno::ACCESS) => {

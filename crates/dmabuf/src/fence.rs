@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Waiting for a buffer's implicit fences, with a limit.
+//! Waits for a buffer's implicit fences, with a time limit.
 //!
-//! START waits for them too, but without a bound (`dma_buf_begin_cpu_access`, `__dma_buf_begin_cpu_access`
-//! in `drivers/dma-buf/dma-buf.c`), so that a stuck device would hang the caller. `poll` is the
-//! kernel's own way to ask first: POLLIN when the writers are done, POLLOUT when everybody is
-//! ("Implicit Fence Poll Support" in `Documentation/driver-api/dma-buf.rst`).
+//! START also waits for them, but without a limit (`dma_buf_begin_cpu_access`,
+//! `__dma_buf_begin_cpu_access` in `drivers/dma-buf/dma-buf.c`), so a stuck device would hang the
+//! caller. `poll` reports POLLIN once the writers are done, POLLOUT once all users are ("Implicit
+//! Fence Poll Support" in `Documentation/driver-api/dma-buf.rst`).
 
 use super::counters::{Counters, add_time};
 use super::error::Error;
@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
-/// Waits until the CPU may read, or (`writing`) may write.
+/// Waits until the CPU may read or, with `writing`, write.
 ///
 /// # Errors
 /// [`Error::FenceTimeout`] after `limit`; [`Error::Call`] when `poll` fails.
@@ -25,7 +25,7 @@ pub(super) fn wait(
     counters: &Counters,
 ) -> Result<()> {
     let begin = Instant::now();
-    // Both at once would be two questions; the first answer would end the wait.
+    // With both events, poll returns at the first of them.
     let events = if writing {
         PollFlags::OUT
     } else {
@@ -37,8 +37,8 @@ pub(super) fn wait(
 }
 
 impl DmaBuf {
-    /// Waits until every device that uses the buffer now, reading or writing, is done with it.
-    /// Memory that is no dma-buf has no fences and costs nothing.
+    /// Waits until all devices that use the buffer now, for reading or writing, are done with it.
+    /// Returns at once for memory that is not a dma-buf, which has no fences.
     ///
     /// # Errors
     /// [`Error::FenceTimeout`] after `limit` (`None`: never); [`Error::Call`] when `poll` fails.
@@ -47,12 +47,10 @@ impl DmaBuf {
     }
 }
 
-/// Waits until every device that uses the buffer now is done with it, so that it can be given
-/// to a new writer.
+/// Waits until all devices that use the buffer now are done with it, so that it can be rewritten.
 ///
-/// The common case, nobody there, costs one `poll`. Otherwise the fences of this moment are
-/// waited for as a sync file, where the kernel has that (Linux 6.0): fences that are attached
-/// meanwhile belong to somebody else's turn.
+/// An unused buffer, the common case, costs one `poll`. Otherwise the present fences are exported
+/// as a sync file (since Linux 6.0), so that fences attached later do not extend the wait.
 ///
 /// # Errors
 /// As [`wait`].
@@ -85,7 +83,7 @@ fn poll_until(
             Ok(got) if got.contains(PollFlags::NVAL) => {
                 return Err(buffer.call_failed("poll for fences", Errno::BADF));
             }
-            // An error state means that there is nothing to wait for; START tells what is wrong.
+            // In an error state there is nothing to wait for; START reports the error.
             Ok(got) if !got.is_empty() => return Ok(()),
             Ok(_) => {}
             Err(Errno::INTR | Errno::AGAIN) => {}

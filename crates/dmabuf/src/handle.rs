@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A dma-buf by its descriptor: size, identity, exporter's name.
+//! A dma-buf by its descriptor: size, identity, exporter.
 
 use super::error::{Buffer, Error};
 use super::{Result, sys};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-/// What tells one dma-buf from another, however many descriptors it has.
+/// The identity of a dma-buf, the same for all its descriptors.
 ///
 /// The inode is unique per dma-buf since Linux 5.3 (`dma_buf_getfile` in
 /// `drivers/dma-buf/dma-buf.c`).
@@ -20,16 +20,16 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// Why a descriptor does not allow writing.
+/// The reason why a descriptor does not allow writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteBarrier {
-    /// It was opened, or exported, for reading only.
+    /// It was opened or exported read-only.
     OpenedReadOnly,
     /// Its memory file is sealed: `F_SEAL_WRITE` or `F_SEAL_FUTURE_WRITE`.
     Sealed,
 }
 
-/// A dma-buf, or other memory behind a descriptor (memfd), which then needs no brackets.
+/// A dma-buf, or other memory with a descriptor (memfd), which needs no brackets.
 #[derive(Debug)]
 pub struct DmaBuf {
     fd: OwnedFd,
@@ -39,15 +39,15 @@ pub struct DmaBuf {
     is_regular_file: bool,
     huge_page: Option<usize>,
     exporter: OnceLock<String>,
-    /// `DMA_BUF_IOCTL_SYNC` answered ENOTTY.
+    /// `DMA_BUF_IOCTL_SYNC` failed with ENOTTY.
     pub(super) unbracketed: AtomicBool,
 }
 
 impl DmaBuf {
-    /// Takes the descriptor over; it is closed with the handle.
+    /// Takes ownership of the descriptor.
     ///
     /// # Errors
-    /// [`Error::Call`] when the descriptor cannot be examined.
+    /// [`Error::Call`] if the descriptor cannot be examined.
     pub fn new(fd: OwnedFd) -> Result<Self> {
         let stat = sys::stat(fd.as_fd())
             .map_err(|errno| unexamined("fstat, fstatfs and lseek", fd.as_fd(), errno))?;
@@ -66,43 +66,44 @@ impl DmaBuf {
         })
     }
 
-    /// Uses a duplicate (close-on-exec) of a descriptor that somebody else owns, so that the
-    /// number cannot come to mean another file while this handle lives.
+    /// Duplicates the descriptor (close-on-exec), so that its number cannot be reused for another
+    /// file during the lifetime of the handle.
     ///
     /// # Errors
-    /// [`Error::Call`] when the descriptor is closed, the limit of open files is reached, or it
-    /// cannot be examined.
+    /// [`Error::Call`] if the descriptor is closed or cannot be examined, or at the limit of open
+    /// files.
     pub fn from_borrowed(fd: BorrowedFd<'_>) -> Result<Self> {
         let own =
             sys::duplicate(fd).map_err(|errno| unexamined("fcntl(F_DUPFD_CLOEXEC)", fd, errno))?;
         Self::new(own)
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Which buffer it is.
+    /// Returns the identity of the buffer.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// False for a memfd or another file.
+    /// Whether it is a dma-buf, not a memfd or another file.
     pub fn is_dma_buf(&self) -> bool {
         self.is_dma_buf
     }
 
-    /// False for a dma-buf or a device; true for a memfd, too.
+    /// Whether it is a regular file, such as a memfd, not a dma-buf or a device.
     pub fn is_regular_file(&self) -> bool {
         self.is_regular_file
     }
 
-    /// Why it cannot be mapped for writing, as far as its descriptor tells now: its access mode is
-    /// the opener's choice for good; seals can be added by any process that has the file, and
-    /// never taken off (fcntl(2)).
+    /// Returns why it cannot be mapped for writing, if its descriptor says so now.
+    ///
+    /// The access mode is fixed when the file is opened. Any process that has the file can add
+    /// seals, and none can remove them (fcntl(2)).
     pub fn write_barrier(&self) -> Option<WriteBarrier> {
-        // A failing call leaves it to mmap to answer.
+        // If the calls fail, mmap reports the error.
         if sys::is_read_only(self.as_fd()) == Ok(true) {
             return Some(WriteBarrier::OpenedReadOnly);
         }
@@ -110,14 +111,15 @@ impl DmaBuf {
         is_sealed.then_some(WriteBarrier::Sealed)
     }
 
-    /// Bytes of a huge page, where the file has only those: what offset and length of a mapping
-    /// are multiples of.
+    /// Returns the huge-page size in bytes of a file that consists of huge pages. Offset and length
+    /// of its mappings are multiples of it.
     pub(super) fn huge_page(&self) -> Option<usize> {
         self.huge_page
     }
 
-    /// Who made it: `exp_name` in `/proc/self/fdinfo` (`Documentation/filesystems/proc.rst`);
-    /// `memfd` or `file` for what is no dma-buf; `unknown` and `unknown file` without `/proc`.
+    /// Returns the exporter's name: `exp_name` in `/proc/self/fdinfo`
+    /// (`Documentation/filesystems/proc.rst`); `memfd` or `file` if it is not a dma-buf; `unknown`
+    /// or `unknown file` without `/proc`.
     pub fn exporter(&self) -> &str {
         self.exporter.get_or_init(|| {
             let fd = self.fd.as_raw_fd();
@@ -138,7 +140,7 @@ impl DmaBuf {
         })
     }
 
-    /// What messages call it.
+    /// Describes the buffer for error messages.
     pub(super) fn describe(&self) -> Box<Buffer> {
         Box::new(Buffer {
             exporter: self.exporter().to_owned(),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn exporters_name_is_read_from_fdinfo() {
+    fn exporter_name_is_read_from_fdinfo() {
         let text = "pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t4\nsize:\t4096\ncount:\t1\nexp_name:\tudmabuf\n";
         assert_eq!(exp_name(text), Some("udmabuf"));
         assert_eq!(exp_name("pos:\t0\n"), None);
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn barrier_to_writing_is_read_from_the_descriptor() {
+    fn write_barrier_is_read_from_the_descriptor() {
         use rustix::fs::{Mode, OFlags, SealFlags, fcntl_add_seals, open};
         let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = memfd_create("barrier-test", sealable).unwrap();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn position_of_a_file_that_is_no_dma_buf_is_left_alone() {
+    fn file_position_of_a_memfd_is_preserved() {
         let file = memfd(4096);
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(7)).unwrap();
         let _buffer = DmaBuf::from_borrowed(file.as_fd()).unwrap();

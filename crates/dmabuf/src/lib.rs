@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! dma-bufs and the CPU: handle, fences, bracket, mapping, windows. Linux only; no GStreamer.
+//! CPU access to dma-bufs, for Linux.
 //!
-//! A cycle of CPU access has four parts, each a type:
+//! CPU access has four parts, each a type:
 //!
 //! 1. [`DmaBuf`]: the buffer, by its descriptor.
-//! 2. [`Mapping`]: its memory in this process, made once and kept.
-//! 3. [`Bracket`]: fences are waited for, then START; END comes however the bracket is left.
-//!    Opening it may block and may fail.
-//! 4. [`Windows`]: runs of pages, lent for as long as the bracket is open, at most two at once.
-//!    Borrowing one cannot fail.
+//! 2. [`Mapping`]: its memory in this process, mapped once and kept.
+//! 3. [`Bracket`]: waits for the fences and sends START; sends END on every way out. Opening it may
+//!    block and may fail.
+//! 4. [`Windows`]: runs of pages, borrowed while the bracket is open, at most two at a time.
+//!    Borrowing cannot fail.
+//!
+//! [`exporters`] allocate buffers. A SIGBUS handler makes memory that disappears under a mapping an
+//! [error](Error::Lost) instead of the end of the process; see [`guard_against_lost_memory`].
 //!
 //! ```no_run
 //! use dmabufcpu_dmabuf::{Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite};
@@ -24,8 +27,8 @@
 //! # Ok::<(), dmabufcpu_dmabuf::Error>(())
 //! ```
 //!
-//! What the types do not let through: a second window beside the first (two come as a
-//! [`pair`](Windows::pair)),
+//! The types prevent the following mistakes: a second window beside the first (two are borrowed as
+//! a [`pair`](Windows::pair)),
 //!
 //! ```compile_fail,E0499
 //! # use dmabufcpu_dmabuf::{ReadWrite, Windows};
@@ -56,7 +59,7 @@
 //! }
 //! ```
 //!
-//! and, beside a bracket for writing, any other on the same buffer (those for reading nest):
+//! and a second bracket beside one for writing (brackets for reading nest):
 //!
 //! ```compile_fail,E0502
 //! # use dmabufcpu_dmabuf::{Bracket, DmaBuf, Options, ReadOnly, ReadWrite};
@@ -68,9 +71,13 @@
 //! }
 //! ```
 //!
-//! The split into a bracket that may fail and pages that cannot is Daniel Vetter's of 2012
-//! (linaro-mm-sig, "\[RFCv1 2/4\] v4l:vb2: add support for shared buffer (dma_buf)"); what the
-//! kernel made of it is in `Documentation/driver-api/dma-buf.rst`.
+//! The split into a bracket that may fail and page accesses that cannot fail is Daniel Vetter's
+//! proposal of 2012 (linaro-mm-sig, "\[RFCv1 2/4\] v4l:vb2: add support for shared buffer
+//! (dma_buf)"). `Documentation/driver-api/dma-buf.rst` describes the kernel's implementation.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod access;
 mod bracket;
@@ -109,7 +116,7 @@ pub use sigbus::{
 pub use sys::{create_file, read_text, write_all, write_stderr};
 pub use window::{Window, Windows, page_size};
 
-/// A thread, through the seam for failing system calls.
+/// Spawns a thread through the fault-injection shim.
 #[doc(hidden)]
 pub fn spawn(
     thread: std::thread::Builder,
@@ -119,5 +126,5 @@ pub fn spawn(
     thread.spawn(work)
 }
 
-/// A result of this floor.
+/// The result of an operation on a dma-buf.
 pub type Result<T> = std::result::Result<T, Error>;

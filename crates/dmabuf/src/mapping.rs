@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A buffer's memory in this process.
+//! Mappings of a buffer's memory.
 //!
-//! Mapping is dear (page tables, faults, TLB), so it is done once, whole, and kept. A window is
-//! a view of it and never an `mmap` of its own: vb2-vmalloc (vivid, UVC cameras) and DRM shmem
-//! ignore the offset of `mmap` on the descriptor and show page 0 in every window.
+//! Mapping is expensive (page tables, faults, TLB), so each buffer is mapped once in full and the
+//! mapping is kept. A window is a view of the mapping, not an `mmap` of its own: vb2-vmalloc (vivid,
+//! UVC cameras) and DRM shmem ignore the offset of `mmap` on the descriptor and map page 0 in every
+//! window.
 #![allow(unsafe_code)]
 
 use super::counters::{Counters, add};
@@ -16,7 +17,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// What a mapping lets the CPU do.
+/// The access that a mapping allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// Windows can be read.
@@ -26,8 +27,8 @@ pub enum Protection {
 }
 
 /// Exporters whose `mmap` is known to honour the offset: heaps and udmabuf map page by page
-/// from `vm_pgoff` (`drivers/dma-buf/heaps/*.c`, `drivers/dma-buf/udmabuf.c`), memory files by
-/// nature.
+/// from `vm_pgoff` (`drivers/dma-buf/heaps/*.c`, `drivers/dma-buf/udmabuf.c`), memory files as any
+/// file.
 const HONOUR_OFFSETS: [&str; 7] = [
     "system",
     "udmabuf",
@@ -38,12 +39,13 @@ const HONOUR_OFFSETS: [&str; 7] = [
     "default-pool",
 ];
 
-/// Whether mapping a part of a buffer of this exporter shows that part.
+/// Whether the exporter is known to honour the offset of `mmap`, so that parts of its buffers can
+/// be mapped.
 pub fn honours_offsets(exporter: &str) -> bool {
     HONOUR_OFFSETS.contains(&exporter)
 }
 
-/// A mapping of a buffer or of some pages of it; unmapped when dropped.
+/// A mapping of a buffer or of a range of its pages; unmapped on drop.
 #[derive(Debug)]
 pub struct Mapping {
     address: NonNull<u8>,
@@ -51,13 +53,13 @@ pub struct Mapping {
     first_page: usize,
     protection: Protection,
     identity: Identity,
-    /// None where nobody can take the memory away.
+    /// `None` if the memory cannot disappear.
     guard: Option<FaultGuard>,
     counters: Arc<Counters>,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; its memory is reached through
-// borrows of the Mapping only.
+// SAFETY: the mapping belongs to the process, not to a thread; its memory is only accessed through
+// borrows of the Mapping.
 unsafe impl Send for Mapping {}
 // SAFETY: through a shared borrow the memory is only read.
 unsafe impl Sync for Mapping {}
@@ -66,8 +68,8 @@ impl Mapping {
     /// Maps the whole buffer.
     ///
     /// # Errors
-    /// [`Error::Call`]: EACCES when the descriptor was exported for reading only, EINVAL when
-    /// the exporter has no `mmap`, ENOMEM.
+    /// [`Error::Call`]: EACCES if the descriptor is read-only, EINVAL if the exporter has no
+    /// `mmap`, ENOMEM. [`Error::TooShort`] for an empty buffer.
     pub fn whole(
         buffer: &DmaBuf,
         protection: Protection,
@@ -76,7 +78,10 @@ impl Mapping {
         Self::map(buffer, 0, buffer.size(), protection, counters)
     }
 
-    /// Maps the first bytes of the buffer, as many as are asked for.
+    /// Maps the first `length` bytes of the buffer.
+    ///
+    /// # Errors
+    /// As [`whole`](Self::whole).
     pub fn start(
         buffer: &DmaBuf,
         length: usize,
@@ -86,12 +91,12 @@ impl Mapping {
         Self::map(buffer, 0, length, protection, counters)
     }
 
-    /// Maps some pages of the buffer, clipped to it; in a file of huge pages, those that they lie
-    /// in.
+    /// Maps a range of pages, clipped to the buffer. In a file of huge pages, the range is extended
+    /// to whole huge pages.
     ///
     /// # Errors
-    /// [`Error::OffsetsNotHonoured`] unless the exporter is [known to](honours_offsets); else as
-    /// [`whole`](Self::whole).
+    /// [`Error::OffsetsNotHonoured`] unless the exporter [honours offsets](honours_offsets);
+    /// otherwise as [`whole`](Self::whole).
     pub fn part(
         buffer: &DmaBuf,
         pages: Range<usize>,
@@ -135,7 +140,7 @@ impl Mapping {
         let address = sys::map(buffer.as_fd(), offset, length, writable)
             .map_err(|errno| buffer.call_failed(call, errno))?;
         add(&counters.maps, 1);
-        // A sealed file keeps its pages; an exporter's fault handler may refuse one.
+        // A sealed file keeps its pages; the fault handler of an exporter may refuse one.
         let is_safe = !buffer.is_dma_buf() && sys::cannot_shrink(buffer.as_fd());
         let guard = (!is_safe).then(|| FaultGuard::new(address.as_ptr() as usize, length));
         Ok(Self {
@@ -149,23 +154,23 @@ impl Mapping {
         })
     }
 
-    /// Bytes that are mapped.
+    /// Returns the number of mapped bytes.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// What the mapping lets the CPU do.
+    /// Returns the access that the mapping allows.
     pub fn protection(&self) -> Protection {
         self.protection
     }
 
-    /// Whether pages of it were taken away while the CPU worked on them: what the mapping shows in
-    /// their place is zeros, which nobody else sees. It is to be made anew.
+    /// Whether pages disappeared during an access. The mapping has private zero pages in their
+    /// place and must be replaced.
     pub fn has_lost_memory(&self) -> bool {
         self.guard.as_ref().is_some_and(FaultGuard::has_faulted)
     }
 
-    /// Lets the guard take the mapping's faults until the result is released.
+    /// Makes the SIGBUS handler handle faults in the mapping until the result is disarmed.
     pub(super) fn arm(&self) -> Option<Armed> {
         self.guard.as_ref().map(FaultGuard::arm)
     }
@@ -174,11 +179,11 @@ impl Mapping {
         self.identity
     }
 
-    /// The bracket has made sure that a mapping for reading is not asked for windows to write.
+    /// Returns its windows. The bracket has checked that the mapping allows the access.
     pub(super) fn windows<A: Access>(mapping: A::Borrow<'_, Self>) -> Windows<'_, A> {
         let mapping = A::shared(mapping);
         // SAFETY: `length` bytes are mapped at `address`, readable, and writable if A is
-        // (Bracket::windows); the borrow lasts as long as the result, and is exclusive if A is
+        // (Bracket::windows); the borrow has the lifetime of the result, and is exclusive if A is
         // writable.
         unsafe { Windows::new(mapping.address, mapping.length, mapping.first_page) }
     }
@@ -186,10 +191,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // The address may be somebody else's from then on.
+        // The address may be reused once it is unmapped.
         self.guard = None;
-        // SAFETY: address and length come from sys::map; windows borrow the Mapping, so none is
-        // left.
+        // SAFETY: address and length come from sys::map; windows borrow the Mapping, so none
+        // exists.
         unsafe { sys::unmap(self.address, self.length) };
         add(&self.counters.unmaps, 1);
     }

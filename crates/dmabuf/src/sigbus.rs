@@ -1,58 +1,59 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Memory that is taken away while the CPU works on it.
+//! Handles SIGBUS for memory that disappears during an access.
 //!
-//! A memory file without `F_SEAL_SHRINK` can be made shorter by any process that has it, and an
-//! exporter's fault handler may refuse a page: the CPU's next access is then answered with
-//! SIGBUS, whose default is the end of the process. Here that becomes an error of one frame, as
-//! in libwayland (`wl_shm_buffer_begin_access` in `wayland-shm.c`): a handler maps zeros over what
-//! is gone, marks the mapping, and lets the access go on; the bracket's end then reports
-//! [`Error::Lost`](super::Error::Lost), and the next frame maps anew.
+//! Any process that has a memory file without `F_SEAL_SHRINK` can truncate it, and the fault handler
+//! of an exporter may refuse a page. The next access of the CPU then raises SIGBUS, which ends the
+//! process by default. This module makes it an error of one frame, as libwayland does
+//! (`wl_shm_buffer_begin_access` in `wayland-shm.c`): a handler maps zeros over the missing pages,
+//! marks the mapping and resumes the access. The end of the bracket then returns
+//! [`Error::Lost`](super::Error::Lost), and the next frame makes a new mapping.
 //!
-//! Signals belong to the process, not to a library. So:
-//! - The handler is installed when the first mapping is made whose memory can be taken away, never
-//!   for sealed memory files; and not at all where [`SIGBUS_VARIABLE`] or
-//!   [`guard_against_lost_memory`] says so.
-//! - It takes what the kernel reports (BUS_ADRERR) of an address in a mapping of ours whose
-//!   windows are lent at that moment. Everything else, `kill` and failing hardware (BUS_MCEERR_*)
-//!   included, goes to the handler that was there before, with its mask and flags, or to the
-//!   default.
-//! - A handler that the application installs later is asked first, and passes on what is not its
-//!   own, as chaining handlers do; one that does not chain keeps ours from seeing anything until the
-//!   next mapping is made, when ours is put before it.
+//! Signals belong to the process, not to a library. Therefore:
+//! - The handler is installed with the first mapping whose memory can disappear, never for sealed
+//!   memory files. [`SIGBUS_VARIABLE`] and [`guard_against_lost_memory`] disable it.
+//! - It handles BUS_ADRERR at an address in a mapping of this crate while windows of the mapping are
+//!   borrowed. Any other SIGBUS, including `kill` and hardware failures (BUS_MCEERR_*), is chained
+//!   to the previous handler, with its mask and flags, or to the default action.
+//! - A handler that the application installs later runs first, and chains signals that are not its
+//!   own. If it does not chain, this handler is ineffective until the next mapping is made, which
+//!   installs it again in front.
 //!
-//! The handler takes no lock, allocates nothing, and calls `mmap`, `sigaction` and
-//! `pthread_sigmask` only. A frame costs two writes to memory that is in the cache.
+//! The handler takes no lock, does not allocate, and only calls `mmap`, `sigaction` and
+//! `pthread_sigmask`. The cost per frame is two writes to cached memory.
 #![allow(unsafe_code)]
 
 use super::faults::{self, Call};
+use crate::lock::lock;
 use libc::{c_int, c_void, sigaction, siginfo_t};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, Once};
 
-/// `DMABUFCPU_SIGBUS=off` in the environment keeps the handler from being installed.
+/// The environment variable that disables the SIGBUS handler: `off`, `0`, `no` or `false`.
 pub const SIGBUS_VARIABLE: &str = "DMABUFCPU_SIGBUS";
 
 static ENABLED: AtomicBool = AtomicBool::new(true);
 static ENVIRONMENT: Once = Once::new();
 
-/// Whether memory that is taken away is to be an error of the frame (the default), or left to
-/// whoever handles SIGBUS, in most processes nobody. Switched off, a handler of ours that is still
-/// the process's first is taken out.
+/// Enables or disables the SIGBUS handler.
+///
+/// If enabled (the default), memory that disappears is an error of the frame. If disabled, SIGBUS
+/// ends the process unless the application handles it. Disabling removes the handler if no other
+/// was installed since. The call takes precedence over [`SIGBUS_VARIABLE`].
 pub fn guard_against_lost_memory(enabled: bool) {
-    // Said by the program, it is not to be overridden by the environment later.
+    // The environment must not override this later.
     ENVIRONMENT.call_once(|| {});
     ENABLED.store(enabled, SeqCst);
     if !enabled {
-        let _one_at_a_time = lock();
+        let _lock = lock(&CHANGES);
         uninstall();
     }
 }
 
-/// What [`guard_against_lost_memory`], or the environment, last said.
+/// Whether the SIGBUS handler is enabled.
 pub fn guards_against_lost_memory() -> bool {
     ENVIRONMENT.call_once(|| {
         let word = std::env::var(SIGBUS_VARIABLE).unwrap_or_default();
@@ -63,22 +64,22 @@ pub fn guards_against_lost_memory() -> bool {
     ENABLED.load(SeqCst)
 }
 
-/// Whether the process's handler of SIGBUS, the first to be asked, is this library's.
+/// Whether the SIGBUS handler of the process is that of this crate.
 pub fn sigbus_handler_is_ours() -> bool {
     current().is_ok_and(|current| current.sa_sigaction == ours())
 }
 
-/// A place for one guarded mapping. What is in it is read by the handler at any moment, so
-/// writers change `version` before and after.
+/// An entry for one guarded mapping. The handler may read it at any time, so writers change
+/// `version` before and after.
 #[derive(Debug)]
 struct Slot {
-    /// Odd: in use.
+    /// Odd if in use.
     version: AtomicUsize,
     address: AtomicUsize,
     length: AtomicUsize,
-    /// How many hold it: readers lend windows of one mapping at the same time.
-    readers: AtomicUsize,
-    /// The version whose memory was taken away.
+    /// The number of brackets that have windows of the mapping.
+    users: AtomicUsize,
+    /// The version that lost memory.
     faulted: AtomicUsize,
 }
 
@@ -88,17 +89,17 @@ impl Slot {
             version: AtomicUsize::new(0),
             address: AtomicUsize::new(0),
             length: AtomicUsize::new(0),
-            readers: AtomicUsize::new(0),
+            users: AtomicUsize::new(0),
             faulted: AtomicUsize::new(0),
         }
     }
 
-    /// The version and the end of the mapping in which `address` lies, if its windows are lent.
+    /// Returns version and end of the mapping if it contains `address` and its windows are borrowed.
     fn covers(&self, address: usize) -> Option<(usize, usize)> {
         let version = self.version.load(Acquire);
         let start = self.address.load(Relaxed);
         let end = start.checked_add(self.length.load(Relaxed))?;
-        let is_armed = self.readers.load(Relaxed) > 0;
+        let is_armed = self.users.load(Relaxed) > 0;
         fence(Acquire);
         let is_whole = self.version.load(Relaxed) == version;
         let is_in_use = version % 2 == 1;
@@ -107,8 +108,8 @@ impl Slot {
     }
 }
 
-/// Slots are made in blocks that are never freed: the handler may be looking at them. There are
-/// as many as mappings were ever alive at the same time.
+/// A block of slots. Blocks are never freed, as the handler may read them. Their number depends on
+/// the largest number of simultaneous mappings.
 #[derive(Debug)]
 struct Block {
     slots: [Slot; Block::SLOTS],
@@ -126,7 +127,7 @@ impl Block {
     }
 
     fn next(&self) -> Option<&'static Self> {
-        // SAFETY: null, or a block that was leaked.
+        // SAFETY: null or a leaked block.
         unsafe { self.next.load(Acquire).as_ref() }
     }
 }
@@ -137,21 +138,18 @@ fn blocks() -> impl Iterator<Item = &'static Block> {
     std::iter::successors(Some(&FIRST), |block| block.next())
 }
 
-fn lock() -> MutexGuard<'static, ()> {
-    /// For those who change slots or the handler; never taken by the handler.
-    static CHANGING: Mutex<()> = Mutex::new(());
-    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Locked to change slots or the handler; never by the handler itself.
+static CHANGES: Mutex<()> = Mutex::new(());
 
-/// A mapping in the handler's sight, until this is dropped.
+/// Registers a mapping with the handler; removes it on drop.
 #[derive(Debug)]
 pub(super) struct FaultGuard(Armed);
 
 impl FaultGuard {
     pub(super) fn new(address: usize, length: usize) -> Self {
-        let _one_at_a_time = lock();
+        let _lock = lock(&CHANGES);
         if guards_against_lost_memory() {
-            // Without a handler the memory is no worse off than with any other library.
+            // Without the handler, SIGBUS has its usual effect.
             let _ = install();
         }
         let slot = free_slot();
@@ -163,9 +161,9 @@ impl FaultGuard {
         Self(Armed { slot, version })
     }
 
-    /// From now on faults are taken.
+    /// Makes the handler handle faults in the mapping.
     pub(super) fn arm(&self) -> Armed {
-        self.0.slot.readers.fetch_add(1, SeqCst);
+        self.0.slot.users.fetch_add(1, SeqCst);
         self.0
     }
 
@@ -177,14 +175,14 @@ impl FaultGuard {
 impl Drop for FaultGuard {
     fn drop(&mut self) {
         let Armed { slot, version } = self.0;
-        let _one_at_a_time = lock();
+        let _lock = lock(&CHANGES);
         slot.version.store(version + 1, SeqCst);
-        slot.readers.store(0, SeqCst);
+        slot.users.store(0, SeqCst);
     }
 }
 
-/// Windows of a guarded mapping that are lent. It may outlive the mapping: by then its slot may
-/// be another mapping's, which is told by the version.
+/// A guarded mapping while its windows are borrowed. It may outlive the mapping; the version shows
+/// whether the slot was reused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Armed {
     slot: &'static Slot,
@@ -192,12 +190,11 @@ pub(super) struct Armed {
 }
 
 impl Armed {
-    /// Faults are no longer taken on its account; whether there were any.
+    /// Ends the handling of faults on behalf of this; returns whether there were any.
     pub(super) fn disarm(self) -> bool {
-        // Of a mapping that lives, nobody else has the slot; the version of one that is gone never
-        // comes back.
+        // The version of a dropped mapping is never used again.
         if self.slot.version.load(SeqCst) == self.version {
-            self.slot.readers.fetch_sub(1, SeqCst);
+            self.slot.users.fetch_sub(1, SeqCst);
         }
         self.has_faulted()
     }
@@ -207,7 +204,7 @@ impl Armed {
     }
 }
 
-/// To be called under the lock.
+/// Returns a free slot. `CHANGES` must be locked.
 fn free_slot() -> &'static Slot {
     let mut last = &FIRST;
     for block in blocks() {
@@ -223,9 +220,9 @@ fn free_slot() -> &'static Slot {
     &block.slots[0]
 }
 
-/// What SIGBUS did when our handler was last put before it, and when it first was; never freed.
-static BEFORE: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
-static FIRST_BEFORE: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
+/// The actions that the handler last and first replaced; never freed.
+static PREVIOUS: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
+static FIRST_PREVIOUS: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 
 fn ours() -> usize {
@@ -234,8 +231,8 @@ fn ours() -> usize {
 
 fn set_action(new: *const sigaction, old: *mut sigaction) -> Result<(), Errno> {
     faults::intercept(Call::Sigaction, None, || {
-        // SAFETY: each is null or a whole structure; the handler in `new` is ours, or one that was
-        // installed before.
+        // SAFETY: each is null or a whole structure; the handler in `new` is this module's or one that
+        // was installed before.
         match unsafe { libc::sigaction(libc::SIGBUS, new, old) } {
             0 => Ok(()),
             _ => Err(Errno::INVAL),
@@ -246,40 +243,40 @@ fn set_action(new: *const sigaction, old: *mut sigaction) -> Result<(), Errno> {
 fn current() -> Result<sigaction, Errno> {
     let mut current = MaybeUninit::<sigaction>::zeroed();
     set_action(null(), current.as_mut_ptr())?;
-    // SAFETY: of plain numbers, for which zeros are valid, too.
+    // SAFETY: the structure consists of plain numbers, for which zeros are valid.
     Ok(unsafe { current.assume_init() })
 }
 
-/// Puts our handler before what is there, if it is not. To be called under the lock.
+/// Installs the handler, unless it is the current one. `CHANGES` must be locked.
 fn install() -> Result<(), Errno> {
-    let there = current()?;
-    if there.sa_sigaction == ours() {
+    let previous = current()?;
+    if previous.sa_sigaction == ours() {
         return Ok(());
     }
     PAGE.store(super::window::page_size(), Relaxed);
-    // Known to the handler before it is first called. Where others come and go, each time.
-    let there: *mut sigaction = Box::into_raw(Box::new(there));
-    let _ = FIRST_BEFORE.compare_exchange(null_mut(), there, SeqCst, Relaxed);
-    BEFORE.store(there, SeqCst);
-    // SAFETY: plain numbers; zeros are an empty mask.
+    // Set before the handler can run. Leaked at each installation.
+    let previous: *mut sigaction = Box::into_raw(Box::new(previous));
+    let _ = FIRST_PREVIOUS.compare_exchange(null_mut(), previous, SeqCst, Relaxed);
+    PREVIOUS.store(previous, SeqCst);
+    // SAFETY: plain numbers; a mask of zeros is empty.
     let mut new: sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     new.sa_sigaction = ours();
-    // On the alternate stack, where a thread has one, as its own handlers may ask for.
+    // ONSTACK: a thread may have an alternate stack because its own is small.
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
     set_action(&raw const new, null_mut())
 }
 
-/// Undoes [`install`] if nobody has come before us since. To be called under the lock.
+/// Undoes [`install`], unless another handler was installed since. `CHANGES` must be locked.
 fn uninstall() {
-    let before = BEFORE.load(SeqCst);
-    if !before.is_null() && sigbus_handler_is_ours() {
-        let _ = set_action(before, null_mut());
+    let previous = PREVIOUS.load(SeqCst);
+    if !previous.is_null() && sigbus_handler_is_ours() {
+        let _ = set_action(previous, null_mut());
     }
 }
 
-/// The handler of SIGBUS.
+/// The SIGBUS handler.
 extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the address of the thread's own errno.
+    // SAFETY: it returns the address of the errno of this thread.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let saved = unsafe { *errno };
@@ -290,15 +287,15 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     unsafe { *errno = saved };
 }
 
-/// Maps zeros from the page that is gone to the end of its mapping, if it is one of ours that is
-/// being worked on.
+/// Maps zeros from the missing page to the end of its mapping. Returns false if no armed mapping
+/// contains the address.
 fn map_zeros(info: *mut siginfo_t) -> bool {
-    // SAFETY: the kernel gives a whole structure (SA_SIGINFO).
+    // SAFETY: the kernel passes a whole structure (SA_SIGINFO).
     let info = unsafe { &*info };
     if info.si_code != libc::BUS_ADRERR || !ENABLED.load(Relaxed) {
         return false;
     }
-    // SAFETY: of a fault, the address is what the kernel fills in.
+    // SAFETY: the kernel sets the address for faults.
     let address = unsafe { info.si_addr() } as usize;
     for slot in blocks().flat_map(|block| &block.slots) {
         let Some((version, end)) = slot.covers(address) else {
@@ -307,9 +304,9 @@ fn map_zeros(info: *mut siginfo_t) -> bool {
         let page = PAGE.load(Relaxed);
         let start = address & !(page - 1);
         slot.faulted.store(version, SeqCst);
-        // SAFETY: the range lies in a mapping of ours, by whole pages, and nobody undoes it while
-        // its windows are lent; whoever has a window on it reads zeros from now on, which are as
-        // good bytes as any. (rustix makes the call itself, without a lock or an allocation.)
+        // SAFETY: the range consists of whole pages of a mapping of this crate, which exists while
+        // its windows are borrowed. The windows read zeros from now on, which are valid bytes.
+        // (rustix makes the call itself, without a lock or an allocation.)
         let mapped = unsafe {
             rustix::mm::mmap_anonymous(
                 std::ptr::with_exposed_provenance_mut(start),
@@ -323,81 +320,81 @@ fn map_zeros(info: *mut siginfo_t) -> bool {
     false
 }
 
-/// Signals that are being passed on: the address of their information, and how deep in the stack.
-static PASSING: [(AtomicUsize, AtomicUsize); 16] =
+/// Signals that are being chained: the address of their information and the stack depth.
+static CHAINING: [(AtomicUsize, AtomicUsize); 16] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 16];
 
-/// How often this very signal has come by here before: a handler that was installed both before
-/// and after ours passes it to us again.
-fn rounds(info: usize, depth: usize) -> usize {
-    let mut rounds = 0;
-    for (passing, its_depth) in &PASSING {
-        if passing.load(SeqCst) == info {
-            // The stack grows down. What lies no deeper than this is a handler that jumped out.
+/// Returns how often this signal was chained before: a handler that was installed both before and
+/// after this one chains it back.
+fn times_chained(info: usize, depth: usize) -> usize {
+    let mut times = 0;
+    for (address, its_depth) in &CHAINING {
+        if address.load(SeqCst) == info {
+            // The stack grows down. An entry that is no deeper is of a handler that jumped out.
             if its_depth.load(SeqCst) > depth {
-                rounds += 1;
+                times += 1;
             } else {
-                let _ = passing.compare_exchange(info, 0, SeqCst, Relaxed);
+                let _ = address.compare_exchange(info, 0, SeqCst, Relaxed);
             }
         }
     }
-    rounds
+    times
 }
 
-/// Gives a signal that is not ours to whoever would have had it without us.
+/// Passes a signal to the handler that this one replaced.
 fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let depth = (&raw const signal) as usize;
-    let before = match rounds(info as usize, depth) {
-        0 => BEFORE.load(SeqCst),
-        1 => FIRST_BEFORE.load(SeqCst),
+    let previous = match times_chained(info as usize, depth) {
+        0 => PREVIOUS.load(SeqCst),
+        1 => FIRST_PREVIOUS.load(SeqCst),
         _ => null_mut(),
     };
-    // SAFETY: null, or one that was never freed.
-    let Some(before) = (unsafe { before.as_ref() }) else {
+    // SAFETY: null or never freed.
+    let Some(previous) = (unsafe { previous.as_ref() }) else {
         return default_action(signal, info);
     };
-    match before.sa_sigaction {
+    match previous.sa_sigaction {
         libc::SIG_DFL => default_action(signal, info),
         libc::SIG_IGN => {
-            // The kernel ignores what was sent, but no fault.
+            // The kernel ignores signals that were sent, but not faults.
             if is_fault(info) {
                 default_action(signal, info);
             }
         }
         handler => {
-            let free = PASSING.iter().find(|(passing, its_depth)| {
+            let free = CHAINING.iter().find(|(address, its_depth)| {
                 its_depth.store(depth, SeqCst);
-                passing
+                address
                     .compare_exchange(0, info as usize, SeqCst, Relaxed)
                     .is_ok()
             });
-            call(handler, before, signal, info, context);
-            if let Some((passing, _)) = free {
-                passing.store(0, SeqCst);
+            call(handler, previous, signal, info, context);
+            if let Some((address, _)) = free {
+                address.store(0, SeqCst);
             }
         }
     }
 }
 
-/// Calls a handler as the kernel would have: with its mask, once if it is for once.
+/// Calls a handler as the kernel does: with its mask, and only once with SA_RESETHAND.
 fn call(
     handler: usize,
-    before: &sigaction,
+    previous: &sigaction,
     signal: c_int,
     info: *mut siginfo_t,
     context: *mut c_void,
 ) {
-    if before.sa_flags & libc::SA_RESETHAND != 0 {
+    if previous.sa_flags & libc::SA_RESETHAND != 0 {
         static ONCE: AtomicPtr<sigaction> = AtomicPtr::new(null_mut());
-        let this = std::ptr::from_ref(before).cast_mut();
+        let this = std::ptr::from_ref(previous).cast_mut();
         if ONCE.swap(this, SeqCst) == this {
             return default_action(signal, info);
         }
     }
-    let mut mask = before.sa_mask;
+    let mut mask = previous.sa_mask;
     let mut saved = MaybeUninit::<libc::sigset_t>::zeroed();
-    if before.sa_flags & libc::SA_NODEFER != 0 {
-        // SAFETY: a set of our own on the stack.
+    if previous.sa_flags & libc::SA_NODEFER != 0 {
+        // SAFETY: a set on the stack.
         unsafe { libc::sigdelset(&raw mut mask, signal) };
         let mut own = MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: as above.
@@ -407,16 +404,16 @@ fn call(
         // SAFETY: as above.
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, own.as_ptr(), null_mut()) };
     }
-    // SAFETY: as above; the mask was given to sigaction by whoever installed the handler.
+    // SAFETY: as above; the mask was passed to sigaction with the handler.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const mask, saved.as_mut_ptr()) };
-    if before.sa_flags & libc::SA_SIGINFO != 0 {
+    if previous.sa_flags & libc::SA_SIGINFO != 0 {
         // SAFETY: with this flag, the number is the address of a function of this type.
         let handler = unsafe {
             std::mem::transmute::<usize, extern "C" fn(c_int, *mut siginfo_t, *mut c_void)>(handler)
         };
         handler(signal, info, context);
     } else {
-        // SAFETY: without the flag, of this one.
+        // SAFETY: without the flag, it is the address of a function of this type.
         let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(c_int)>(handler) };
         handler(signal);
     }
@@ -424,20 +421,20 @@ fn call(
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, saved.as_ptr(), null_mut()) };
 }
 
-/// Whether an access caused it, which is made again when the handler returns.
+/// Whether an access caused the signal, which is repeated when the handler returns.
 fn is_fault(info: *mut siginfo_t) -> bool {
-    // SAFETY: the kernel gives a whole structure. Codes of what was sent are 0 or less.
+    // SAFETY: the kernel passes a whole structure. The codes of sent signals are 0 or less.
     unsafe { (*info).si_code > 0 }
 }
 
-/// The end of the process, as if nobody handled the signal: at the very access, or at our return.
+/// Ends the process by the default action: at the repeated access, or when the handler returns.
 fn default_action(signal: c_int, info: *mut siginfo_t) {
     // SAFETY: plain numbers; zeros are SIG_DFL and an empty mask.
     let default: sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: whole structures, on the stack.
+    // SAFETY: a whole structure on the stack.
     unsafe { libc::sigaction(signal, &raw const default, null_mut()) };
     if !is_fault(info) {
-        // SAFETY: no pointers; blocked until the handler returns.
+        // SAFETY: no pointers; the signal is blocked until the handler returns.
         unsafe { libc::raise(signal) };
     }
 }
@@ -447,7 +444,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slot_is_found_while_its_windows_are_lent_and_no_longer() {
+    fn slot_is_found_only_while_its_windows_are_borrowed() {
         guard_against_lost_memory(false);
         let guards: Vec<FaultGuard> = (1..200)
             .map(|at| FaultGuard::new(at << 20, 3 * 4096 - 1))
@@ -457,25 +454,25 @@ mod tests {
             slots.any(|slot| slot.covers(address).is_some())
         };
         let at = 150 << 20;
-        assert!(!found(at), "not lent");
+        assert!(!found(at), "not borrowed");
         let armed = guards[149].arm();
         let another = guards[149].arm();
         assert!(found(at) && found(at + 3 * 4096 - 2));
         assert!(!found(at - 1) && !found(at + 3 * 4096 - 1));
         assert!(!another.disarm());
-        assert!(found(at), "one reader of two has released it");
+        assert!(found(at), "disarmed by one reader of two");
         assert!(!armed.disarm());
         assert!(!found(at));
         let armed = guards[149].arm();
         armed.slot.faulted.store(armed.version, SeqCst);
         drop(guards);
         assert!(!found(at), "unmapped");
-        // Its slot is another mapping's now.
+        // Another mapping has its slot now.
         let others: Vec<FaultGuard> = (1..200).map(|at| FaultGuard::new(at << 30, 4096)).collect();
         let other = others[149].arm();
         assert!(!other.has_faulted());
         armed.disarm();
-        assert!(found(150 << 30), "released by somebody else");
+        assert!(found(150 << 30), "disarmed by another");
         assert!(!other.disarm());
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Numbers and structures of the kernel's interface, as in `include/uapi/linux/dma-buf.h`,
-//! `dma-heap.h`, `udmabuf.h` and `include/uapi/drm/drm.h`, `drm_mode.h`.
+//! Opcodes and structures of `include/uapi/linux/dma-buf.h`, `dma-heap.h`, `udmabuf.h` and
+//! `include/uapi/drm/drm.h`, `drm_mode.h`.
 
 use rustix::ioctl::{Opcode, opcode};
 
@@ -8,7 +8,7 @@ use rustix::ioctl::{Opcode, opcode};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sync {
-    /// [`SYNC_READ`] and [`SYNC_WRITE`], with [`SYNC_END`] or without (a START).
+    /// [`SYNC_READ`] and [`SYNC_WRITE`], with [`SYNC_END`] or without it for START.
     pub flags: u64,
 }
 
@@ -16,9 +16,9 @@ pub struct Sync {
 pub const SYNC_READ: u64 = 1 << 0;
 /// `DMA_BUF_SYNC_WRITE`: the CPU writes.
 pub const SYNC_WRITE: u64 = 1 << 1;
-/// `DMA_BUF_SYNC_START`: access begins.
+/// `DMA_BUF_SYNC_START`: the access begins.
 pub const SYNC_START: u64 = 0 << 2;
-/// `DMA_BUF_SYNC_END`: access is over.
+/// `DMA_BUF_SYNC_END`: the access ends.
 pub const SYNC_END: u64 = 1 << 2;
 
 /// `DMA_BUF_IOCTL_SYNC`.
@@ -26,7 +26,7 @@ pub const IOCTL_SYNC: Opcode = opcode::write::<Sync>(b'b', 0);
 
 /// `DMA_BUF_SET_NAME_B`; its argument is the address of the name.
 pub const SET_NAME: Opcode = opcode::write::<u64>(b'b', 1);
-/// `DMA_BUF_NAME_LEN`: bytes in a name, the NUL included.
+/// `DMA_BUF_NAME_LEN`: the maximum size of a name in bytes, including the NUL.
 pub const NAME_LENGTH: usize = 32;
 
 /// `struct dma_buf_export_sync_file`.
@@ -35,7 +35,7 @@ pub const NAME_LENGTH: usize = 32;
 pub struct ExportSyncFile {
     /// [`SYNC_READ`] and [`SYNC_WRITE`].
     pub flags: u32,
-    /// The sync file that the kernel returns.
+    /// The sync file, returned.
     pub fd: i32,
 }
 
@@ -46,9 +46,9 @@ pub const EXPORT_SYNC_FILE: Opcode = opcode::read_write::<ExportSyncFile>(b'b', 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeapAllocation {
-    /// Bytes.
+    /// Size in bytes.
     pub len: u64,
-    /// 0; the dma-buf that the kernel returns.
+    /// 0; the dma-buf, returned.
     pub fd: u32,
     /// `O_RDWR | O_CLOEXEC`.
     pub fd_flags: u32,
@@ -84,9 +84,9 @@ pub const UDMABUF_CREATE: Opcode = opcode::write::<UdmabufCreate>(b'u', 0x42);
 pub struct CreateDumb {
     /// Rows.
     pub height: u32,
-    /// Pixels a row.
+    /// Pixels per row.
     pub width: u32,
-    /// Bits a pixel.
+    /// Bits per pixel.
     pub bpp: u32,
     /// 0.
     pub flags: u32,
@@ -94,7 +94,7 @@ pub struct CreateDumb {
     pub handle: u32,
     /// Bytes from row to row, returned.
     pub pitch: u32,
-    /// Bytes, returned.
+    /// Size in bytes, returned.
     pub size: u64,
 }
 
@@ -119,11 +119,10 @@ pub const DESTROY_DUMB: Opcode = opcode::read_write::<u32>(b'd', 0xb4);
 /// `DRM_IOCTL_PRIME_HANDLE_TO_FD`.
 pub const PRIME_HANDLE_TO_FD: Opcode = opcode::read_write::<PrimeHandle>(b'd', 0x2d);
 
-/// `DMA_BUF_MAGIC` of `include/uapi/linux/magic.h`: `f_type` of the file system that every
-/// dma-buf lies in.
+/// `DMA_BUF_MAGIC` of `include/uapi/linux/magic.h`: the `f_type` of the file system of dma-bufs.
 pub const MAGIC: u64 = 0x444d_4142;
 
-/// `HUGETLBFS_MAGIC` of the same header: the file system of files that consist of huge pages.
+/// `HUGETLBFS_MAGIC` of the same header: the `f_type` of the file system of huge pages.
 pub const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 #[cfg(test)]
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_those_of_the_kernels_headers() {
+    fn opcodes_and_sizes_match_the_kernel_headers() {
         let headers = [
             "fcntl.h",
             "linux/dma-buf.h",
@@ -184,6 +183,6 @@ mod tests {
             u64::from((rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC).bits()),
         ];
         assert_eq!(kernel, ours);
-        assert_eq!(IOCTL_SYNC, 0x4008_6200, "on every machine the same");
+        assert_eq!(IOCTL_SYNC, 0x4008_6200, "the same on every architecture");
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Page windows: views of mapped memory, lent for as long as a bracket is open.
+//! Page windows: views of mapped memory, borrowed while a bracket is open.
 //!
-//! "Importers are not allowed to map more than 2 pages at the same time in total (to allow
-//! copies)": what the 2012 proposal asked for by rule holds here by borrowing. A window borrows
-//! its [`Windows`] exclusively; two come together, as a [`pair`](Windows::pair), or not at all.
-//! Lending one is arithmetic: it cannot fail and calls nothing.
+//! The 2012 proposal states: "Importers are not allowed to map more than 2 pages at the same time
+//! in total (to allow copies)". Here the borrow checker enforces this rule. A window borrows its
+//! [`Windows`] exclusively; two windows are only available as a [`pair`](Windows::pair). Borrowing
+//! is arithmetic: it cannot fail and makes no call.
 #![allow(unsafe_code)]
 
 use super::access::{Access, Includes, ReadWrite, Writable};
@@ -13,18 +13,17 @@ use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-/// Bytes in a page.
+/// Returns the page size in bytes.
 pub fn page_size() -> usize {
-    // Asked for whenever a window is lent, which is less work than a call of sysconf, which is
-    // what it may come to.
+    // Cached, as every window needs it and rustix may call sysconf.
     static PAGE_SIZE: OnceLock<usize> = OnceLock::new();
     *PAGE_SIZE.get_or_init(rustix::param::page_size)
 }
 
 /// The pages of a buffer, of which one or two runs can be borrowed at a time.
 ///
-/// Page numbers count from the buffer's start; runs are clipped to what is mapped, so a run
-/// that lies outside gives an empty window.
+/// Page numbers count from the start of the buffer. Runs are clipped to the mapping, so a run
+/// outside it gives an empty window.
 #[derive(Debug)]
 pub struct Windows<'m, A: Access> {
     address: NonNull<u8>,
@@ -33,22 +32,22 @@ pub struct Windows<'m, A: Access> {
     memory: PhantomData<(&'m mut [u8], A)>,
 }
 
-// SAFETY: it stands for a borrow of bytes, exclusive if A is writable, which may go to another
+// SAFETY: it represents a borrow of bytes, exclusive if A is writable, which may be sent to another
 // thread.
 unsafe impl<A: Access> Send for Windows<'_, A> {}
 
 impl<'m> Windows<'m, ReadWrite> {
-    /// Windows of memory that needs no bracket; page 0 begins at its first byte.
+    /// Returns windows of memory that needs no bracket; page 0 begins at its first byte.
     pub fn of_bytes(bytes: &'m mut [u8]) -> Self {
         let length = bytes.len();
         let address = NonNull::from(bytes).cast();
-        // SAFETY: they are the address and the length of a slice borrowed for 'm.
+        // SAFETY: address and length are those of a slice borrowed for 'm.
         unsafe { Self::new(address, length, 0) }
     }
 }
 
 impl<'m, A: Access> Windows<'m, A> {
-    /// Windows of memory that somebody else mapped; page 0 begins at its first byte.
+    /// Returns windows of memory that the caller mapped; page 0 begins at its first byte.
     ///
     /// # Safety
     /// For 'm, `length` bytes at `address` can be read, and written if A is [`Writable`]; nothing
@@ -70,7 +69,7 @@ impl<'m, A: Access> Windows<'m, A> {
         }
     }
 
-    /// Pages that there are, the first one's number and one past the last one's.
+    /// Returns the range of page numbers.
     pub fn pages(&self) -> Range<usize> {
         self.first_page..self.first_page + self.length.div_ceil(page_size())
     }
@@ -78,11 +77,11 @@ impl<'m, A: Access> Windows<'m, A> {
     /// Borrows a run of pages.
     pub fn window(&mut self, pages: Range<usize>) -> Window<'_, A> {
         let bytes = self.bytes(&pages);
-        // SAFETY: the exclusive borrow of self lasts as long as the window.
+        // SAFETY: the exclusive borrow of self has the lifetime of the window.
         unsafe { self.lend(bytes) }
     }
 
-    /// Borrows two runs of pages; `None` when they overlap.
+    /// Borrows two runs of pages; `None` if they overlap.
     pub fn pair(
         &mut self,
         first: Range<usize>,
@@ -93,7 +92,7 @@ impl<'m, A: Access> Windows<'m, A> {
         if !apart && !first.is_empty() && !second.is_empty() {
             return None;
         }
-        // SAFETY: the exclusive borrow of self lasts as long as both windows, and they do not
+        // SAFETY: the exclusive borrow of self has the lifetime of both windows, and they do not
         // overlap.
         let one = unsafe { self.lend(first) };
         // SAFETY: as above.
@@ -101,9 +100,9 @@ impl<'m, A: Access> Windows<'m, A> {
         Some((one, other))
     }
 
-    /// Divides pages among threads: a part for each run, in the order of the runs, which must
-    /// ascend. No two parts have a page in common: what a run shares with the one before it is
-    /// not in its part. Each part lends one or two windows at a time, as the whole does.
+    /// Divides pages among threads: returns a part for each run. The runs must ascend. No two
+    /// parts have a page in common: pages that a run shares with the previous one are left out.
+    /// One or two windows of each part can be borrowed at a time.
     pub fn parts<'w>(
         &'w mut self,
         runs: impl IntoIterator<Item = Range<usize>> + 'w,
@@ -116,32 +115,30 @@ impl<'m, A: Access> Windows<'m, A> {
             let bytes = self.bytes(&run);
             let (start, end) = (bytes.start.max(taken), bytes.end.max(taken));
             taken = end;
-            // SAFETY: `bytes` clips to the memory that `new` was promised.
+            // SAFETY: `bytes` clips to the memory that the caller of `new` guarantees.
             let address = unsafe { self.address.add(start) };
             let first_page = self.first_page + start.div_ceil(page_size());
-            // SAFETY: the exclusive borrow of self lasts for 'w, and each part begins where the
-            // one before it ended.
+            // SAFETY: the exclusive borrow of self has the lifetime 'w, and each part begins at or
+            // after the end of the previous one.
             unsafe { Windows::new(address, end - start, first_page) }
         })
     }
 
-    /// Hands a run of pages to `work` for its duration: the proposal's `kmap_atomic`.
+    /// Calls `work` with a run of pages: the `kmap_atomic` of the proposal.
     ///
-    /// The scope itself makes no system call, takes no lock and allocates nothing, and `work`
-    /// must do none of this either: it is for the inner loop, where every page that it can
-    /// reach is in its hands already. (The first touch of a page of a new mapping faults it in;
-    /// no later one does.)
+    /// This makes no system call, takes no lock and does not allocate. `work` must not do so
+    /// either. The first access to a page of a new mapping faults it in; later ones do not.
     pub fn atomic<R>(&mut self, pages: Range<usize>, work: impl FnOnce(Window<'_, A>) -> R) -> R {
         work(self.window(pages))
     }
 
-    /// The same pages, for an access that this one includes.
+    /// Borrows the same pages for an access that this one includes.
     pub fn narrowed<B: Access>(&mut self) -> Windows<'_, B>
     where
         A: Includes<B>,
     {
-        // SAFETY: the exclusive borrow of self lasts as long as the result, and what A allows
-        // includes what B does.
+        // SAFETY: the exclusive borrow of self has the lifetime of the result, and access A includes
+        // access B.
         unsafe { Windows::new(self.address, self.length, self.first_page) }
     }
 
@@ -157,9 +154,9 @@ impl<'m, A: Access> Windows<'m, A> {
     }
 
     /// # Safety
-    /// `bytes` lies within `length`; nothing else that was lent overlaps it for 'w.
+    /// `bytes` is within `length`, and no other borrowed window overlaps it for 'w.
     unsafe fn lend<'w>(&self, bytes: Range<usize>) -> Window<'w, A> {
-        // SAFETY: `bytes` lies within the memory that `new` was promised.
+        // SAFETY: `bytes` is within the memory that the caller of `new` guarantees.
         let address = unsafe { self.address.add(bytes.start) };
         Window {
             bytes: NonNull::slice_from_raw_parts(address, bytes.len()),
@@ -168,24 +165,24 @@ impl<'m, A: Access> Windows<'m, A> {
     }
 }
 
-/// A run of pages; bytes to read, and to write if the bracket is for writing.
+/// A run of pages as bytes, writable if the bracket is for writing.
 #[derive(Debug)]
 pub struct Window<'w, A: Access> {
     bytes: NonNull<[u8]>,
     memory: PhantomData<(&'w mut [u8], A)>,
 }
 
-// SAFETY: it stands for a borrow of bytes, exclusive if A is writable, which may go to another
+// SAFETY: it represents a borrow of bytes, exclusive if A is writable, which may be sent to another
 // thread.
 unsafe impl<A: Access> Send for Window<'_, A> {}
 
 impl<'w, A: Access> Window<'w, A> {
-    /// Where it begins.
+    /// Returns its address.
     pub fn address(&self) -> NonNull<u8> {
         self.bytes.cast()
     }
 
-    /// The same bytes for as long as self is borrowed.
+    /// Reborrows for a shorter lifetime.
     pub fn reborrowed(&mut self) -> Window<'_, A> {
         Window {
             bytes: self.bytes,
@@ -193,7 +190,7 @@ impl<'w, A: Access> Window<'w, A> {
         }
     }
 
-    /// For an access that this one includes.
+    /// Converts to an access that this one includes.
     pub fn narrowed<B: Access>(self) -> Window<'w, B>
     where
         A: Includes<B>,
@@ -204,13 +201,13 @@ impl<'w, A: Access> Window<'w, A> {
         }
     }
 
-    /// Its bytes before `middle`, those in it and those behind it; `middle` is clipped.
+    /// Splits into the bytes before, in and after `middle`, which is clipped.
     pub fn split(self, middle: Range<usize>) -> [Self; 3] {
         let length = self.bytes.len();
         let start = middle.start.min(length);
         let end = middle.end.clamp(start, length);
         [0..start, start..end, end..length].map(|piece| {
-            // SAFETY: the piece lies within the window's bytes.
+            // SAFETY: the piece is within the bytes of the window.
             let address = unsafe { self.bytes.cast::<u8>().add(piece.start) };
             Window {
                 bytes: NonNull::slice_from_raw_parts(address, piece.len()),
@@ -224,15 +221,17 @@ impl<A: Access> Deref for Window<'_, A> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the bytes are borrowed for as long as the window lives (Windows::lend), and not
-        // written meanwhile. A device that breaks the fences could change them meanwhile; u8 has no invalid values.
+        // SAFETY: the bytes are borrowed for the lifetime of the window (Windows::lend), and the
+        // process does not write them during that time. A device that ignores the fences may; u8
+        // has no invalid values.
         unsafe { self.bytes.as_ref() }
     }
 }
 
 impl<A: Writable> DerefMut for Window<'_, A> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for Deref; exclusive, and writable because A is (Windows::new).
+        // SAFETY: as for Deref; the borrow is exclusive, and the memory is writable because A is
+        // (Windows::new).
         unsafe { self.bytes.as_mut() }
     }
 }
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn window_shows_its_own_pages_and_no_others() {
+    fn window_has_exactly_the_requested_pages() {
         let page = page_size();
         let mut buffer = buffer(5 * page + 100);
         number_pages(&mut buffer);
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn part_that_is_mapped_shows_the_pages_asked_for() {
+    fn partial_mapping_has_the_requested_pages() {
         let page = page_size();
         let mut buffer = buffer(6 * page);
         number_pages(&mut buffer);
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_buffer_that_may_ignore_offsets_is_refused() {
+    fn partial_mapping_needs_an_exporter_that_honours_offsets() {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let buffer = DmaBuf::new(reader).unwrap();
         let error = Mapping::part(&buffer, 0..1, Protection::Read, &Arc::default()).unwrap_err();
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_window_are_its_bytes_once_each() {
+    fn split_has_each_byte_once() {
         let mut bytes: Vec<u8> = (0..200).collect();
         let mut windows = Windows::of_bytes(&mut bytes);
         for (middle, lengths) in [
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn pair_is_refused_when_it_overlaps() {
+    fn overlapping_pair_is_refused() {
         let page = page_size();
         let mut bytes = vec![0; 4 * page];
         let mut windows = Windows::of_bytes(&mut bytes);
@@ -336,7 +335,7 @@ mod tests {
         let page = page_size();
         let mut bytes = vec![0; 6 * page + 7];
         let mut windows = Windows::of_bytes(&mut bytes);
-        // The second run wants a page of the first; the last lies outside.
+        // The second run shares a page with the first; the last is outside.
         let mut parts: Vec<_> = windows.parts([0..2, 1..4, 5..9, 12..13]).collect();
         let pages: Vec<_> = parts.iter().map(Windows::pages).collect();
         assert_eq!(pages[..3], [0..2, 2..4, 5..7]);
@@ -350,12 +349,12 @@ mod tests {
     }
 
     #[test]
-    fn mapping_for_reading_is_refused_in_a_bracket_for_writing() {
+    fn read_only_mapping_is_refused_in_a_bracket_for_writing() {
         let mut buffer = buffer(page_size());
         let mut mapping = Mapping::whole(&buffer, Protection::Read, &Arc::default()).unwrap();
         let mut bracket = Bracket::<WriteOnly>::begin(&mut buffer, &Options::default()).unwrap();
         let error = bracket.windows(&mut mapping).unwrap_err();
-        assert!(error.to_string().contains("reading only"), "{error}");
+        assert!(error.to_string().contains("read-only"), "{error}");
     }
 
     #[test]

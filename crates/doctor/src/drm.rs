@@ -20,11 +20,7 @@ use std::time::Duration;
 /// The time limit for one card; querying a monitor's modes takes some tenths of a second.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The smallest dumb buffer.
-const ONE_PAGE: Request<'static> = Request {
-    size: 4096,
-    rows: None,
-    name: "dmabufcpu-doctor",
-};
+const ONE_PAGE: Request<'static> = Request::new(4096, "dmabufcpu-doctor");
 /// The size of `struct drm_format_modifier`, the entries of the blob `IN_FORMATS`.
 const MODIFIER_BYTES: usize = 24;
 /// More objects than a card has. drm-ffi sizes a list by a first call and trusts the length that

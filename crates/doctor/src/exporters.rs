@@ -32,9 +32,8 @@ impl BufferSource {
     pub(crate) fn allocate(&self, (bytes, rows): (u32, u32)) -> Outcome<Allocation> {
         let (bytes, count) = (bytes as usize, rows as usize);
         Ok(self.exporter.allocate(&Request {
-            size: bytes.saturating_mul(count),
             rows: Some(Rows { bytes, count }),
-            name: "dmabufcpu-doctor",
+            ..Request::new(bytes.saturating_mul(count), "dmabufcpu-doctor")
         })?)
     }
 }
@@ -42,21 +41,35 @@ impl BufferSource {
 /// Tests every exporter; `cards` are those with dumb buffers.
 pub(crate) fn examine(cards: &[String]) -> Vec<(Exporter, Option<BufferSource>)> {
     let mut found = Vec::new();
-    let heaps = DmaHeap::list();
-    if heaps.is_empty() {
-        found.push((absent(Kind::DmaHeap, "/dev/dma_heap"), None));
-    }
-    for heap in heaps {
-        let path = format!("/dev/dma_heap/{heap}");
-        found.push(examine_one(Kind::DmaHeap, &path, Some(heap)));
-    }
-    if Path::new("/dev/udmabuf").exists() {
-        found.push(examine_one(Kind::Udmabuf, "/dev/udmabuf", None));
-    } else {
-        found.push((absent(Kind::Udmabuf, "/dev/udmabuf"), None));
-    }
-    for card in cards {
-        found.push(examine_one(Kind::DrmDumb, card, Some(card.clone())));
+    for kind in Kind::ALL {
+        match kind {
+            Kind::DmaHeap => {
+                let heaps = DmaHeap::list();
+                if heaps.is_empty() {
+                    found.push((absent(kind, "/dev/dma_heap"), None));
+                }
+                for heap in heaps {
+                    found.push(examine_one(
+                        kind,
+                        &format!("/dev/dma_heap/{heap}"),
+                        Some(heap),
+                    ));
+                }
+            }
+            Kind::Udmabuf => {
+                let path = "/dev/udmabuf";
+                found.push(match Path::new(path).exists() {
+                    true => examine_one(kind, path, None),
+                    false => (absent(kind, path), None),
+                });
+            }
+            Kind::DrmDumb => {
+                let cards = cards.iter();
+                found.extend(cards.map(|card| examine_one(kind, card, Some(card.clone()))));
+            }
+            // Not an exporter of dma-bufs.
+            Kind::Memfd => {}
+        }
     }
     found
 }

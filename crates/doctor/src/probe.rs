@@ -118,11 +118,7 @@ mod tests {
     use gstdmabufcpu::dmabuf::exporters::{Exporter, Memfd, Request};
 
     fn memory(size: usize) -> OwnedFd {
-        let request = Request {
-            size,
-            rows: None,
-            name: "probe",
-        };
+        let request = Request::new(size, "probe");
         Memfd::new().allocate(&request).unwrap().fd
     }
 

@@ -45,9 +45,9 @@ impl Standin {
         self
     }
 
-    fn fails(&self, asked: &str, errno: Errno) -> Error {
+    fn fails(&self, action: &str, errno: Errno) -> Error {
         Error::Device {
-            asked: asked.to_owned(),
+            action: action.to_owned(),
             device: self.name.to_owned(),
             errno,
             advice: "use fewer buffers".to_owned(),
@@ -86,11 +86,7 @@ impl Exporter for Standin {
             pitch = Some(row);
             size = size.max(row * count);
         }
-        let request = Request {
-            size,
-            rows: None,
-            name: self.name,
-        };
+        let request = Request::new(size, self.name);
         let made = Memfd::new().allocate(&request)?;
         if self.dirt != 0 {
             rustix::io::write(&made.fd, &vec![self.dirt; made.size]).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `GstMemory` of a new buffer, with the prefix, padding and flags that were asked for.
+//! Allocates `GstMemory` with the requested prefix, padding and flags.
 
 use super::vtable;
 use crate::dmabuf::exporters::{Allocation, Exporter, Request};
@@ -8,7 +8,7 @@ use crate::memory::kept;
 use gst::prelude::*;
 use std::sync::LazyLock;
 
-/// Where allocators and pools tell what they do.
+/// The debug category of allocators and pools.
 pub(in crate::memory) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "dmabufcpualloc",
@@ -17,7 +17,7 @@ pub(in crate::memory) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|
     )
 });
 
-/// Why there is no memory.
+/// An allocation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub(super) enum Error {
     Refused,
 }
 
-/// What the allocators' `alloc` does.
+/// Implements `alloc` of the allocators.
 pub(super) fn memory(
     allocator: &gst::Allocator,
     exporter: &dyn Exporter,
@@ -55,11 +55,7 @@ pub(super) fn memory(
             prefix,
             padding,
         })?;
-    let allocation = exporter.allocate(&Request {
-        size: total,
-        rows: None,
-        name: "gstreamer",
-    })?;
+    let allocation = exporter.allocate(&Request::new(total, "gstreamer"))?;
     let mut memory = wrap(allocator, allocation)?;
     if let Some(memory) = memory.get_mut() {
         memory.resize(prefix..prefix + size);
@@ -69,7 +65,7 @@ pub(super) fn memory(
     Ok(memory)
 }
 
-/// Memory of the whole of a new buffer.
+/// Returns memory of a whole buffer.
 pub(super) fn wrap(
     allocator: &gst::Allocator,
     allocation: Allocation,
@@ -84,8 +80,8 @@ pub(super) fn wrap(
     memory.ok_or(Error::Refused)
 }
 
-/// What the allocators' `mem_copy` does: so many bytes of a memory, all from `offset` on when
-/// `size` is -1, in new memory of its allocator. Both are mapped, so that both are bracketed.
+/// Implements `mem_copy` of the allocators: copies `size` bytes of a memory, or all from `offset` if
+/// `size` is -1, to new memory of its allocator. Both are mapped, and thus bracketed.
 pub(super) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::Memory> {
     let allocator = memory.allocator()?;
     let start = usize::try_from(offset).ok();
@@ -93,7 +89,7 @@ pub(super) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
         -1 => Some(start..memory.size().max(start)),
         size => Some(start..start.checked_add(usize::try_from(size).ok()?)?),
     });
-    // Empty ranges may lie anywhere.
+    // Empty ranges may be anywhere.
     let range = range.filter(|range| range.is_empty() || range.end <= memory.size());
     let Some(range) = range else {
         let whole = memory.size();
@@ -104,7 +100,7 @@ pub(super) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
         );
         return None;
     };
-    // It logs why there is none.
+    // A failure logs the reason.
     let params = gst::AllocationParams::new(gst::MemoryFlags::empty(), memory.align(), 0, 0);
     let mut copy = allocator.alloc(range.len(), Some(&params)).ok()?;
     if range.is_empty() {
@@ -123,7 +119,7 @@ pub(super) fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Optio
     Some(copy)
 }
 
-/// Fills what was to be zeroed before and behind the memory's bytes.
+/// Zeroes prefix and padding of the memory as `flags` require.
 fn zero(memory: &gst::MemoryRef, flags: gst::MemoryFlags) -> Result<(), Error> {
     let (size, offset, total) = (memory.size(), memory.offset(), memory.maxsize());
     let mut ranges = Vec::new();

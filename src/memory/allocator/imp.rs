@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The allocators' classes.
+//! The classes of the allocators.
 #![allow(unsafe_code)]
 
 use super::{alloc, vtable};
@@ -70,8 +70,7 @@ impl MemfdAllocator {
     }
 }
 
-/// Makes memory for C: NULL, and a line in the log, where there is none to be had. A panic must
-/// not cross into C either.
+/// Allocates for C: on failure, logs an error and returns NULL. A panic must not cross into C.
 fn allocate(
     allocator: &gst::Allocator,
     exporter: Option<&Arc<dyn Exporter>>,
@@ -87,15 +86,15 @@ fn allocate(
         Ok(None) => gst::error!(
             alloc::CAT,
             obj = allocator,
-            "made by type: find it by name, or make it of an exporter"
+            "made by type: find it by name, or make it from an exporter"
         ),
         Err(_) => gst::error!(alloc::CAT, obj = allocator, "panicked"),
     }
     std::ptr::null_mut()
 }
 
-// SAFETY: `alloc` returns memory of this allocator or NULL, as gst_allocator_alloc asks for;
-// `free` is the parent's.
+// SAFETY: `alloc` returns memory of this allocator or NULL, as gst_allocator_alloc requires; `free`
+// is the parent's.
 unsafe impl AllocatorImpl for DmaBufAllocator {
     unsafe fn alloc(
         &self,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! GStreamer allocators over the exporters of the dma-buf floor.
+//! GStreamer allocators over the [exporters](crate::dmabuf::exporters).
 //!
-//! Once the plugin is loaded, `gst_allocator_find` knows them as `dmabufcpu-dma-heap`,
-//! `dmabufcpu-udmabuf`, `dmabufcpu-drm-dumb` and `dmabufcpu-memfd`.
+//! The plugin registers one for each kind, for `gst_allocator_find`: `dmabufcpu-` and the kind's
+//! name.
 
 mod alloc;
 mod imp;
@@ -21,9 +21,9 @@ use std::sync::Arc;
 glib::wrapper! {
     /// Allocates dma-bufs: memory for which `gst_is_dmabuf_memory` holds.
     ///
-    /// Memory is mapped on first use and stays mapped; maps send START and END, retried for EINTR
-    /// and EAGAIN, and fail when START does. Copies of the memory are dma-bufs of the same
-    /// exporter, made in brackets; where there is no memory for one, it is NULL.
+    /// Memory is mapped on first use and stays mapped. Each map sends START and END, retried on
+    /// EINTR and EAGAIN, and fails if START fails. A copy of the memory is a dma-buf of the same
+    /// exporter, made in brackets; it is NULL if the allocation fails.
     pub struct DmaBufAllocator(ObjectSubclass<imp::DmaBufAllocator>)
         @extends gst_allocators::DmaBufAllocator, gst_allocators::FdAllocator, gst::Allocator,
             gst::Object;
@@ -36,27 +36,28 @@ glib::wrapper! {
         @extends gst_allocators::FdAllocator, gst::Allocator, gst::Object;
 }
 
-/// The allocator over an exporter, of the type that its memory asks for.
+/// Returns an allocator over an exporter: a [`DmaBufAllocator`] if it makes dma-bufs, otherwise a
+/// [`MemfdAllocator`].
 pub fn allocator_of(exporter: Arc<dyn Exporter>) -> gst::Allocator {
-    if exporter.kind() == Kind::Memfd {
-        let allocator: MemfdAllocator = glib::Object::new();
+    if exporter.kind().makes_dma_bufs() {
+        let allocator: DmaBufAllocator = glib::Object::new();
         allocator.imp().set_exporter(exporter);
         allocator.upcast()
     } else {
-        let allocator: DmaBufAllocator = glib::Object::new();
+        let allocator: MemfdAllocator = glib::Object::new();
         allocator.imp().set_exporter(exporter);
         allocator.upcast()
     }
 }
 
-/// The name that a kind's allocator is registered under.
+/// Returns the name under which the allocator of a kind is registered.
 pub fn registered_name(kind: Kind) -> String {
     format!("dmabufcpu-{}", kind.name())
 }
 
-/// Registers an allocator for each kind of exporter. None opens its device before it is used.
+/// Registers an allocator for each kind of exporter. Devices are opened on first use.
 pub(crate) fn register() {
-    for kind in Kind::AUTO {
+    for kind in Kind::ALL {
         let allocator = allocator_of(kind.exporter(None));
         gst::Allocator::register(&registered_name(kind), allocator);
     }

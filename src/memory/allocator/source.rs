@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where a pool's memory comes from: exporters in an order, each with the allocator that its
-//! memory belongs to.
+//! The source of a pool's memory: an ordered list of exporters, each with the allocator of its
+//! memory.
 
 use super::{alloc, allocator_of};
 use crate::dmabuf::exporters::{Attempt, Auto, Exporter, Kind, Request};
@@ -9,31 +9,31 @@ use crate::dmabuf::{self, Error};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-/// Exporters in an order, with fallback, giving `GstMemory`.
+/// An ordered list of exporters with fallback, which allocates `GstMemory`.
 #[derive(Debug)]
 pub struct Source {
     auto: Auto,
     allocators: Vec<(Kind, gst::Allocator)>,
     reported: Mutex<u64>,
-    asked_why: AtomicBool,
+    is_reported: AtomicBool,
 }
 
-/// A new memory.
+/// A new memory and its pitch.
 #[derive(Debug)]
 pub struct Allocation {
-    /// It, all of the buffer.
+    /// Memory of the whole buffer.
     pub memory: gst::Memory,
-    /// Bytes from row to row, where rows were asked for and the exporter chose.
+    /// Bytes from row to row, if rows were requested and the exporter chose.
     pub pitch: Option<usize>,
 }
 
 impl Source {
-    /// Tries `kinds` in this order; `device` is for those that have devices to choose from.
+    /// Tries `kinds` in this order; `device` is passed to [`Kind::exporter`].
     pub fn new(kinds: &[Kind], device: Option<&str>) -> Self {
         Self::of(kinds.iter().map(|kind| kind.exporter(device)).collect())
     }
 
-    /// Of exporters that the caller made.
+    /// Tries `exporters` in this order.
     pub fn of(exporters: Vec<Arc<dyn Exporter>>) -> Self {
         let allocators = exporters
             .iter()
@@ -43,52 +43,51 @@ impl Source {
             auto: Auto::of(exporters),
             allocators,
             reported: Mutex::new(0),
-            asked_why: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
         }
     }
 
-    /// The name of the kind in use, empty before the first allocation, and what became of the
-    /// others.
+    /// Returns the exporter in use, if any, preceded by the failed ones.
     pub fn report(&self) -> Vec<Attempt> {
         self.auto.report().1
     }
 
-    /// What it is using: [`Kind::name`], or what it would try first.
+    /// Returns the kind that allocated the last buffer; `None` before the first.
     pub fn in_use(&self) -> Option<Kind> {
         self.auto.in_use()
     }
 
-    /// Whether one of its exporters can be opened.
+    /// Whether any of its exporters can be opened.
     pub fn can_be_opened(&self) -> bool {
         self.auto.can_be_opened()
     }
 
-    /// Whether one of its exporters of dma-bufs can be opened: memory files do not count.
+    /// Whether any of its exporters that make dma-bufs can be opened.
     pub fn can_make_dma_bufs(&self) -> bool {
         self.auto.can_make_dma_bufs()
     }
 
-    /// What was tried before memory files, once it has come to those; `None` where they were the
-    /// first choice, and once this was asked.
+    /// Returns the failed attempts before a fallback to memory files, once; `None` if memory files
+    /// are not in use or were the first choice.
     pub(in crate::memory) fn why_memory_files(&self) -> Option<Vec<Attempt>> {
-        if self.in_use() != Some(Kind::Memfd) || self.asked_why.load(Relaxed) {
+        if self.in_use() != Some(Kind::Memfd) || self.is_reported.load(Relaxed) {
             return None;
         }
-        self.asked_why.store(true, Relaxed);
-        let tried = self.report().into_iter();
-        let failed: Vec<_> = tried.filter(|tried| tried.failure.is_some()).collect();
+        self.is_reported.store(true, Relaxed);
+        let attempts = self.report().into_iter();
+        let failed: Vec<_> = attempts
+            .filter(|attempt| attempt.failure.is_some())
+            .collect();
         (!failed.is_empty()).then_some(failed)
     }
 
-    /// Whether one of its exporters chooses the pitch itself.
+    /// Whether any of its exporters chooses the pitch.
     pub fn may_choose_pitch(&self) -> bool {
-        self.allocators
-            .iter()
-            .any(|(kind, _)| *kind == Kind::DrmDumb)
+        self.allocators.iter().any(|(kind, _)| kind.chooses_pitch())
     }
 
-    /// A new memory; what is used, and why what comes before it is not, is logged when it
-    /// changes.
+    /// Allocates a memory. Logs the exporter in use, and why those before it are not, whenever they
+    /// change.
     ///
     /// # Errors
     /// As [`Auto::allocate`].
@@ -108,12 +107,12 @@ impl Source {
     }
 
     fn log_changes(&self) {
-        let (number, tried) = self.auto.report();
+        let (number, attempts) = self.auto.report();
         let mut reported = lock(&self.reported);
         if std::mem::replace(&mut *reported, number) == number {
             return;
         }
-        for Attempt { exporter, failure } in tried {
+        for Attempt { exporter, failure } in attempts {
             match failure {
                 Some(failure) => gst::info!(alloc::CAT, "not using {exporter}: {failure}"),
                 None => gst::info!(alloc::CAT, "allocating from {exporter}"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What of `GstAllocator` and `GstMemory` the bindings do not have: instance functions and flags.
+//! Functions and flags of `GstAllocator` and `GstMemory` that the bindings lack.
 #![allow(unsafe_code)]
 
 use super::alloc::{self, CAT};
@@ -12,12 +12,11 @@ use gst_allocators::prelude::*;
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::catch_unwind;
 
-/// Lets `gst_allocator_alloc` use the allocator, and `gst_memory_copy` with it: the parent class
-/// only wraps descriptors that others made. GStreamer's own copy takes for granted that there is
-/// memory for it.
+/// Makes `gst_allocator_alloc` and `gst_memory_copy` use the allocator, whose parent class only wraps
+/// existing descriptors. GStreamer's own copy function does not check whether its allocation failed.
 pub(super) fn set_up(allocator: &gst::Allocator) {
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
-    // SAFETY: the allocator is being constructed: nobody else has it yet.
+    // SAFETY: the allocator is being constructed, so this is the only reference.
     let object = unsafe { &mut (*pointer).object };
     object.flags &= !ffi::GST_ALLOCATOR_FLAG_CUSTOM_ALLOC;
     // SAFETY: as above.
@@ -25,47 +24,47 @@ pub(super) fn set_up(allocator: &gst::Allocator) {
     functions.mem_copy = Some(copy);
 }
 
-/// Puts brackets that retry and report around maps, in place of the parent's.
+/// Replaces the map functions of the parent by ones whose brackets retry and report errors.
 pub(super) fn bracket_maps(allocator: &gst::Allocator) {
     let pointer: *mut ffi::GstAllocator = allocator.to_glib_none().0;
-    // SAFETY: the allocator is being constructed: nobody else has it yet.
+    // SAFETY: the allocator is being constructed, so this is the only reference.
     let functions = unsafe { &mut *pointer };
     functions.mem_map_full = Some(map);
     functions.mem_unmap_full = Some(unmap);
 }
 
-/// Adds to a memory's flags.
+/// Adds flags to a memory.
 pub(super) fn set_flags(memory: &mut gst::MemoryRef, flags: gst::MemoryFlags) {
     // SAFETY: an exclusive borrow of a GstMemory, which begins with its GstMiniObject.
     let object = unsafe { &mut (*memory.as_mut_ptr()).mini_object };
     object.flags |= flags.into_glib();
 }
 
-/// Memory that takes the descriptor over.
+/// Returns memory that owns the descriptor.
 pub(super) fn dma_buf_memory(
     allocator: &gst_allocators::DmaBufAllocator,
     fd: OwnedFd,
     size: usize,
 ) -> Option<gst::Memory> {
     let fd = fd.into_raw_fd();
-    // SAFETY: the descriptor is open, `size` bytes long, and nobody else's.
+    // SAFETY: the descriptor is open, owned and `size` bytes long.
     unsafe { allocator.alloc_dmabuf_with_flags(fd, size, FdMemoryFlags::KEEP_MAPPED) }.ok()
 }
 
-/// Memory that takes the descriptor over.
+/// Returns memory that owns the descriptor.
 pub(super) fn fd_memory(
     allocator: &gst_allocators::FdAllocator,
     fd: OwnedFd,
     size: usize,
 ) -> Option<gst::Memory> {
     let fd = fd.into_raw_fd();
-    // SAFETY: the descriptor is open, `size` bytes long, and nobody else's.
+    // SAFETY: the descriptor is open, owned and `size` bytes long.
     unsafe { allocator.alloc_fd(fd, size, FdMemoryFlags::KEEP_MAPPED) }.ok()
 }
 
-/// The memory that was mapped first, of which all others are shares.
+/// Returns the memory that is not a share of another.
 fn root(memory: *mut ffi::GstMemory) -> *mut ffi::GstMemory {
-    // SAFETY: GStreamer gives a live memory, whose parent lives as long as it does.
+    // SAFETY: GStreamer passes a valid memory, which keeps its parent alive.
     let parent = unsafe { (*memory).parent };
     if parent.is_null() {
         memory
@@ -74,14 +73,14 @@ fn root(memory: *mut ffi::GstMemory) -> *mut ffi::GstMemory {
     }
 }
 
-/// `mem_copy`: NULL where there is no memory for it. A panic must not cross into C.
+/// `mem_copy`: NULL if the allocation fails. A panic must not cross into C.
 unsafe extern "C" fn copy(
     memory: *mut ffi::GstMemory,
     offset: isize,
     size: isize,
 ) -> *mut ffi::GstMemory {
     let copied = catch_unwind(|| {
-        // SAFETY: GStreamer gives a live memory.
+        // SAFETY: GStreamer passes a valid memory.
         let memory = unsafe { gst::MemoryRef::from_ptr(memory) };
         alloc::copy(memory, offset, size)
     });
@@ -93,13 +92,13 @@ unsafe extern "C" fn copy(
     std::ptr::null_mut()
 }
 
-/// `mem_map_full`: the parent's mapping, then START.
+/// `mem_map_full`: maps as the parent, then sends START.
 unsafe extern "C" fn map(
     memory: *mut ffi::GstMemory,
     info: *mut ffi::GstMapInfo,
     size: usize,
 ) -> gpointer {
-    // SAFETY: GStreamer gives a live memory and the info of this map.
+    // SAFETY: GStreamer passes a valid memory and the info of this map.
     let flags = unsafe { (*info).flags };
     // SAFETY: as above.
     let allocator = unsafe { (*memory).allocator };
@@ -117,16 +116,16 @@ unsafe extern "C" fn map(
     std::ptr::null_mut()
 }
 
-/// `mem_unmap_full`: END, then the parent's unmapping.
+/// `mem_unmap_full`: sends END, then unmaps as the parent.
 unsafe extern "C" fn unmap(memory: *mut ffi::GstMemory, info: *mut ffi::GstMapInfo) {
-    // SAFETY: GStreamer gives the info that `map` had.
+    // SAFETY: GStreamer passes the info that `map` got.
     let flags = unsafe { (*info).flags };
     bracket(memory, flags, true);
     unmap_only(memory);
 }
 
 fn unmap_only(memory: *mut ffi::GstMemory) {
-    // SAFETY: GStreamer gives a live memory.
+    // SAFETY: GStreamer passes a valid memory.
     let allocator = unsafe { (*memory).allocator };
     // SAFETY: the allocator outlives its memory.
     let unmap_memory = unsafe { (*allocator).mem_unmap };
@@ -136,15 +135,15 @@ fn unmap_only(memory: *mut ffi::GstMemory) {
     }
 }
 
-/// START or END for a map; false, and a line in the log, when the exporter refuses.
+/// Sends START or END for a map. If the exporter refuses, logs an error and returns false.
 fn bracket(memory: *mut ffi::GstMemory, flags: ffi::GstMapFlags, end: bool) -> bool {
     let done = catch_unwind(|| {
-        // SAFETY: the root lives as long as the memory that was mapped.
+        // SAFETY: the mapped memory keeps the root alive.
         let root = unsafe { gst::MemoryRef::from_ptr(root(memory)) };
         let Some(fd) = root.downcast_memory_ref::<gst_allocators::FdMemory>() else {
             return Ok(());
         };
-        // SAFETY: the memory owns the descriptor and is borrowed for longer.
+        // SAFETY: the memory owns the descriptor and outlives the borrow.
         let fd = unsafe { BorrowedFd::borrow_raw(fd.fd()) };
         let read = flags & ffi::GST_MAP_READ != 0;
         let write = flags & ffi::GST_MAP_WRITE != 0;

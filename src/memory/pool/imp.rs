@@ -4,11 +4,11 @@
 use super::layout::{Layout, Layouts};
 use super::queues;
 use super::returns::Returns;
-use crate::dmabuf::exporters::Request;
+use crate::dmabuf::exporters::{Picture, Request};
 use crate::dmabuf::lock;
 use crate::dmabuf::{self, Counters};
 use crate::memory::allocator::CAT;
-use crate::memory::{Source, kept, video_info};
+use crate::memory::{DrmFormat, Source, kept, video_info};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -316,6 +316,7 @@ impl Pool {
                 _ => {
                     made = source.allocate(&Request {
                         rows: None,
+                        picture: None,
                         ..frames.request()
                     })?;
                 }
@@ -381,8 +382,21 @@ impl Frames {
         Request {
             size: self.size,
             rows: self.layouts.rows().filter(|_| self.with_meta),
+            picture: self.picture().filter(|_| self.with_meta),
             name: "dmabufcpu frame",
         }
+    }
+
+    /// The picture with its padding; `None` if DRM has no fourcc for the format.
+    fn picture(&self) -> Option<Picture> {
+        let (info, padding) = (&self.info, &self.alignment);
+        let (left, right) = (padding.padding_left(), padding.padding_right());
+        let (top, bottom) = (padding.padding_top(), padding.padding_bottom());
+        Some(Picture {
+            width: info.width().checked_add(left)?.checked_add(right)?,
+            height: info.height().checked_add(top)?.checked_add(bottom)?,
+            fourcc: DrmFormat::of(info.format())?.code()?,
+        })
     }
 
     fn add_meta(&self, buffer: &mut gst::BufferRef, layout: &Layout) -> Result<(), Error> {

@@ -136,11 +136,7 @@ fn contiguous_frames_are_shown_from_the_cameras_memory() {
     let mut used = Vec::new();
     for attempt in 1..=5 {
         for _ in 0..100 {
-            let request = Request {
-                size: 1 << 20,
-                rows: None,
-                name: "used",
-            };
+            let request = Request::new(1 << 20, "used");
             used.push(heap.allocate(&request).unwrap());
         }
         let before = testbed.dma_bufs();

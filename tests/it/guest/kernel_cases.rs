@@ -41,11 +41,7 @@ fn exporters() -> Vec<(&'static str, Arc<dyn Exporter>)> {
 }
 
 fn request(size: usize) -> Request<'static> {
-    Request {
-        size,
-        rows: None,
-        name: "kernel's cases",
-    }
+    Request::new(size, "kernel's cases")
 }
 
 fn open(node: &str) -> OwnedFd {

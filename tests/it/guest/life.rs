@@ -89,11 +89,7 @@ fn exhausted_exporter_allocates_again_after_a_release() {
     for kind in [Kind::DmaHeap, Kind::Udmabuf] {
         let exporter = kind.exporter(None);
         exporter.open().unwrap();
-        let request = Request {
-            size: 4096,
-            rows: None,
-            name: "used up",
-        };
+        let request = Request::new(4096, "used up");
         let mut buffers = Vec::new();
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let few = rustix::process::Rlimit {

@@ -30,11 +30,7 @@ impl Drop for Alias {
     }
 }
 
-const REQUEST: Request<'static> = Request {
-    size: 100_000,
-    rows: None,
-    name: "next heap",
-};
+const REQUEST: Request<'static> = Request::new(100_000, "next heap");
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]

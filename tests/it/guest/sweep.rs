@@ -32,11 +32,7 @@ fn exporters() -> Vec<(Kind, Option<String>)> {
 fn filter(exporter: &Arc<dyn Exporter>, map_mode: &'static str) -> Scenario<'static> {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 48), Shape::Padded);
     let size = layout.files[0];
-    let request = Request {
-        size,
-        rows: None,
-        name: "guest-sweep",
-    };
+    let request = Request::new(size, "guest-sweep");
     let made = exporter.allocate(&request).unwrap();
     let name = format!("filter on {} map-mode={map_mode}", exporter.describe());
     Scenario::new(name, move || {
@@ -92,7 +88,6 @@ fn exporters_survive_every_call_that_fails() {
         testbed.assert_dma_bufs(before);
     }
     let before = testbed.dma_bufs();
-    const ALL: [Kind; 4] = [Kind::DmaHeap, Kind::Udmabuf, Kind::DrmDumb, Kind::Memfd];
-    report("auto", sweep(&[pool(&ALL)], thorough));
+    report("auto", sweep(&[pool(&Kind::AUTO_ORDER)], thorough));
     testbed.assert_dma_bufs(before);
 }

@@ -138,12 +138,11 @@ fn display_unbound_while_it_shows_our_frames_is_one_error() {
 }
 
 const REQUEST: Request<'static> = Request {
-    size: 256 * 4 * 64,
     rows: Some(Rows {
         bytes: 256 * 4,
         count: 64,
     }),
-    name: "unplugged",
+    ..Request::new(256 * 4 * 64, "unplugged")
 };
 
 /// Passes a frame of 256x64 with these bytes through the filter, and checks that it was inverted.

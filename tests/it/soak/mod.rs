@@ -90,11 +90,7 @@ pub(crate) fn soak(name: &str, exporters: &[(exporters::Kind, Option<String>)], 
         .map(|number| {
             let (kind, device) = &exporters[number % exporters.len()];
             let exporter = kind.exporter(device.as_deref());
-            let request = Request {
-                size: biggest,
-                rows: None,
-                name: "soak",
-            };
+            let request = Request::new(biggest, "soak");
             let made = exporter.allocate(&request).unwrap();
             raw::dma_buf_memory(made.fd, made.size)
         })

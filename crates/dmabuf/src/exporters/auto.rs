@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The first exporter that works, and the next when it no longer does.
+//! Fallback from exporter to exporter.
 
 use super::super::Result;
 use super::super::error::Error;
@@ -7,16 +7,16 @@ use super::{Allocation, Exporter, Kind, Request};
 use crate::lock::lock;
 use std::sync::{Arc, Mutex};
 
-/// What became of one exporter.
+/// An attempt to allocate from an exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// [`Exporter::describe`].
     pub exporter: String,
-    /// Why it was not used; `None` for the one that is.
+    /// Why it is not used; `None` for the exporter in use.
     pub failure: Option<String>,
 }
 
-/// Exporters in an order; the first that gives a buffer is kept until it fails.
+/// An ordered list of exporters. The first that allocates a buffer is used until it fails.
 #[derive(Debug)]
 pub struct Auto {
     exporters: Vec<Arc<dyn Exporter>>,
@@ -26,18 +26,18 @@ pub struct Auto {
 #[derive(Debug, Default)]
 struct State {
     current: usize,
-    tried: Vec<Attempt>,
-    /// Bumped when `tried` changes.
+    attempts: Vec<Attempt>,
+    /// Incremented whenever `attempts` changes.
     changes: u64,
 }
 
 impl Auto {
-    /// In the order of `kinds`; `device` is for those that have devices to choose from.
+    /// Tries `kinds` in this order; `device` is passed to [`Kind::exporter`].
     pub fn new(kinds: &[Kind], device: Option<&str>) -> Self {
         Self::of(kinds.iter().map(|kind| kind.exporter(device)).collect())
     }
 
-    /// Of exporters that the caller made.
+    /// Tries `exporters` in this order.
     pub fn of(exporters: Vec<Arc<dyn Exporter>>) -> Self {
         Self {
             exporters,
@@ -45,45 +45,50 @@ impl Auto {
         }
     }
 
-    /// Whether one of the exporters can be opened.
+    /// Whether any of the exporters can be opened.
     pub fn can_be_opened(&self) -> bool {
         self.exporters
             .iter()
             .any(|exporter| exporter.open().is_ok())
     }
 
-    /// Whether one of the exporters of dma-bufs can be opened: memory files do not count.
+    /// Whether any of the exporters that make dma-bufs can be opened.
     pub fn can_make_dma_bufs(&self) -> bool {
         self.exporters
             .iter()
-            .any(|exporter| exporter.kind() != Kind::Memfd && exporter.open().is_ok())
+            .any(|exporter| exporter.kind().makes_dma_bufs() && exporter.open().is_ok())
     }
 
-    /// The kind that gave the last buffer; `None` before the first.
+    /// Returns the kind that allocated the last buffer; `None` before the first.
     pub fn in_use(&self) -> Option<Kind> {
         let state = lock(&self.state);
-        let found = state.tried.iter().any(|tried| tried.failure.is_none());
+        let found = state
+            .attempts
+            .iter()
+            .any(|attempt| attempt.failure.is_none());
         found.then(|| self.exporters[state.current].kind())
     }
 
-    /// The exporter in use, once one was found, and why those before it are not; the number
-    /// changes with the answer.
+    /// Returns the exporter in use, if any, preceded by the failed ones. The number changes with
+    /// the list.
     pub fn report(&self) -> (u64, Vec<Attempt>) {
         let state = lock(&self.state);
-        (state.changes, state.tried.clone())
+        (state.changes, state.attempts.clone())
     }
 
-    /// A buffer from the first exporter that gives one, beginning with the last that did.
+    /// Allocates from the exporter in use or, if it fails, from the first after it that succeeds.
     ///
     /// # Errors
-    /// The one exporter's own error; [`Error::NoExporter`] where there are several.
+    /// The error of the exporter if there is only one, otherwise [`Error::NoExporter`].
     pub fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
         self.allocate_from(request)
             .map(|(_, allocation)| allocation)
     }
 
-    /// As [`allocate`](Self::allocate), with the number of the exporter that gave the buffer: two
-    /// may be of the same kind.
+    /// As [`allocate`](Self::allocate), with the index of the exporter: two may be of one kind.
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
     pub fn allocate_from(&self, request: &Request<'_>) -> Result<(usize, Allocation)> {
         let mut state = lock(&self.state);
         let mut failures = Vec::new();
@@ -92,11 +97,11 @@ impl Auto {
             match exporter.allocate(request) {
                 Ok(allocation) => {
                     let exporter = exporter.describe();
-                    let in_use = state.tried.last().filter(|last| last.failure.is_none());
+                    let in_use = state.attempts.last().filter(|last| last.failure.is_none());
                     if in_use.is_none_or(|last| last.exporter != exporter) {
-                        state.tried.retain(|tried| tried.failure.is_some());
-                        state.tried.append(&mut failures);
-                        state.tried.push(Attempt {
+                        state.attempts.retain(|attempt| attempt.failure.is_some());
+                        state.attempts.append(&mut failures);
+                        state.attempts.push(Attempt {
                             exporter,
                             failure: None,
                         });
@@ -114,15 +119,15 @@ impl Auto {
                 }
             }
         }
-        // Nothing is given up for good: what failed now may work again when memory is freed.
+        // The exporter in use stays: it may succeed again once memory is freed.
         match last {
             Some(error) if self.exporters.len() == 1 => Err(error),
             _ => Err(Error::NoExporter {
                 size: request.size,
                 failures: failures
                     .into_iter()
-                    .chain(state.tried.iter().cloned())
-                    .filter_map(|tried| tried.failure)
+                    .chain(state.attempts.iter().cloned())
+                    .filter_map(|attempt| attempt.failure)
                     .collect(),
             }),
         }
@@ -135,7 +140,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    /// An exporter that gives a number of buffers and then no more.
+    /// An exporter that allocates a number of buffers and then fails.
     #[derive(Debug)]
     struct Exhausted(AtomicUsize);
 
@@ -153,7 +158,7 @@ mod tests {
             let left = self.0.load(Relaxed);
             if left == 0 {
                 return Err(Error::Device {
-                    asked: "allocating from".to_owned(),
+                    action: "allocating from".to_owned(),
                     device: "exhausted".to_owned(),
                     errno: rustix::io::Errno::NOMEM,
                     advice: "none".to_owned(),
@@ -164,17 +169,13 @@ mod tests {
         }
     }
 
-    const REQUEST: Request<'static> = Request {
-        size: 5000,
-        rows: None,
-        name: "auto-test",
-    };
+    const REQUEST: Request<'static> = Request::new(5000, "auto-test");
 
     #[test]
-    fn falls_back_when_an_allocation_fails_later() {
+    fn later_failure_falls_back_to_the_next_exporter() {
         let first = Exhausted(AtomicUsize::new(2));
         let auto = Auto::of(vec![Arc::new(first), Arc::new(Memfd::new())]);
-        let describe = |tried: &Attempt| (tried.exporter.clone(), tried.failure.is_some());
+        let describe = |attempt: &Attempt| (attempt.exporter.clone(), attempt.failure.is_some());
         for expected in [
             (1, vec![("exhausted".to_owned(), false)]),
             (1, vec![("exhausted".to_owned(), false)]),
@@ -189,13 +190,13 @@ mod tests {
         ] {
             let allocation = auto.allocate(&REQUEST).unwrap();
             assert_eq!(allocation.size, 2 * 4096);
-            let (changes, tried) = auto.report();
-            assert_eq!((changes, tried.iter().map(describe).collect()), expected);
+            let (changes, attempts) = auto.report();
+            assert_eq!((changes, attempts.iter().map(describe).collect()), expected);
         }
     }
 
     #[test]
-    fn says_why_each_gave_nothing() {
+    fn error_lists_the_failure_of_each_exporter() {
         let none = || Arc::new(Exhausted(AtomicUsize::new(0)));
         let error = Auto::of(vec![none(), none()])
             .allocate(&REQUEST)

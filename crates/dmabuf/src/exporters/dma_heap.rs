@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! dma-heaps: `/dev/dma_heap/*` (`Documentation/userspace-api/dma-buf-alloc-exchange.rst`,
+//! dma-heaps, `/dev/dma_heap/*` (`Documentation/userspace-api/dma-buf-alloc-exchange.rst`,
 //! `drivers/dma-buf/dma-heap.c`).
 
 use super::super::error::Error;
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 
 const FOLDER: &str = "/dev/dma_heap";
 
-/// Names that CMA's heap has had: physically contiguous memory, which displays and cameras
-/// without an IOMMU need.
+/// The names of the CMA heap in various kernels. Its memory is physically contiguous, as displays
+/// and cameras without an IOMMU need it.
 const CONTIGUOUS: [&str; 4] = [
     "default_cma_region",
     "linux,cma",
@@ -22,15 +22,14 @@ const CONTIGUOUS: [&str; 4] = [
     "default-pool",
 ];
 
-/// Pages from anywhere.
+/// The heap of single pages.
 const SYSTEM: &str = "system";
 
-/// The heap `system` takes requests of any size, and the kernel ends one process after the other to
-/// serve them (Linux 6.12): what cannot be had is not asked for. Frames of usual sizes are not
-/// looked at.
+/// Requests from this size in bytes are checked against the memory of the machine: the heap `system`
+/// accepts any size, and the OOM killer kills process after process to serve it (Linux 6.12).
 const LARGE: usize = 256 << 20;
 
-/// The machine's memory in bytes, if `/proc` tells.
+/// Returns the memory of the machine in bytes, if `/proc` is available.
 fn memory() -> Option<usize> {
     let text = sys::read_text("/proc/meminfo").ok()?;
     let total = text
@@ -40,7 +39,7 @@ fn memory() -> Option<usize> {
     kilobytes.checked_mul(1024)
 }
 
-/// Allocates from a heap; opens its node when it is first needed.
+/// Allocates from a dma-heap; opens its node on first use.
 #[derive(Debug)]
 pub struct DmaHeap {
     wanted: Option<PathBuf>,
@@ -51,7 +50,7 @@ pub struct DmaHeap {
 #[derive(Debug, Default)]
 struct Chosen {
     node: Option<Arc<Node>>,
-    /// A heap that has no more memory, in whose place `node` is used.
+    /// An exhausted heap that `node` replaces.
     exhausted: Option<PathBuf>,
 }
 
@@ -63,11 +62,11 @@ struct Node {
 }
 
 impl DmaHeap {
-    /// A heap by its name (`system`) or path; without one, CMA's if there is one that can be
-    /// opened, else `system`, else any other. Nothing is opened yet.
+    /// Uses a heap by name (`system`) or path. Without one, uses the CMA heap, `system` or any other
+    /// heap: the first of them that can be opened.
     ///
-    /// Where the heap was not named and has no more memory, the next of CMA's and `system` is
-    /// used. Other heaps are not fallen back on: what some give is no memory for a CPU.
+    /// If the heap was not named and is exhausted, falls back to the CMA heaps and `system`, but not
+    /// to other heaps, whose memory a CPU may not be able to access.
     pub fn new(heap: Option<&str>) -> Self {
         // Path::join takes an absolute path as it is.
         let wanted = heap.map(|heap| Path::new(FOLDER).join(heap));
@@ -77,7 +76,7 @@ impl DmaHeap {
         }
     }
 
-    /// The heaps that this machine has, in the order in which they are tried.
+    /// Returns the names of this machine's heaps in the order in which they are tried.
     pub fn list() -> Vec<String> {
         heaps().unwrap_or_default()
     }
@@ -96,7 +95,7 @@ impl DmaHeap {
         Ok(node)
     }
 
-    /// A buffer of another heap than `exhausted`, which is used from then on.
+    /// Allocates from another heap than `exhausted`, and uses that from now on.
     fn allocate_elsewhere(&self, exhausted: &Node, request: &Request<'_>) -> Option<OwnedFd> {
         let (node, fd) = first_other(&exhausted.path, heaps().unwrap_or_default(), |path| {
             let node = open(path).ok()?;
@@ -111,7 +110,7 @@ impl DmaHeap {
     }
 }
 
-/// What `serve` gives for the first heap but `exhausted` that CMA or the system serves.
+/// Returns the first result of `serve` among the CMA heaps and `system`, without `exhausted`.
 fn first_other<T>(
     exhausted: &Path,
     names: Vec<String>,
@@ -125,10 +124,10 @@ fn first_other<T>(
         .find_map(|path| serve(&path))
 }
 
-/// One buffer of a heap.
+/// Allocates a buffer from a heap.
 fn allocate(heap: &Node, request: &Request<'_>) -> Result<OwnedFd> {
     let failed = |errno| Error::Device {
-        asked: format!("allocating {} bytes from", request.size),
+        action: format!("allocating {} bytes from", request.size),
         device: heap.path.display().to_string(),
         errno,
         advice: match errno {
@@ -207,8 +206,8 @@ impl Exporter for DmaHeap {
             (None, Some(path)) => path.as_path(),
             (None, None) => Path::new(FOLDER),
         };
-        let before = chosen.exhausted.as_ref();
-        let why = before.map_or_else(String::new, |path| {
+        let exhausted = chosen.exhausted.as_ref();
+        let why = exhausted.map_or_else(String::new, |path| {
             format!(" ({} is exhausted)", path.display())
         });
         format!("dma-heap {}{why}", path.display())
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn next_heap_that_serves_follows_an_exhausted_one() {
+    fn exhausted_heap_is_replaced_by_the_next_that_serves() {
         let all = ["reserved", "linux,cma", "system", "secure"];
         let tried = std::cell::RefCell::new(Vec::new());
         let first = |exhausted: &str, serving: &[&str]| {
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(first("reserved", &["reserved", "system"]), system);
         assert_eq!(tried.take(), ["linux,cma", "system"]);
         let cma = Some("linux,cma".to_owned());
-        assert_eq!(first("system", &all[1..]), cma, "whatever was used before");
+        assert_eq!(first("system", &all[1..]), cma, "also after another heap");
         assert_eq!(tried.take(), ["reserved", "linux,cma"]);
         assert_eq!(first("reserved", &["secure"]), None, "no memory for a CPU");
     }

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex};
 
 const FOLDER: &str = "/dev/dri";
 
-/// Bytes in a row of a buffer whose rows do not matter.
+/// Bytes per row of a buffer without a row layout.
 const PLAIN_ROW: usize = 4096;
 
-/// Allocates dumb buffers; opens the card when it is first needed, and again when it was unplugged.
+/// Allocates dumb buffers; opens the card on first use, and again after it was unplugged.
 #[derive(Debug)]
 pub struct DrmDumb {
     wanted: Option<PathBuf>,
@@ -29,30 +29,30 @@ pub struct DrmDumb {
 struct Card {
     path: PathBuf,
     fd: OwnedFd,
-    /// Handles that the driver did not let go of; each keeps a buffer's memory until it does, or
-    /// the card is closed.
+    /// Handles whose DESTROY_DUMB failed and must be retried; each pins its buffer until then or
+    /// until the card is closed.
     handles: Mutex<Vec<u32>>,
 }
 
 impl Card {
-    /// Lets go of a handle, and of those that the driver did not let go of before.
+    /// Destroys a handle, and retries those that failed before.
     fn destroy(&self, handle: u32) {
         let mut handles = lock(&self.handles);
         handles.push(handle);
         handles.retain(|handle| sys::destroy_dumb(self.fd.as_fd(), *handle).is_err());
-        // Some it never will (the card was unplugged): these are not worth a call each time.
+        // Those of an unplugged card always fail.
         if handles.len() > MOST_HANDLES {
             handles.remove(0);
         }
     }
 }
 
-/// Handles that are tried again.
+/// The maximum number of handles that are retried.
 const MOST_HANDLES: usize = 16;
 
 impl DrmDumb {
-    /// A card by its path (`/dev/dri/card0`) or node's name; without one, the first that makes
-    /// dumb buffers. Nothing is opened yet.
+    /// Uses a card by path (`/dev/dri/card0`) or name of its node. Without one, uses the first card
+    /// that supports dumb buffers.
     pub fn new(card: Option<&str>) -> Self {
         Self {
             wanted: card.map(|card| Path::new(FOLDER).join(card)),
@@ -60,7 +60,7 @@ impl DrmDumb {
         }
     }
 
-    /// The cards that this machine has.
+    /// Returns the names of this machine's cards.
     pub fn list() -> Vec<String> {
         cards().unwrap_or_default()
     }
@@ -76,7 +76,7 @@ impl DrmDumb {
     }
 
     fn find(&self) -> Result<Card> {
-        // Not every card has dumb buffers: try one.
+        // Not every card supports dumb buffers.
         let open_and_try =
             |path: &Path| open(path).and_then(|card| allocate(&card, PLAIN_ROW, 1).map(|_| card));
         match &self.wanted {
@@ -85,8 +85,8 @@ impl DrmDumb {
         }
     }
 
-    /// The card in place of one that was unplugged: the descriptor of that is dead for good, even
-    /// when the card is plugged in again.
+    /// Reopens the card after it was unplugged: the old descriptor stays dead even when the card is
+    /// plugged in again.
     fn replace(&self, unplugged: &Arc<Card>) -> Result<Arc<Card>> {
         let mut card = lock(&self.card);
         if card
@@ -109,8 +109,8 @@ fn cards() -> std::result::Result<Vec<String>, Errno> {
 
 fn open(path: &Path) -> Result<Card> {
     let card = sys::open_device(path).map_err(|errno| not_open(path, errno))?;
-    // Whoever opens a card first becomes its master. Kept, it would lock the display's owner
-    // (kmssink in this very process, perhaps) out; dumb buffers need no master.
+    // The first to open a card becomes its master, which would lock out the user of the display,
+    // such as kmssink in this process. Dumb buffers need no master.
     let _ = sys::drop_master(card.as_fd());
     Ok(Card {
         path: path.to_owned(),
@@ -135,16 +135,16 @@ fn not_open(path: &Path, errno: Errno) -> Error {
     not_opened(path, errno, advice)
 }
 
-/// A dumb buffer of `rows` rows of `row` bytes, as descriptor, pitch and size.
+/// Allocates `rows` rows of `row` bytes; returns descriptor, pitch in bytes and size in bytes.
 fn allocate(card: &Card, row: usize, rows: usize) -> Result<(OwnedFd, usize, usize)> {
-    let failed = |errno| {
-        Error::Device {
-        asked: format!("allocating {rows} rows of {row} bytes from"),
+    let failed = |errno| Error::Device {
+        action: format!("allocating {rows} rows of {row} bytes from"),
         device: card.path.display().to_string(),
         errno,
         advice: match errno {
             Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => {
-                "this card makes no dumb buffers, or cannot export them: choose another with device="
+                "this card makes no dumb buffers, or cannot export them: choose another with \
+                 device="
             }
             Errno::NOMEM | Errno::NOSPC => {
                 "the card is out of memory: use fewer or smaller buffers"
@@ -153,10 +153,9 @@ fn allocate(card: &Card, row: usize, rows: usize) -> Result<(OwnedFd, usize, usi
             _ => "see the kernel's log",
         }
         .to_owned(),
-    }
     };
     let number = |value: usize| u32::try_from(value).map_err(|_| failed(Errno::INVAL));
-    // One byte a pixel: the rows of every plane of every format can be told so.
+    // With one byte per pixel, the size covers rows of any plane of any format.
     let mut dumb = uapi::CreateDumb {
         width: number(row)?,
         height: number(rows)?,
@@ -165,7 +164,7 @@ fn allocate(card: &Card, row: usize, rows: usize) -> Result<(OwnedFd, usize, usi
     };
     sys::create_dumb(card.fd.as_fd(), &mut dumb).map_err(failed)?;
     let exported = sys::prime_export(card.fd.as_fd(), dumb.handle);
-    // The dma-buf keeps the memory; the handle would keep it for as long as the card is open.
+    // The dma-buf keeps the memory. The handle would keep it until the card is closed.
     card.destroy(dumb.handle);
     let fd = exported.map_err(failed)?;
     let size = usize::try_from(dumb.size).map_err(|_| failed(Errno::OVERFLOW))?;
@@ -199,7 +198,7 @@ impl Exporter for DrmDumb {
             count: size.div_ceil(PLAIN_ROW),
         };
         let Rows { bytes, mut count } = request.rows.unwrap_or(plain);
-        // More may be asked for than the rows need.
+        // The requested size may exceed the rows.
         count = count.max(size.div_ceil(bytes.max(1)));
         let made = match allocate(&card, bytes, count) {
             Err(Error::Device {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Memory files: behind a descriptor like a dma-buf, but not one. For machines without any
-//! exporter, and for tests.
+//! Memory files, for machines without an exporter of dma-bufs and for tests.
 
 use super::super::error::Error;
 use super::super::{Result, sys};
@@ -8,13 +7,13 @@ use super::{Allocation, Exporter, Kind, Request, whole_pages};
 use rustix::io::Errno;
 use std::ffi::CString;
 
-/// Makes memory files, sealed against changes of size, so that no other process can take pages
-/// away from under a mapping.
+/// Allocates memory files, sealed against changes of size so that no process can remove pages of a
+/// mapping.
 #[derive(Debug, Default)]
 pub struct Memfd;
 
 impl Memfd {
-    /// There is nothing to open.
+    /// Returns the exporter, which has no device.
     pub fn new() -> Self {
         Self
     }
@@ -35,7 +34,7 @@ impl Exporter for Memfd {
 
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
         let failed = |errno| Error::Device {
-            asked: format!("allocating {} bytes as a", request.size),
+            action: format!("allocating {} bytes as a", request.size),
             device: "memfd".to_owned(),
             errno,
             advice: match errno {

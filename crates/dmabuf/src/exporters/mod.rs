@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where buffers come from: dma-heaps, udmabuf, DRM dumb buffers, and memory files where there
-//! is no device at all.
+//! Exporters of dma-bufs: dma-heaps, udmabuf, DRM dumb buffers, and memory files for machines
+//! without a device.
 
 mod auto;
 mod dma_heap;
@@ -22,45 +22,62 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The kinds of exporters, by the names that users type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `dma-heap`.
-    DmaHeap,
-    /// `udmabuf`.
-    Udmabuf,
-    /// `drm-dumb`.
-    DrmDumb,
-    /// `memfd`: memory behind a descriptor, but not a dma-buf.
-    Memfd,
+/// The table of exporters, passed to the macro `$callback`: variant, name that users type,
+/// description.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_exporter {
+    ($callback:ident) => {
+        $callback! {
+            DmaHeap "dma-heap" "A dma-heap: /dev/dma_heap/*";
+            Udmabuf "udmabuf" "Memory files made dma-bufs by /dev/udmabuf";
+            DrmDumb "drm-dumb" "Dumb buffers of a DRM card: /dev/dri/card*";
+            Memfd "memfd" "Memory files, which are not dma-bufs";
+        }
+    };
 }
 
-impl Kind {
-    /// Every kind, in the order in which `auto` tries them.
-    ///
-    /// Heaps first: made for this, cached for the CPU, and contiguous where the heap is CMA's.
-    /// Then udmabuf: cached pages too, but never contiguous. Then dumb buffers: what a display
-    /// surely takes, but often mapped write-combined, which is slow for a CPU that reads. A
-    /// memory file last: no device can use it without a copy.
-    pub const AUTO: [Self; 4] = [Self::DmaHeap, Self::Udmabuf, Self::DrmDumb, Self::Memfd];
-
-    /// The name that users type.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DmaHeap => "dma-heap",
-            Self::Udmabuf => "udmabuf",
-            Self::DrmDumb => "drm-dumb",
-            Self::Memfd => "memfd",
+macro_rules! define_kind {
+    ($($kind:ident $name:literal $description:literal;)+) => {
+        /// A kind of exporter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $(#[doc = concat!($description, " (`", $name, "`).")] $kind,)+
         }
-    }
 
-    /// Undoes [`name`](Self::name).
+        impl Kind {
+            /// All kinds.
+            pub const ALL: [Self; [$(Self::$kind),+].len()] = [$(Self::$kind),+];
+
+            /// Returns the name that users type.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
+}
+
+for_each_exporter!(define_kind);
+
+impl Kind {
+    /// The kinds that `auto` tries, in this order.
+    ///
+    /// 1. Heaps: made for the purpose, cached for the CPU, and contiguous if the heap is CMA's.
+    /// 2. udmabuf: cached as well, but never contiguous.
+    /// 3. Dumb buffers: any display takes them, but they are often mapped write-combined, which is
+    ///    slow for a CPU that reads.
+    /// 4. Memory files: no device can use them without a copy.
+    pub const AUTO_ORDER: [Self; 4] = [Self::DmaHeap, Self::Udmabuf, Self::DrmDumb, Self::Memfd];
+
+    /// Returns the kind of this [`name`](Self::name).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::AUTO.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The exporter of this kind; `device` chooses a heap by name or path, or a DRM node.
-    /// Nothing is opened yet.
+    /// Returns an exporter of this kind. `device` is a heap's name or path, or a DRM node; the
+    /// other kinds ignore it. The device is opened on first use.
     pub fn exporter(self, device: Option<&str>) -> Arc<dyn Exporter> {
         match self {
             Self::DmaHeap => Arc::new(DmaHeap::new(device)),
@@ -69,26 +86,75 @@ impl Kind {
             Self::Memfd => Arc::new(Memfd::new()),
         }
     }
+
+    /// Whether its buffers are dma-bufs, which devices can use.
+    pub fn makes_dma_bufs(self) -> bool {
+        match self {
+            Self::DmaHeap | Self::Udmabuf | Self::DrmDumb => true,
+            Self::Memfd => false,
+        }
+    }
+
+    /// Whether the exporter chooses the pitch ([`Allocation::pitch`]).
+    pub fn chooses_pitch(self) -> bool {
+        match self {
+            Self::DrmDumb => true,
+            Self::DmaHeap | Self::Udmabuf | Self::Memfd => false,
+        }
+    }
+
+    /// Whether its devices are DRM nodes (`/dev/dri/*`).
+    pub fn takes_drm_node(self) -> bool {
+        match self {
+            Self::DrmDumb => true,
+            Self::DmaHeap | Self::Udmabuf | Self::Memfd => false,
+        }
+    }
 }
 
-/// What is asked of an exporter.
+/// What a buffer is requested for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// Bytes; rounded up to whole pages.
+    /// Size in bytes; rounded up to whole pages.
     pub size: usize,
-    /// Rows that the buffer is to hold, for exporters that choose the pitch.
+    /// Rows that the buffer must have room for, for exporters that choose the pitch.
     pub rows: Option<Rows>,
-    /// The buffer's name, seen in `/sys/kernel/debug/dma_buf/bufinfo`; cut to 31 bytes.
+    /// The picture that the buffer is for, for exporters that lay out pixels themselves.
+    pub picture: Option<Picture>,
+    /// The buffer's name in `/sys/kernel/debug/dma_buf/bufinfo`, truncated to 31 bytes.
     pub name: &'r str,
+}
+
+impl<'r> Request<'r> {
+    /// Requests `size` bytes without a layout.
+    pub const fn new(size: usize, name: &'r str) -> Self {
+        Self {
+            size,
+            rows: None,
+            picture: None,
+            name,
+        }
+    }
 }
 
 /// Rows of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
-    /// Bytes in a row.
+    /// Bytes per row.
     pub bytes: usize,
-    /// How many rows, those of all planes together.
+    /// Number of rows, of all planes together.
     pub count: usize,
+}
+
+/// Size and format of a picture, as `gbm_bo_create` and `VIDIOC_S_FMT` take them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows of pixels.
+    pub height: u32,
+    /// `DRM_FORMAT_*` of `drm_fourcc.h`; the layout is linear.
+    pub fourcc: u32,
 }
 
 /// A new buffer.
@@ -96,37 +162,37 @@ pub struct Rows {
 pub struct Allocation {
     /// Its descriptor, close-on-exec, for reading and writing.
     pub fd: OwnedFd,
-    /// Its size in bytes, at least what was asked for, whole pages.
+    /// Size in bytes: whole pages, at least the requested size.
     pub size: usize,
-    /// Bytes from row to row, where [rows](Request::rows) were given and the exporter chose.
+    /// Bytes from row to row, if [rows](Request::rows) were requested and the exporter chose.
     pub pitch: Option<usize>,
-    /// What kind of exporter it is from.
+    /// The kind of its exporter.
     pub kind: Kind,
 }
 
-/// Something that makes buffers.
+/// An allocator of buffers.
 pub trait Exporter: Debug + Send + Sync {
-    /// What kind it is.
+    /// Returns its kind.
     fn kind(&self) -> Kind;
 
-    /// What messages call it, with the device where there is one: `dma-heap /dev/dma_heap/system`.
+    /// Describes it for messages, with its device: `dma-heap /dev/dma_heap/system`.
     fn describe(&self) -> String;
 
-    /// Makes sure that the device is open.
+    /// Opens the device, if it is not open yet.
     ///
     /// # Errors
     /// [`Error::Device`].
     fn open(&self) -> Result<()>;
 
-    /// Makes a buffer, zeroed.
+    /// Allocates a zeroed buffer.
     ///
     /// # Errors
     /// [`Error::Device`].
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation>;
 }
 
-/// The first node in `folder` that opens, tried in the order of `names`; where none does, why the
-/// first did not.
+/// Opens the first node in `folder` that can be opened, in the order of `names`. If none can, returns
+/// the error of the first.
 fn first_that_opens<N>(
     folder: &str,
     names: std::result::Result<Vec<String>, Errno>,
@@ -144,22 +210,22 @@ fn first_that_opens<N>(
     Err(first_failure.unwrap_or_else(|| not_open(folder, Errno::NOENT)))
 }
 
-/// A node that could not be opened, and what to do about it.
+/// Returns the error for a node that could not be opened.
 fn not_opened(path: &Path, errno: Errno, advice: String) -> Error {
     Error::Device {
-        asked: "opening".to_owned(),
+        action: "opening".to_owned(),
         device: path.display().to_string(),
         errno,
         advice,
     }
 }
 
-/// A size in whole pages; `None` where that is more than can be.
+/// Rounds a size up to whole pages; `None` on overflow.
 fn whole_pages(size: usize) -> Option<usize> {
     size.max(1).checked_next_multiple_of(page_size())
 }
 
-/// Names a dma-buf. A kernel that refuses costs nothing but the name.
+/// Names a dma-buf. A failure is ignored.
 fn name(buffer: &OwnedFd, name: &str) {
     let mut bytes: Vec<u8> = name.bytes().filter(|byte| *byte != 0).collect();
     bytes.truncate(uapi::NAME_LENGTH - 1);
@@ -177,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn first_node_that_opens_is_taken_and_else_the_first_failure_is_told() {
+    fn first_node_that_opens_is_used_else_the_first_error_returned() {
         let search = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             let open = |path: &Path| match path.to_str() {
@@ -189,10 +255,10 @@ mod tests {
         };
         let found = search(&["forbidden", "gone", "good", "other"]).unwrap();
         assert_eq!(found, Path::new("/nodes/good"));
-        let told = |names: &[&str]| search(names).unwrap_err().to_string();
+        let error = |names: &[&str]| search(names).unwrap_err().to_string();
         let first = failure(Path::new("/nodes/forbidden"), Errno::ACCESS);
-        assert_eq!(told(&["forbidden", "gone"]), first.to_string());
+        assert_eq!(error(&["forbidden", "gone"]), first.to_string());
         let none = failure(Path::new("/nodes"), Errno::NOENT);
-        assert_eq!(told(&[]), none.to_string());
+        assert_eq!(error(&[]), none.to_string());
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! udmabuf: a sealed memory file made into a dma-buf (`drivers/dma-buf/udmabuf.c`).
+//! udmabuf: dma-bufs of sealed memory files (`drivers/dma-buf/udmabuf.c`).
 
 use super::super::error::Error;
 use super::super::{Result, sys};
@@ -12,20 +12,20 @@ use std::path::Path;
 const DEVICE: &str = "/dev/udmabuf";
 const SIZE_LIMIT: &str = "/sys/module/udmabuf/parameters/size_limit_mb";
 
-/// Makes dma-bufs of memory files; opens `/dev/udmabuf` when it is first needed.
+/// Allocates dma-bufs of memory files; opens `/dev/udmabuf` on first use.
 #[derive(Debug, Default)]
 pub struct Udmabuf {
     device: OnceCell<OwnedFd>,
 }
 
 impl Udmabuf {
-    /// Nothing is opened yet.
+    /// Returns the exporter. The device is opened on first use.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The largest buffer in bytes that the module allows, if it says (`size_limit_mb`, 64 MiB
-    /// unless set).
+    /// Returns the maximum buffer size in bytes, if the module is loaded (`size_limit_mb`, by default
+    /// 64 MiB).
     pub fn size_limit() -> Option<usize> {
         let text = sys::read_text(SIZE_LIMIT).ok()?;
         text.trim().parse::<usize>().ok()?.checked_mul(1 << 20)
@@ -68,13 +68,13 @@ impl Exporter for Udmabuf {
     fn allocate(&self, request: &Request<'_>) -> Result<Allocation> {
         let device = self.device()?;
         let failed = |errno| Error::Device {
-            asked: format!("allocating {} bytes from", request.size),
+            action: format!("allocating {} bytes from", request.size),
             device: DEVICE.to_owned(),
             errno,
             advice: advice(request.size, errno),
         };
         let size = whole_pages(request.size).ok_or_else(|| failed(Errno::NOMEM))?;
-        // Shrinking is sealed, as the driver demands; writing must not be, it refuses that.
+        // The driver requires a seal against shrinking and refuses one against writing.
         let memfd = sys::sealed_memfd(c"dmabufcpu-udmabuf", size as u64).map_err(failed)?;
         let fd = sys::udmabuf_create(device.as_fd(), memfd.as_fd(), size as u64).map_err(failed)?;
         name(&fd, request.name);
@@ -95,10 +95,10 @@ fn advice(size: usize, errno: Errno) -> String {
             limit >> 20
         ),
         (Errno::MFILE | Errno::NFILE, _) => "raise the limit of open files (ulimit -n)".to_owned(),
-        // Its pages count for the process's control group; a heap's do not.
+        // Its pages are charged to the control group of the process, unlike those of a heap.
         (Errno::NOMEM, _) => {
-            "the system is out of memory, or its control group at memory.max: use \
-                              fewer or smaller buffers, or a dma-heap"
+            "the system is out of memory, or its control group at memory.max: use fewer or \
+             smaller buffers, or a dma-heap"
                 .to_owned()
         }
         _ => "see the kernel's log".to_owned(),

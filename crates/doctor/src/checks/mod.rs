@@ -391,10 +391,7 @@ fn camera_import(info: &SystemInfo) -> Vec<Candidate> {
         let exporters = info.exporters.iter();
         exporters.filter(move |it| it.kind == kind && it.works())
     };
-    let exporters: Vec<&Exporter> = [Kind::DmaHeap, Kind::Udmabuf, Kind::DrmDumb]
-        .into_iter()
-        .flat_map(works)
-        .collect();
+    let exporters: Vec<&Exporter> = Kind::AUTO_ORDER.into_iter().flat_map(works).collect();
     let candidate = |source: &Source<'_>, exporter: &Exporter| {
         let (format, size) = source.picture();
         Candidate {

@@ -35,6 +35,10 @@
 //! More than eight bits go by the same formulas, all levels scaled, in double precision; five and
 //! six bits are made eight, go the way of RGB, and are rounded back.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod area;
 mod format;
 mod kernels;

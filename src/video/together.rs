@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
     use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};
-    use dmabufcpu_testing::random::{Random, noise};
+    use crate::random::{Random, noise};
 
     /// Members of plain bytes, which lends pages of these runs, and writes down which.
     struct Bytes<'m> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The examples in Rust do what they say, and fail with words. (Those in C and Python:
-//! `window_programs.rs`; on a camera and a display: `guest_*.rs`.)
+//! `window_programs.rs`; on a camera and a display: `guest`.)
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A bracket is write-only if whole pages are overwritten, and for reading and writing if anything
 //! is read. As in `brackets.rs`, the fault-injection shim answers instead of the kernel; the
-//! testbed checks with the kernel's own record (`guest_regions`).
+//! testbed checks with the kernel's own record (`guest::regions`).
 
 use dmabufcpu_testing::filter::Filter;
 use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};

@@ -220,7 +220,7 @@ fn pages_outside_are_not_even_faulted_in() {
 
 #[test]
 fn whole_pages_are_overwritten_without_being_read() {
-    // Kinds of access are seen in the testbed (guest_regions); here: that the picture is right.
+    // Kinds of access are seen in the testbed (guest::regions); here: that the picture is right.
     let info = info(VideoFormat::Bgrx, 1024, 64);
     let layout = Layout::new(&info, Shape::Caps);
     for rects in [&[(0, 16, 1024, 16)] as &[Rect], &[(0, 0, 1024, 64)]] {

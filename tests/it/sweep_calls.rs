@@ -5,7 +5,7 @@
 //! as good as ever.
 //!
 //! Memory files stand in for dma-bufs, and the shim answers their brackets; the exporters
-//! themselves are swept in the testbed (guest_sweep).
+//! themselves are swept in the testbed (guest::sweep).
 
 use crate::sweep::scenarios::{allocator, filter_a_copy, filter_in_place, pipeline, pool, upload};
 use crate::sweep::{report, sweep};

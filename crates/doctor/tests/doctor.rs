@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The program `dmabufcpu-doctor` on a machine without devices. For its output on one with devices
-//! see guest_doctor.rs.
+//! see guest.rs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/answer.rs"]

@@ -65,7 +65,7 @@ pub(super) fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use crate::random::Random;
 
     const PAGE: usize = 64;
 

@@ -297,7 +297,7 @@ mod tests {
     use super::super::bands::MOST_BANDS;
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use crate::random::Random;
     use std::slice;
 
     const PAGE: usize = 64;

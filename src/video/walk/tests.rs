@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
-use dmabufcpu_testing::random::{Random, noise};
+use crate::random::{Random, noise};
 use std::collections::BTreeSet;
 
 /// Members of plain bytes, lent as pages of a small size.

@@ -149,7 +149,7 @@ fn every_format_of_the_camera_is_filtered_in_place() {
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
 fn padded_rows_are_filtered_in_place() {
     let testbed = testbed::with(&[CAMERA, PROBES]);
-    // vivid offers only even sizes to v4l2src; guest_exporters tests odd ones. GStreamer requests
+    // vivid offers only even sizes to v4l2src; guest::exporters tests odd ones. GStreamer requests
     // rows of a multiple of four bytes. v4l2src of 1.26 and 1.28 computes a size larger than the
     // camera's buffers for I420 frames with chroma rows of 166 bytes (gst_memory_resize refuses
     // it), and outputs no frames, with or without the filter.

@@ -6,6 +6,7 @@
 //! needs one, inside of a scope, and do not live to say anything.
 
 use dmabufcpu_testing::frame::Film;
+use dmabufcpu_testing::{ROLE, again};
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite, Window, page_size,
 };
@@ -13,17 +14,18 @@ use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, PlaneOp, Range, Step};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
-const ROLE: &str = "DMABUFCPU_TEST_CHILD";
 const PAGES: usize = 37;
 const SIGKILL: i32 = 9;
 
+/// The children run this test. Strict mode is for a thread, so they have only one.
+const CHILD: &str = "window_scope_works_where_no_system_call_is_allowed";
+
 fn run_child(role: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .env(ROLE, role)
-        .output()
-        .unwrap()
+    let mut command = again(module_path!(), CHILD);
+    command.arg("--test-threads=1").env(ROLE, role);
+    command.output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -42,18 +44,6 @@ fn seccomp_works(output: &Output) -> bool {
 
 /// What a child does in each window.
 type Work<'w> = &'w dyn Fn(Window<'_, ReadWrite>, &PlaneOp);
-
-/// Without libtest, which runs even a single test in a second thread: strict mode is for a
-/// thread, and the other one would wait for it for ever.
-fn main() {
-    match std::env::var(ROLE) {
-        Ok(role) => child(&role),
-        Err(_) => {
-            window_scope_works_where_no_system_call_is_allowed();
-            system_call_in_a_window_scope_is_found_out();
-        }
-    }
-}
 
 /// The child's part.
 fn child(role: &str) {
@@ -115,7 +105,11 @@ fn work_under_seccomp(work: Work<'_>) {
     // Whatever comes next is a system call.
 }
 
+#[test]
 fn window_scope_works_where_no_system_call_is_allowed() {
+    if let Ok(role) = std::env::var(ROLE) {
+        return child(&role);
+    }
     let output = run_child("invert");
     if seccomp_works(&output) {
         assert!(
@@ -128,11 +122,11 @@ fn window_scope_works_where_no_system_call_is_allowed() {
             Some(SIGKILL),
             "strict mode was in force"
         );
-        println!("test window_scope_works_where_no_system_call_is_allowed ... ok");
     }
 }
 
-fn system_call_in_a_window_scope_is_found_out() {
+#[test]
+fn system_call_in_a_window_scope_is_detected() {
     for role in ["call", "allocate"] {
         let output = run_child(role);
         if seccomp_works(&output) {
@@ -143,7 +137,6 @@ fn system_call_in_a_window_scope_is_found_out() {
                 "{role}: {}",
                 text(&output)
             );
-            println!("test system_call_in_a_window_scope_is_found_out ({role}) ... ok");
         }
     }
 }

@@ -8,6 +8,7 @@
 //! strace.
 
 use dmabufcpu_testing::frame::info;
+use dmabufcpu_testing::{ROLE, again};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
@@ -19,27 +20,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-const ROLE: &str = "DMABUFCPU_TEST_CHILD";
 const FRAMES: usize = 10_000;
 const SIGKILL: i32 = 9;
 
-/// Without libtest, which runs even a single test in a second thread.
-fn main() {
-    match std::env::var(ROLE) {
-        Ok(role) => child(&role),
-        Err(_) => {
-            pooled_frame_costs_no_system_call();
-            filtered_frame_costs_none_either();
-            new_buffer_is_found_out();
-        }
-    }
-}
+/// The children run this test. Strict mode is for a thread, so they have only one.
+const CHILD: &str = "pooled_frame_costs_no_system_call";
 
 fn run_child(role: &str) -> Option<(Output, String)> {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .env(ROLE, role)
-        .output()
-        .unwrap();
+    let mut command = again(module_path!(), CHILD);
+    command.arg("--test-threads=1").env(ROLE, role);
+    let output = command.output().unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -52,7 +42,11 @@ fn run_child(role: &str) -> Option<(Output, String)> {
     Some((output, text))
 }
 
+#[test]
 fn pooled_frame_costs_no_system_call() {
+    if let Ok(role) = std::env::var(ROLE) {
+        return child(&role);
+    }
     if let Some((output, text)) = run_child("pooled") {
         assert!(text.contains("all frames done\n"), "{text}");
         assert_eq!(
@@ -60,25 +54,28 @@ fn pooled_frame_costs_no_system_call() {
             Some(SIGKILL),
             "strict mode was in force"
         );
-        println!("test pooled_frame_costs_no_system_call ... ok");
     }
 }
 
-fn new_buffer_is_found_out() {
+#[test]
+fn new_buffer_is_detected() {
     if let Some((output, text)) = run_child("new") {
         assert!(!text.contains("all frames done"), "{text}");
         assert_eq!(output.status.signal(), Some(SIGKILL), "{text}");
-        println!("test new_buffer_is_found_out ... ok");
     }
 }
 
-fn filtered_frame_costs_none_either() {
+#[test]
+fn filtered_frame_costs_no_system_call() {
     let name = format!("dmabufcpu-strace-{}", std::process::id());
     let log = std::env::temp_dir().join(name);
+    let child = again(module_path!(), CHILD);
     let status = Command::new("strace")
         .arg("-o")
         .arg(&log)
-        .arg(std::env::current_exe().unwrap())
+        .arg(child.get_program())
+        .args(child.get_args())
+        .arg("--test-threads=1")
         .env(ROLE, "filtered")
         .stdout(std::process::Stdio::null())
         .status();
@@ -98,7 +95,6 @@ fn filtered_frame_costs_none_either() {
         .filter(|line| !line.starts_with("write(1, ") && !line.starts_with("clock_gettime"))
         .collect();
     assert_eq!(calls, [""; 0], "in {FRAMES} frames");
-    println!("test filtered_frame_costs_none_either ... ok");
 }
 
 const BEGIN: &str = "the frames begin";

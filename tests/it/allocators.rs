@@ -38,6 +38,7 @@ fn allocators() -> Vec<(String, Kind, gst::Allocator)> {
 }
 
 fn params(flags: MemoryFlags, align: usize, prefix: usize, padding: usize) -> AllocationParams {
+    dmabufcpu_testing::init();
     AllocationParams::new(flags, align, prefix, padding)
 }
 

@@ -112,13 +112,16 @@ impl Drop for Off<'_> {
     }
 }
 
-/// Whether a source and a capsfilter came to no terms: caps that change between the source's
-/// question what is possible and its choice are refused to it, with any elements behind (seen with
-/// GStreamer 1.22 and `identity` alone).
+/// Whether this is an error of GStreamer's own, whatever elements are in the pipeline:
+/// - A source queries caps, they change, and its choice is refused (seen with GStreamer 1.22 and
+///   `identity` alone).
+/// - A flush or stop fails videocrop's ALLOCATION query. It takes that for a display that does not
+///   know the crop meta (`gst_video_crop_decide_allocation`).
 fn is_race(error: &gst::message::Error) -> bool {
-    let by_source = error.src().is_some_and(|object| object.name() == "source");
-    let told = error.debug().unwrap_or_default();
-    by_source && told.contains("reason not-negotiated")
+    let by = |name| error.src().is_some_and(|object| object.name() == name);
+    let debug = error.debug().unwrap_or_default();
+    by("source") && debug.contains("reason not-negotiated")
+        || by("crop") && debug.contains("gst_video_crop_decide_allocation")
 }
 
 /// Whether a source was stopped in the midst of its first push: a tee whose pads are shut already

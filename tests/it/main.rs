@@ -8,7 +8,6 @@
 
 mod allocator_fallback;
 mod allocators;
-mod atomic_window;
 mod bad_descriptors;
 mod bad_frames;
 mod bad_layouts;
@@ -46,7 +45,6 @@ mod pixel_matches_peers;
 mod pool;
 mod pool_leaves_nothing;
 mod pool_negotiation;
-mod pool_without_system_calls;
 mod properties;
 mod qos;
 mod read_only_memory;

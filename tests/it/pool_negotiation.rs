@@ -56,6 +56,7 @@ fn of_downstream() -> gst::BufferPool {
 }
 
 fn of_gstreamer() -> gst::BufferPool {
+    dmabufcpu_testing::init();
     let pool = gst_video::VideoBufferPool::new();
     let mut config = pool.config();
     let caps = frames().to_caps().unwrap();

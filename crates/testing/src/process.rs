@@ -34,3 +34,21 @@ pub fn child(module: &str, name: &str, role: &str, environment: &[(&str, &str)])
     assert!(passed, "{role}: {}\n{text}{errors}", output.status);
     text
 }
+
+/// Runs tests without libtest, which has a thread beside that of a test. Answers `cargo nextest`,
+/// which lists a program's tests and then starts it for each of them.
+pub fn main(tests: &[(&str, fn())]) {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    for (name, test) in tests {
+        if has("--list") {
+            // None is ignored.
+            if !has("--ignored") {
+                println!("{name}: test");
+            }
+        } else if !has("--exact") || has(name) {
+            test();
+            println!("test {name} ... ok");
+        }
+    }
+}

@@ -6,9 +6,10 @@
 //! and counts those two by `/proc/self/io`. Another one allocates, and does not live to tell.
 //! Strict mode forbids to look at the clock, too, as the filter does: its part is watched with
 //! strace.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use dmabufcpu_testing::frame::info;
-use dmabufcpu_testing::{ROLE, again};
+use dmabufcpu_testing::{ROLE, process};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
@@ -23,13 +24,27 @@ use std::sync::Arc;
 const FRAMES: usize = 10_000;
 const SIGKILL: i32 = 9;
 
-/// The children run this test. Strict mode is for a thread, so they have only one.
-const CHILD: &str = "pooled_frame_costs_no_system_call";
+/// Without libtest, which has a second thread.
+fn main() {
+    match std::env::var(ROLE) {
+        Ok(role) => child(&role),
+        Err(_) => process::main(&[
+            (
+                "pooled_frame_costs_no_system_call",
+                pooled_frame_costs_no_system_call,
+            ),
+            (
+                "filtered_frame_costs_no_system_call",
+                filtered_frame_costs_no_system_call,
+            ),
+            ("new_buffer_is_detected", new_buffer_is_detected),
+        ]),
+    }
+}
 
 fn run_child(role: &str) -> Option<(Output, String)> {
-    let mut command = again(module_path!(), CHILD);
-    command.arg("--test-threads=1").env(ROLE, role);
-    let output = command.output().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.env(ROLE, role).output().unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -42,11 +57,7 @@ fn run_child(role: &str) -> Option<(Output, String)> {
     Some((output, text))
 }
 
-#[test]
 fn pooled_frame_costs_no_system_call() {
-    if let Ok(role) = std::env::var(ROLE) {
-        return child(&role);
-    }
     if let Some((output, text)) = run_child("pooled") {
         assert!(text.contains("all frames done\n"), "{text}");
         assert_eq!(
@@ -57,7 +68,6 @@ fn pooled_frame_costs_no_system_call() {
     }
 }
 
-#[test]
 fn new_buffer_is_detected() {
     if let Some((output, text)) = run_child("new") {
         assert!(!text.contains("all frames done"), "{text}");
@@ -65,17 +75,13 @@ fn new_buffer_is_detected() {
     }
 }
 
-#[test]
 fn filtered_frame_costs_no_system_call() {
     let name = format!("dmabufcpu-strace-{}", std::process::id());
     let log = std::env::temp_dir().join(name);
-    let child = again(module_path!(), CHILD);
     let status = Command::new("strace")
         .arg("-o")
         .arg(&log)
-        .arg(child.get_program())
-        .args(child.get_args())
-        .arg("--test-threads=1")
+        .arg(std::env::current_exe().unwrap())
         .env(ROLE, "filtered")
         .stdout(std::process::Stdio::null())
         .status();

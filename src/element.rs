@@ -7,7 +7,7 @@ use crate::bus::{self, DroppedFrames, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::dmabuf::lock;
 use crate::memory::{self, AllocatorChoice, AllocatorSelection};
-use crate::video::{self, Copies, Gate, NoCopy};
+use crate::video::{self, CopyPool, CopyPoolError, FlushGate};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -76,7 +76,7 @@ pub(crate) fn describe(frame: &gst::BufferRef, info: &VideoInfo) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     pub(crate) selection: AllocatorSelection,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<FlushGate>,
     bad_frames: Mutex<BadFrames>,
     dropped: DroppedFrames,
     refused: RefusedCaps,
@@ -163,11 +163,12 @@ impl Common {
     /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
     pub(crate) fn must_spare(
         &self,
-        copies: &mut Copies,
+        copies: &mut CopyPool,
         frame: &gst::BufferRef,
         element: &gst::Element,
     ) -> bool {
-        self.selection.allocator() != AllocatorChoice::None && copies.must_spare(frame, element)
+        self.selection.allocator() != AllocatorChoice::None
+            && copies.upstream_needs_buffer(frame, element)
     }
 
     /// Drops a bad frame, or ends the stream, as `bad-frames` says.
@@ -203,12 +204,12 @@ impl Common {
         &self,
         element: &gst::Element,
         counts: &Counts,
-        why: NoCopy,
+        why: CopyPoolError,
         frame: (&gst::BufferRef, &VideoInfo),
     ) -> NoFrame {
         match why {
-            NoCopy::BadFrame(error) => self.bad_frame(element, counts, &error, frame),
-            NoCopy::Flow(flow) => NoFrame::Failed(flow),
+            CopyPoolError::BadFrame(error) => self.bad_frame(element, counts, &error, frame),
+            CopyPoolError::Flow(flow) => NoFrame::Failed(flow),
         }
     }
 

@@ -6,7 +6,7 @@ use super::signals::{self, Emitter};
 use super::stats::Stats;
 use crate::dmabuf::lock;
 use crate::dmabuf::{ReadOnly, ReadWrite};
-use crate::video::{AnyFunction, Calls, Watchdog, late};
+use crate::video::{AnyFunction, CallbackRunner, Watchdog, timeout_message};
 use gst::glib;
 use gst::prelude::*;
 use smallvec::SmallVec;
@@ -93,7 +93,11 @@ impl Functions {
 }
 
 fn post_late(element: &super::DmaBufFilter, limit: std::time::Duration) {
-    gst::element_error!(element, gst::ResourceError::Busy, ("{}", late(limit)));
+    gst::element_error!(
+        element,
+        gst::ResourceError::Busy,
+        ("{}", timeout_message(limit))
+    );
 }
 
 /// Whether none of them may change a frame.
@@ -107,10 +111,10 @@ pub(super) fn calls<'f>(
     functions: &'f OfFrame,
     watchdog: &'f Watchdog,
     stats: &Stats,
-) -> Calls<'f> {
+) -> CallbackRunner<'f> {
     let number = stats.common.frames.load(Relaxed).saturating_sub(1);
     let functions = functions.iter().map(|(_, function)| lock(function));
-    Calls::new(functions, watchdog, number)
+    CallbackRunner::new(functions, watchdog, number)
 }
 
 /// The signals, for the class.

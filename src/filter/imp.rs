@@ -13,7 +13,8 @@ use crate::dmabuf::lock;
 use crate::element::{self, Common, NoFrame, add};
 use crate::memory::{self, AllocatorChoice, How};
 use crate::video::{
-    self, AnyFunction, Canvas, Copies, Frames, FunctionFailure, More, Picture, Terms, Work, Worker,
+    self, AnyFunction, Canvas, CopyContext, CopyPool, Extras, FrameFormat, FrameProcessor,
+    FunctionFailure, PassStats, Picture,
 };
 use gst::glib;
 use gst::prelude::*;
@@ -36,12 +37,12 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// What is negotiated, and the plan for it.
 #[derive(Debug)]
 struct Stream {
-    frames: Frames,
+    frames: FrameFormat,
     is_dma_buf_caps: bool,
     planned: Planned,
     overlays: Overlays,
-    worker: Worker,
-    copies: Copies,
+    worker: FrameProcessor,
+    copies: CopyPool,
     /// What is said only once a stream.
     told_of: Vec<Obstacle>,
     told_of_brackets: bool,
@@ -187,15 +188,15 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let frames = Frames::from_caps(incaps)
+        let frames = FrameFormat::from_caps(incaps)
             .map_err(|error| gst::loggable_error!(CAT, "{incaps}: {error}"))?;
         *lock(&self.stream) = Some(Stream {
             frames,
             is_dma_buf_caps: video::is_dma_buf_caps(incaps),
             planned: Planned::default(),
             overlays: Overlays::default(),
-            worker: Worker::default(),
-            copies: Copies::new(&self.common.gate),
+            worker: FrameProcessor::default(),
+            copies: CopyPool::new(&self.common.gate),
             told_of: Vec::new(),
             told_of_brackets: false,
         });
@@ -217,7 +218,7 @@ impl BaseTransformImpl for DmaBufFilter {
     }
 
     fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
-        Frames::from_caps(caps)
+        FrameFormat::from_caps(caps)
             .ok()
             .map(|frames| frames.info.size())
     }
@@ -236,7 +237,7 @@ impl BaseTransformImpl for DmaBufFilter {
         let (caps, need_pool) = query.get();
         let is_dma_buf_caps = caps.is_some_and(video::is_dma_buf_caps);
         let size = caps
-            .and_then(|caps| Frames::from_caps(caps).ok())
+            .and_then(|caps| FrameFormat::from_caps(caps).ok())
             .map(|frames| frames.info.size());
         // What passes through untouched may lie anywhere, and so may what the CPU works on under
         // plain caps: a pool is offered for those who import dma-bufs.
@@ -406,7 +407,7 @@ impl DmaBufFilter {
             .planned
             .task(&settings, &frame, &stream.frames, canvas);
         let only_reads = functions::only_read(functions);
-        if task.is_nothing() && !overlays::has_overlays(&frame) && only_reads {
+        if task.is_noop() && !overlays::has_overlays(&frame) && only_reads {
             // Whoever else holds it: nothing is written.
             if !functions.is_empty() {
                 self.look(&frame, stream, &settings, &stats, functions)?;
@@ -456,7 +457,7 @@ impl DmaBufFilter {
     fn canvas(
         &self,
         frame: &gst::BufferRef,
-        frames: &Frames,
+        frames: &FrameFormat,
         stats: &Stats,
     ) -> Result<Canvas, NoFrame> {
         let picture = Picture::of(frame, &frames.info);
@@ -482,15 +483,15 @@ impl DmaBufFilter {
         let mut calls = watchdog
             .as_deref()
             .map(|watchdog| functions::calls(functions, watchdog, stats));
-        let more = More {
+        let extras = Extras {
             sprites: &sprites,
-            calls: calls.as_mut(),
+            callbacks: calls.as_mut(),
         };
         let frames = &stream.frames;
         let window_pages = window_pages(settings);
         let work = stream
             .worker
-            .apply(frame, frames, task, more, &how, window_pages);
+            .apply(frame, frames, task, extras, &how, window_pages);
         let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         overlays::remove(frame);
         drop(sprites);
@@ -522,7 +523,7 @@ impl DmaBufFilter {
     }
 
     /// Counts what was done.
-    fn worked(&self, work: &Work, stream: &mut Stream, stats: &Stats) {
+    fn worked(&self, work: &PassStats, stream: &mut Stream, stats: &Stats) {
         stats.add_work(work);
         if !stream.told_of_brackets && stats.common.kernel.unbracketed.load(Relaxed) > 0 {
             stream.told_of_brackets = true;
@@ -539,7 +540,7 @@ impl DmaBufFilter {
     fn post(
         &self,
         error: &video::Error,
-        frames: &Frames,
+        frames: &FrameFormat,
         frame: &gst::BufferRef,
         stats: &Stats,
     ) -> NoFrame {
@@ -556,7 +557,7 @@ impl DmaBufFilter {
         let debug = element::describe(frame, info);
         match error {
             // Of that, the watchdog has told already.
-            video::Error::Function(FunctionFailure::Late { .. }) => {}
+            video::Error::Function(FunctionFailure::Timeout { .. }) => {}
             video::Error::Function(_) => {
                 gst::element_imp_error!(self, gst::LibraryError::Failed, ("{error}"), ["{debug}"]);
             }
@@ -581,7 +582,7 @@ impl DmaBufFilter {
             .sink_pad()
             .current_caps()
             .ok_or(gst::FlowError::NotNegotiated)?;
-        let terms = Terms {
+        let terms = CopyContext {
             owner: element.upcast_ref(),
             why: &why.to_string(),
             caps: &caps,

@@ -3,7 +3,7 @@
 
 use crate::pixel::regions::{Colors, Image, Sprite};
 use crate::upstream;
-use crate::video::{Canvas, Frames};
+use crate::video::{Canvas, FrameFormat};
 use gst::prelude::*;
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
@@ -107,7 +107,7 @@ fn rectangles(frame: &gst::BufferRef) -> SmallVec<[VideoOverlayRectangle; 8]> {
 
 impl Overlays {
     /// Prepares what is attached to `frame`.
-    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &Frames, canvas: Canvas) {
+    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &FrameFormat, canvas: Canvas) {
         if std::mem::replace(&mut self.canvas, canvas) != canvas {
             self.prepared.clear();
         }
@@ -167,7 +167,7 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
 fn prepare(
     sprite: &mut Sprite,
     rectangle: &VideoOverlayRectangleRef,
-    frames: &Frames,
+    frames: &FrameFormat,
     canvas: Canvas,
 ) -> Option<()> {
     let flags = rectangle.flags();
@@ -229,7 +229,7 @@ mod tests {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(VideoFormat::Gray8, 16, 16);
         let caps = info.build().unwrap().to_caps().unwrap();
-        let frames = Frames::from_caps(&caps).unwrap();
+        let frames = FrameFormat::from_caps(&caps).unwrap();
         let mut overlays = Overlays::default();
         let [one, two, three] = [rectangle(0), rectangle(3), rectangle(7)];
         for (on_it, made) in [

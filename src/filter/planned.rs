@@ -4,7 +4,7 @@
 use super::regions;
 use super::settings::Settings;
 use crate::pixel::regions::Rect;
-use crate::video::{Canvas, Frames, Order, Task};
+use crate::video::{Canvas, FilterSettings, FrameFormat, Task};
 use std::sync::Arc;
 
 /// The task for the last frame, and what it was made from.
@@ -15,7 +15,7 @@ pub(super) struct Planned {
     of_interest: Vec<Rect>,
     /// The regions of interest of the frame at hand.
     seen: Vec<Rect>,
-    made: Option<(Order, Task)>,
+    made: Option<(FilterSettings, Task)>,
 }
 
 impl Planned {
@@ -24,7 +24,7 @@ impl Planned {
         &mut self,
         settings: &Arc<Settings>,
         frame: &gst::BufferRef,
-        frames: &Frames,
+        frames: &FrameFormat,
         canvas: Canvas,
     ) -> &mut Task {
         self.seen.clear();

@@ -6,7 +6,7 @@ use crate::element;
 use crate::memory;
 use crate::pixel::Adjust;
 use crate::pixel::regions::Rect;
-use crate::video::{Effect, Order, Where};
+use crate::video::{self, Effect, FilterSettings};
 use gst::glib;
 use gst::prelude::*;
 use std::time::Duration;
@@ -146,13 +146,13 @@ impl Default for Settings {
 
 impl Settings {
     /// What to do with a frame, but for the regions of interest on it.
-    pub(super) fn order(&self) -> Order {
-        Order {
+    pub(super) fn order(&self) -> FilterSettings {
+        FilterSettings {
             adjust: self.adjust,
-            place: match self.region_mode {
-                RegionMode::All => Where::All,
-                RegionMode::Inside => Where::Inside,
-                RegionMode::Outside => Where::Outside,
+            mode: match self.region_mode {
+                RegionMode::All => video::RegionMode::All,
+                RegionMode::Inside => video::RegionMode::Inside,
+                RegionMode::Outside => video::RegionMode::Outside,
             },
             effect: match self.region_effect {
                 RegionEffect::Adjust => Effect::Adjust,

@@ -5,7 +5,7 @@ use crate::bus::{self, Obstacle};
 use crate::dmabuf::lock;
 use crate::element::{self, Common, Counts, NoFrame, add};
 use crate::memory::{self, AllocatorChoice};
-use crate::video::{self, Copies, Kind, Terms};
+use crate::video::{self, CapsKind, CopyContext, CopyPool};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -34,7 +34,7 @@ struct Stream {
     /// Of what goes out.
     caps: gst::Caps,
     must_be_dma_buf: bool,
-    copies: Copies,
+    copies: CopyPool,
     told_of_copies: bool,
 }
 
@@ -183,9 +183,9 @@ impl BaseTransformImpl for DmaBufUpload {
                 _ => (true, !is_dma_buf || can_make),
             };
             for (wanted, kind) in [
-                (as_dma_buf, Kind::DmaBuf),
-                (as_dma_buf, Kind::DmaDrm),
-                (as_plain, Kind::Plain),
+                (as_dma_buf, CapsKind::DmaBuf),
+                (as_dma_buf, CapsKind::DmaDrm),
+                (as_plain, CapsKind::Plain),
             ] {
                 if wanted && let Some(converted) = video::as_kind(&one, kind) {
                     other.merge(converted);
@@ -202,7 +202,7 @@ impl BaseTransformImpl for DmaBufUpload {
             info,
             caps: outcaps.clone(),
             must_be_dma_buf: video::is_dma_buf_caps(outcaps),
-            copies: Copies::new(&self.common.gate),
+            copies: CopyPool::new(&self.common.gate),
             told_of_copies: false,
         });
         Ok(())
@@ -275,7 +275,7 @@ impl DmaBufUpload {
             stats.went(None);
             return Ok(frame);
         }
-        let terms = Terms {
+        let terms = CopyContext {
             owner: element.upcast_ref(),
             why: "it does not lie in a dma-buf",
             caps: &stream.caps,

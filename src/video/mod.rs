@@ -66,22 +66,25 @@ mod walk;
 mod watchdog;
 mod window;
 
-pub use apply::{More, Work, Worker};
-pub use call::Calls;
+pub use apply::{Extras, FrameProcessor, PassStats};
+pub use call::CallbackRunner;
 pub use caps::{
-    FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
-    pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
+    CapsKind, FORMATS, FrameFormat, as_kind, copy_template_caps, filter_pad_templates,
+    is_dma_buf_caps, pad_templates, template_caps, why_refused, with_and_without_overlays,
+    without_overlays,
 };
-pub use copies::{Copies, Gate, NoCopy, Terms};
+pub use copies::{CopyContext, CopyPool, CopyPoolError, FlushGate};
 pub use copy::copy;
 pub use error::{CopyError, Error};
 pub(crate) use function::Closure;
 pub use function::{
-    AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,
-    WindowAccess, WindowFunction, late,
+    AnyFunction, CallbackPhase, FunctionError, FunctionFailure, Lending, Outcome, WindowAccess,
+    WindowFunction, timeout_message,
 };
-pub use geometry::{Canvas, GeometryError, Picture, Plane, Shape, planes, shapes, shapes_to_copy};
+pub use geometry::{
+    Canvas, GeometryError, Picture, Plane, PlaneShape, planes, shapes, shapes_to_copy,
+};
 pub use open::{OpenFrame, overwrite, read, update};
-pub use task::{Effect, Order, Task, Where};
+pub use task::{Effect, FilterSettings, RegionMode, Task};
 pub use watchdog::Watchdog;
 pub use window::{FrameInfo, FrameWindow, PlaneInfo, Rows, WindowError};

@@ -2,14 +2,14 @@
 //! What is to be done with the frames of a stream.
 
 use super::geometry::{Canvas, Picture};
-use super::{Frames, Plane};
+use super::{FrameFormat, Plane};
 use crate::memory;
 use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
 use crate::pixel::{Adjust, FramePlan, Piece};
 
 /// Where on a frame something is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Where {
+pub enum RegionMode {
     /// Everywhere.
     #[default]
     All,
@@ -38,11 +38,11 @@ pub enum Effect {
 
 /// What to do, as the user says it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Order {
+pub struct FilterSettings {
     /// Of the colours.
     pub adjust: Adjust,
     /// Where.
-    pub place: Where,
+    pub mode: RegionMode,
     /// What.
     pub effect: Effect,
     /// Rectangles in pixels from the picture's corner, wherever they lie.
@@ -106,19 +106,19 @@ impl Work {
 
 impl Task {
     /// Makes ready for frames of this kind whose pictures are of the caps' size.
-    pub fn new(frames: &Frames, order: &Order) -> Self {
+    pub fn new(frames: &FrameFormat, order: &FilterSettings) -> Self {
         Self::for_canvas(frames, Picture::whole(&frames.info).canvas(), order)
     }
 
     /// Makes ready for frames of this kind with pictures on this canvas.
-    pub fn for_canvas(frames: &Frames, canvas: Canvas, order: &Order) -> Self {
+    pub fn for_canvas(frames: &FrameFormat, canvas: Canvas, order: &FilterSettings) -> Self {
         let Canvas { margin, size } = canvas;
         let covered = canvas.covered();
         let area = || {
-            let area = match order.place {
-                Where::All => Area::all(size),
-                Where::Inside => Area::inside(&order.regions, size),
-                Where::Outside => Area::outside(&order.regions, size),
+            let area = match order.mode {
+                RegionMode::All => Area::all(size),
+                RegionMode::Inside => Area::inside(&order.regions, size),
+                RegionMode::Outside => Area::outside(&order.regions, size),
             };
             area.translated(margin)
         };
@@ -154,7 +154,7 @@ impl Task {
             }
         };
         // Other effects come with adjustments of the whole picture.
-        let is_partial = order.effect == Effect::Adjust && order.place != Where::All;
+        let is_partial = order.effect == Effect::Adjust && order.mode != RegionMode::All;
         let has_margin = margin != (0, 0);
         let pieces = (is_partial || has_margin).then(|| {
             let area = match is_partial {
@@ -177,7 +177,7 @@ impl Task {
     }
 
     /// Whether there is nothing to be done.
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_noop(&self) -> bool {
         !(0..4).any(|plane| self.touches(plane))
     }
 

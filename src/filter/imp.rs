@@ -92,7 +92,7 @@ impl ObjectImpl for DmaBufFilter {
             let mut guard = lock(&self.settings);
             let settings = Arc::make_mut(&mut guard);
             match (pspec.name(), regions::from_value(value)) {
-                ("regions", Ok(rects)) => settings.regions = rects,
+                ("regions", Ok(rects)) => settings.filter.regions = rects,
                 ("regions", Err(error)) => {
                     drop(guard);
                     return self.refuse_regions(&error);
@@ -416,7 +416,7 @@ impl DmaBufFilter {
             return Ok(frame);
         }
         stream.overlays.update(&frame, &stream.frames, canvas);
-        let why = memory::why_not_writable(&frame, settings.map_mode()).map_err(|error| {
+        let why = memory::why_not_writable(&frame, settings.map_mode).map_err(|error| {
             let error = video::Error::Memory(error.into());
             self.post(&error, &stream.frames, &frame, &stats)
         })?;
@@ -614,8 +614,8 @@ impl DmaBufFilter {
 /// How the settings have memories opened.
 fn how(settings: &Settings, stats: &Stats) -> How {
     How {
-        map_mode: settings.map_mode(),
-        sync_scope: settings.sync_scope(),
+        map_mode: settings.map_mode,
+        sync_scope: settings.sync_scope,
         options: Options {
             fence_timeout: settings.fence_timeout(),
             pages: None,

@@ -106,11 +106,12 @@ mod signals;
 mod stats;
 
 pub use crate::element::BadFrames;
+pub use crate::memory::{MapMode, SyncScope};
 pub use crate::video::{
-    FrameInfo, FrameWindow, FunctionError, Lending, Outcome, PlaneInfo, Rows, WindowAccess,
-    WindowError, WindowFunction,
+    FrameInfo, FrameWindow, FunctionError, Lending, Outcome, PlaneInfo, RegionEffect, RegionMode,
+    Rows, WindowAccess, WindowError, WindowFunction,
 };
-pub use settings::{CopyPolicy, MapMode, RegionEffect, RegionMode, SyncScope};
+pub use settings::CopyPolicy;
 
 glib::wrapper! {
     /// The element `dmabuffilter`: adjusts raw video in place, in the dma-buf it lies in.

@@ -4,7 +4,7 @@
 //! A camera's pool hands the same few memories round for the whole stream, so what is kept on
 //! them is made once a buffer, not once a frame, and goes when the memory is freed.
 
-use super::ffi;
+use super::{MapMode, ffi};
 use crate::dmabuf::lock;
 use crate::dmabuf::{
     self, Borrowed, Counters, DmaBuf, Identity, Mapping, Protection, WriteBarrier,
@@ -13,18 +13,6 @@ use std::ops::Deref;
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
-
-/// How long a mapping lasts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MapMode {
-    /// It is kept on the memory.
-    #[default]
-    Persistent,
-    /// A frame.
-    Frame,
-    /// A window; only with exporters that are known to honour mmap offsets.
-    Window,
-}
 
 /// What is kept on a memory with a descriptor.
 #[derive(Debug)]

@@ -20,9 +20,8 @@ pub use allocator::{
 pub use drm::{
     DMA_DRM, DMA_DRM_FORMAT, DrmError, DrmFormat, IMPLICIT, LINEAR, is_dma_drm, video_info,
 };
-pub use kept::MapMode;
 pub use offer::{copy_answer, copy_meta, dma_buf_pool, gives_dma_bufs, has_pool, put_first};
-pub use open::{Error, How, SyncScope};
+pub use open::{Error, How, MapMode, SyncScope};
 pub(crate) use open::{OpenMemories, Place, offset, with_memories};
 pub use pool::Pool;
 pub(crate) use pool::held_in_queues;

@@ -2,22 +2,45 @@
 //! A frame's memories, locked, mapped and in their brackets, lending windows.
 
 use super::ffi::{ByteMap, Lock, Use};
-use super::kept::{self, Claim, Kept, MapMode, Mapped};
+use super::kept::{self, Claim, Kept, Mapped};
 use super::writable::{NotWritable, why_never_writable, why_not_lockable};
 use crate::dmabuf::{
     self, Access, Borrowed, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
 };
+use gst::glib;
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a bracket is put around.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How long a mapping lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuMapMode")]
+pub enum MapMode {
+    /// As long as the memory.
+    #[default]
+    #[enum_value(name = "Mapped once, kept on the memory", nick = "persistent")]
+    Persistent,
+    /// As long as the frame is open.
+    #[enum_value(name = "Mapped again for each frame", nick = "frame")]
+    Frame,
+    /// As long as a window; only with exporters that are known to honour mmap offsets.
+    #[enum_value(
+        name = "Mapped again for each window; only where the exporter honours mmap offsets",
+        nick = "window"
+    )]
+    Window,
+}
+
+/// The extent of a CPU-access bracket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuSyncScope")]
 pub enum SyncScope {
     /// All windows of a frame.
     #[default]
+    #[enum_value(name = "One bracket around a frame's windows", nick = "frame")]
     Frame,
     /// Each window.
+    #[enum_value(name = "One bracket around each window", nick = "window")]
     Window,
 }
 

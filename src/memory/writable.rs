@@ -2,7 +2,7 @@
 //! Why a frame may not be written.
 
 use super::ffi::{self, ByteMap, Lock, Use};
-use super::kept::{self, MapMode};
+use super::{MapMode, kept};
 use crate::dmabuf::{self, WriteBarrier};
 use std::fmt;
 

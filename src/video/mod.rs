@@ -85,6 +85,6 @@ pub use geometry::{
     Canvas, GeometryError, Picture, Plane, PlaneShape, planes, shapes, shapes_to_copy,
 };
 pub use open::{OpenFrame, overwrite, read, update};
-pub use task::{Effect, FilterSettings, RegionMode, Task};
+pub use task::{FilterSettings, RegionEffect, RegionMode, Task};
 pub use watchdog::Watchdog;
 pub use window::{FrameInfo, FrameWindow, PlaneInfo, Rows, WindowError};

@@ -13,14 +13,14 @@ mod common;
 use common::Failure;
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::{Counters, Options};
-use gstdmabufcpu::memory::{self, How};
+use gstdmabufcpu::memory::{self, AccessOptions};
 use gstdmabufcpu::video;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The lowest byte, the mean and the highest.
-fn measure(sample: &gst::Sample, how: &How) -> Result<(u8, u64, u8), Failure> {
+fn measure(sample: &gst::Sample, how: &AccessOptions) -> Result<(u8, u64, u8), Failure> {
     let caps = sample.caps().ok_or("a frame without caps")?;
     // Plain caps, memory:DMABuf and DMA_DRM alike, of any raw format.
     let info = memory::video_info(caps)?;
@@ -45,12 +45,12 @@ fn run() -> Result<(), Failure> {
     let source = source.unwrap_or_else(|| "videotestsrc num-buffers=30".into());
     let pipeline = common::pipeline(&format!("{source} ! appsink name=frames sync=false"))?;
     let counters = Arc::new(Counters::default());
-    let how = How {
+    let how = AccessOptions {
         options: Options {
             counters: Arc::clone(&counters),
             ..Options::default()
         },
-        ..How::default()
+        ..AccessOptions::default()
     };
     let sink = pipeline.by_name("frames").ok_or("no sink")?;
     let sink: gst_app::AppSink = sink.downcast().map_err(|_| "another appsink")?;

@@ -11,7 +11,7 @@ use dmabufcpu_testing::frame::info;
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
-use gstdmabufcpu::memory::{How, Pool, Source};
+use gstdmabufcpu::memory::{AccessOptions, Pool, Source};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{Extras, FilterSettings, FrameFormat, FrameProcessor, Task};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
@@ -132,7 +132,7 @@ fn child(role: &str) {
         ..FilterSettings::default()
     };
     let mut task = Task::new(&frames, &order);
-    let how = How::default();
+    let how = AccessOptions::default();
     let mut worker = FrameProcessor::default();
     let mut filter = |buffer: &mut gst::Buffer| {
         let frame = buffer.get_mut().unwrap();

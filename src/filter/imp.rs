@@ -3,15 +3,15 @@
 
 use super::functions::{self, Functions, OfFrame};
 use super::overlays::{self, Overlays};
-use super::planned::Planned;
 use super::regions;
 use super::settings::{self, CopyPolicy, Settings};
 use super::stats::Stats;
+use super::task_cache::TaskCache;
 use crate::bus::{self, Obstacle};
 use crate::dmabuf::Options;
 use crate::dmabuf::lock;
 use crate::element::{self, Common, NoFrame, add};
-use crate::memory::{self, AllocatorChoice, How};
+use crate::memory::{self, AccessOptions, AllocatorChoice};
 use crate::video::{
     self, AnyFunction, Canvas, CopyContext, CopyPool, Extras, FrameFormat, FrameProcessor,
     FunctionFailure, PassStats, Picture,
@@ -39,7 +39,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 struct Stream {
     frames: FrameFormat,
     is_dma_buf_caps: bool,
-    planned: Planned,
+    tasks: TaskCache,
     overlays: Overlays,
     worker: FrameProcessor,
     copies: CopyPool,
@@ -193,7 +193,7 @@ impl BaseTransformImpl for DmaBufFilter {
         *lock(&self.stream) = Some(Stream {
             frames,
             is_dma_buf_caps: video::is_dma_buf_caps(incaps),
-            planned: Planned::default(),
+            tasks: TaskCache::default(),
             overlays: Overlays::default(),
             worker: FrameProcessor::default(),
             copies: CopyPool::new(&self.common.gate),
@@ -403,9 +403,7 @@ impl DmaBufFilter {
             frame = copy;
             copied = Some(bytes);
         }
-        let task = stream
-            .planned
-            .task(&settings, &frame, &stream.frames, canvas);
+        let task = stream.tasks.task(&settings, &frame, &stream.frames, canvas);
         let only_reads = functions::only_read(functions);
         if task.is_noop() && !overlays::has_overlays(&frame) && only_reads {
             // Whoever else holds it: nothing is written.
@@ -475,7 +473,7 @@ impl DmaBufFilter {
         functions: &OfFrame,
     ) -> Result<(), NoFrame> {
         let canvas = self.canvas(frame, &stream.frames, stats)?;
-        let task = stream.planned.task(settings, frame, &stream.frames, canvas);
+        let task = stream.tasks.task(settings, frame, &stream.frames, canvas);
         let how = how(settings, stats);
         stream.worker.set_threads(settings.n_threads);
         let sprites = stream.overlays.sprites();
@@ -612,8 +610,8 @@ impl DmaBufFilter {
 }
 
 /// How the settings have memories opened.
-fn how(settings: &Settings, stats: &Stats) -> How {
-    How {
+fn how(settings: &Settings, stats: &Stats) -> AccessOptions {
+    AccessOptions {
         map_mode: settings.map_mode,
         sync_scope: settings.sync_scope,
         options: Options {

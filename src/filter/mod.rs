@@ -95,15 +95,15 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-mod foreign;
+mod capi;
 mod functions;
 mod imp;
 mod overlays;
-mod planned;
 mod regions;
 mod settings;
 mod signals;
 mod stats;
+mod task_cache;
 
 pub use crate::element::BadFrames;
 pub use crate::memory::{MapMode, SyncScope};

@@ -2,7 +2,7 @@
 //! Windows for other languages: the signals `window` and `read-window`, and the action by which C
 //! sets a function.
 
-use super::foreign;
+use super::capi;
 use crate::video::{FrameWindow, FunctionError, Lending, WindowAccess, WindowFunction};
 use gst::glib;
 use gst::glib::subclass::{Signal, SignalId};
@@ -80,7 +80,7 @@ pub(super) fn all() -> &'static [Signal] {
                 .class_handler(|values| {
                     let element = values.first()?.get::<super::DmaBufFilter>().ok()?;
                     let description = values.get(1)?.get::<glib::Pointer>().ok()?;
-                    Some(foreign::set_function(&element, description).to_value())
+                    Some(capi::set_function(&element, description).to_value())
                 })
                 .build(),
         ]

@@ -14,12 +14,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 /// What a memory is used for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Use {
+pub(super) struct LockMode {
     pub(super) read: bool,
     pub(super) write: bool,
 }
 
-impl Use {
+impl LockMode {
     pub(super) const READ_WRITE: Self = Self {
         read: true,
         write: true,
@@ -52,7 +52,7 @@ pub(super) struct Lock<'m> {
 impl<'m> Lock<'m> {
     /// `None` when somebody else's use of the memory forbids this one, or the memory is
     /// read-only and `access` is not.
-    pub(super) fn take(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
+    pub(super) fn take(memory: &'m gst::MemoryRef, access: LockMode) -> Option<Self> {
         let flags = access.flags();
         let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
         // SAFETY: a GstMemory begins with its GstMiniObject and lives for 'm; locking is atomic
@@ -94,7 +94,7 @@ pub(super) struct ByteMap<'m> {
 
 impl<'m> ByteMap<'m> {
     /// `None` when the memory is locked against it or its allocator cannot.
-    pub(super) fn map(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
+    pub(super) fn map(memory: &'m gst::MemoryRef, access: LockMode) -> Option<Self> {
         let mut info = std::mem::MaybeUninit::uninit();
         let pointer = memory.as_ptr().cast_mut();
         // SAFETY: the memory lives for 'm, and the call locks it for this access.
@@ -153,46 +153,46 @@ pub(super) fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
     memory
 }
 
-type Kept = Arc<dyn Any + Send + Sync>;
+type Attached = Arc<dyn Any + Send + Sync>;
 
 static QUARK: LazyLock<gst::glib::Quark> =
     LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-kept"));
 static INSERTING: Mutex<()> = Mutex::new(());
 
-/// What was kept on the memory by [`keep`].
-pub(super) fn kept(memory: &gst::MemoryRef) -> Option<Kept> {
+/// What was kept on the memory by [`attach`].
+pub(super) fn attached(memory: &gst::MemoryRef) -> Option<Attached> {
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
     // SAFETY: a GstMemory begins with its GstMiniObject; the call locks by itself.
     let data = unsafe { ffi::gst_mini_object_get_qdata(object, QUARK.into_glib()) };
-    // SAFETY: under this quark, which is ours, `keep` puts a boxed Kept and never replaces it;
+    // SAFETY: under this quark, which is ours, `attach` puts a boxed Attached and never replaces it;
     // it is dropped only with the memory, which the caller has borrowed.
-    unsafe { data.cast::<Kept>().as_ref() }.cloned()
+    unsafe { data.cast::<Attached>().as_ref() }.cloned()
 }
 
 /// Keeps what `make` gives on the memory until the memory is freed; what is there already
 /// stays.
-pub(super) fn keep<E>(
+pub(super) fn attach<E>(
     memory: &gst::MemoryRef,
-    make: impl FnOnce() -> Result<Kept, E>,
-) -> Result<Kept, E> {
+    make: impl FnOnce() -> Result<Attached, E>,
+) -> Result<Attached, E> {
     let _inserting = lock(&INSERTING);
-    if let Some(there) = kept(memory) {
+    if let Some(there) = attached(memory) {
         return Ok(there);
     }
     let made = make()?;
     let data = Box::into_raw(Box::new(Arc::clone(&made)));
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
-    // SAFETY: as in `kept`; GStreamer takes over the box and gives it to `drop_kept`, once. There
+    // SAFETY: as in `attached`; GStreamer takes over the box and gives it to `drop_attached`, once. There
     // is no earlier value to be replaced, as looked up under the lock.
     unsafe {
-        ffi::gst_mini_object_set_qdata(object, QUARK.into_glib(), data.cast(), Some(drop_kept));
+        ffi::gst_mini_object_set_qdata(object, QUARK.into_glib(), data.cast(), Some(drop_attached));
     }
     Ok(made)
 }
 
-unsafe extern "C" fn drop_kept(data: gst::glib::ffi::gpointer) {
-    // SAFETY: it is the box that `keep` gave away.
-    drop(unsafe { Box::from_raw(data.cast::<Kept>()) });
+unsafe extern "C" fn drop_attached(data: gst::glib::ffi::gpointer) {
+    // SAFETY: it is the box that `attach` gave away.
+    drop(unsafe { Box::from_raw(data.cast::<Attached>()) });
 }
 
 /// The pool that a buffer goes back to.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Why a frame may not be written.
 
-use super::ffi::{self, ByteMap, Lock, Use};
-use super::{MapMode, kept};
+use super::ffi::{self, ByteMap, Lock, LockMode};
+use super::{MapMode, cache};
 use crate::dmabuf::{self, WriteBarrier};
 use std::fmt;
 
@@ -105,17 +105,18 @@ pub(super) fn why_never_writable(
     if ffi::is_read_only(ffi::root(memory)) {
         return Ok(Some(NotWritable::FlaggedReadOnly));
     }
-    let Some(kept) = kept::look(memory)? else {
+    let Some(kept) = cache::look(memory)? else {
         return Ok(None);
     };
     let barrier = kept.barrier(map_mode).map(NotWritable::of);
-    let is_private = || kept.may_be_private() && ByteMap::map(memory, Use::READ_WRITE).is_some();
+    let is_private =
+        || kept.may_be_private() && ByteMap::map(memory, LockMode::READ_WRITE).is_some();
     Ok(barrier.filter(|_| !is_private()))
 }
 
 /// Why a memory that is not read-only cannot be locked for writing now.
 pub(super) fn why_not_lockable(memory: &gst::MemoryRef) -> Option<NotWritable> {
-    if Lock::take(memory, Use::READ_WRITE).is_some() {
+    if Lock::take(memory, LockMode::READ_WRITE).is_some() {
         return None;
     }
     Some(match memory.parent().is_some() || ffi::is_shared(memory) {

@@ -14,7 +14,7 @@ use super::walk::{Cut, Kit, Placed};
 use super::window::{FrameInfo, plane_infos};
 use super::{FrameFormat, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
-use crate::memory::{self, How, OpenMemories};
+use crate::memory::{self, AccessOptions, OpenMemories};
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
@@ -82,7 +82,7 @@ impl FrameProcessor {
         frames: &FrameFormat,
         task: &mut Task,
         extras: Extras<'_, '_>,
-        how: &How,
+        how: &AccessOptions,
         window_pages: usize,
     ) -> Result<PassStats, Error> {
         let Extras {
@@ -183,7 +183,7 @@ impl FrameProcessor {
         buffer: &gst::BufferRef,
         frames: &FrameFormat,
         calls: &mut CallbackRunner<'_>,
-        how: &How,
+        how: &AccessOptions,
         window_pages: usize,
     ) -> Result<PassStats, Error> {
         let picture = Picture::of(buffer, &frames.info)?;
@@ -217,13 +217,13 @@ impl FrameProcessor {
         frames: &FrameFormat,
         (picture, planes): (&Picture, &[Plane]),
         calls: &mut CallbackRunner<'f>,
-        how: &How,
+        how: &AccessOptions,
         work: impl FnOnce(
             &mut Self,
             &gst::BufferRef,
             &FrameInfo<'_>,
             &mut CallbackRunner<'f>,
-            &How,
+            &AccessOptions,
         ) -> Result<PassStats, Error>,
     ) -> Result<PassStats, Error> {
         let infos = plane_infos(&frames.info, &picture.canvas(), planes);

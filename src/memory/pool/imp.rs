@@ -8,7 +8,7 @@ use crate::dmabuf::exporters::Request;
 use crate::dmabuf::lock;
 use crate::dmabuf::{self, Counters};
 use crate::memory::allocator::CAT;
-use crate::memory::{Source, kept, video_info};
+use crate::memory::{Source, cache, video_info};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -365,7 +365,7 @@ impl Pool {
     /// A device may still be reading what the buffer last held.
     fn wait_for_readers(&self, buffer: &gst::BufferRef) -> dmabuf::Result<()> {
         for memory in buffer.iter_memories() {
-            if let Some(kept) = kept::of(memory)?
+            if let Some(kept) = cache::of(memory)?
                 && let Some(buffer) = kept.claim(false)
             {
                 buffer.wait_until_unused(Some(READERS_LIMIT), &self.counters)?;

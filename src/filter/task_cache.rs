@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The task for the last frame, and what it was made from.
 #[derive(Debug, Default)]
-pub(super) struct Planned {
+pub(super) struct TaskCache {
     settings: Option<Arc<Settings>>,
     canvas: Canvas,
     of_interest: Vec<Rect>,
@@ -18,7 +18,7 @@ pub(super) struct Planned {
     made: Option<(FilterSettings, Task)>,
 }
 
-impl Planned {
+impl TaskCache {
     /// The task for a frame whose picture is on this canvas.
     pub(super) fn task(
         &mut self,

@@ -16,7 +16,7 @@ use std::sync::{
 
 /// What is kept on a memory with a descriptor.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedBuffer {
     pub(super) identity: Identity,
     /// Bytes behind the descriptor.
     pub(super) size: usize,
@@ -94,7 +94,7 @@ fn serves(mapping: &Mapping, writing: bool) -> bool {
     allows && !mapping.has_lost_memory()
 }
 
-impl Kept {
+impl CachedBuffer {
     fn new(buffer: DmaBuf, is_dma_buf_memory: bool) -> Self {
         let is_shared = is_dma_buf_memory || buffer.is_dma_buf() || buffer.exporter() == "memfd";
         // A device is mapped as its driver likes it.
@@ -244,14 +244,14 @@ fn is_shared_at(maps: &str, address: usize) -> Option<bool> {
 
 /// What is kept on a memory, made now if it is seen for the first time; `None` when it is not
 /// ours to map.
-pub(super) fn of(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
+pub(super) fn of(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
     let kept = look(memory)?;
     Ok(kept.filter(|kept| kept.ours_to_map.get() == Some(&true)))
 }
 
 /// The same, where mappings are made of parts; `None` for plain files, whose allocator maps them as
 /// a whole.
-pub(super) fn in_parts(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
+pub(super) fn in_parts(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
     Ok(of(memory)?.filter(|kept| !kept.is_plain_file))
 }
 
@@ -259,27 +259,27 @@ pub(super) fn in_parts(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kep
 pub(super) fn of_mapped(
     memory: &gst::MemoryRef,
     address: usize,
-) -> dmabuf::Result<Option<Arc<Kept>>> {
+) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
     Ok(look(memory)?.filter(|kept| kept.learn(address)))
 }
 
 /// What is kept on a memory, whether or not it is ours to map.
-pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
+pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
     let root = ffi::root(memory);
-    let kept = match ffi::kept(root) {
+    let kept = match ffi::attached(root) {
         Some(kept) => kept,
         None => {
             let Some(fd) = ffi::descriptor(root) else {
                 return Ok(None);
             };
             let is_dma_buf_memory = root.is_memory_type::<gst_allocators::DmaBufMemory>();
-            ffi::keep(root, || {
-                let kept = Kept::new(DmaBuf::from_borrowed(fd)?, is_dma_buf_memory);
+            ffi::attach(root, || {
+                let kept = CachedBuffer::new(DmaBuf::from_borrowed(fd)?, is_dma_buf_memory);
                 dmabuf::Result::Ok(Arc::new(kept))
             })?
         }
     };
-    Ok(kept.downcast::<Kept>().ok())
+    Ok(kept.downcast::<CachedBuffer>().ok())
 }
 
 #[cfg(test)]
@@ -290,7 +290,11 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     /// Does `work` on all bytes, if they can be claimed now.
-    fn access<A: Access>(kept: &Kept, options: &Options, work: impl FnOnce(&mut Window<'_, A>)) {
+    fn access<A: Access>(
+        kept: &CachedBuffer,
+        options: &Options,
+        work: impl FnOnce(&mut Window<'_, A>),
+    ) {
         let writing = A::FLAGS == WriteOnly::FLAGS;
         let Some(mut claim) = kept.claim(writing) else {
             return;
@@ -308,7 +312,7 @@ mod tests {
     fn threads_see_what_one_writer_left() {
         let fd = memfd_create("kept-test", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&fd, 8192).unwrap();
-        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
+        let kept = CachedBuffer::new(DmaBuf::new(fd).unwrap(), true);
         let options = Options::default();
         std::thread::scope(|scope| {
             for number in 0..5_u8 {
@@ -331,7 +335,7 @@ mod tests {
     #[test]
     fn claims_go_together_only_where_all_read() {
         let fd = memfd_create("claims-test", MemfdFlags::CLOEXEC).unwrap();
-        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
+        let kept = CachedBuffer::new(DmaBuf::new(fd).unwrap(), true);
         let reads = [kept.claim(false), kept.claim(false)];
         assert!(reads.iter().all(Option::is_some));
         assert!(kept.claim(true).is_none());

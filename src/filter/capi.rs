@@ -105,9 +105,9 @@ pub(super) fn set_function(
     };
     // One that only writes is not trusted to leave nothing out.
     let function = if description.flags & WRITE != 0 {
-        AnyFunction::new(Foreign::<ReadWrite>::new(window, data, lending))
+        AnyFunction::new(CFunction::<ReadWrite>::new(window, data, lending))
     } else {
-        AnyFunction::new(Foreign::<ReadOnly>::new(window, data, lending))
+        AnyFunction::new(CFunction::<ReadOnly>::new(window, data, lending))
     };
     element.imp().set_function(Some(function));
     true
@@ -144,14 +144,14 @@ unsafe impl Send for UserData {}
 // at a time (Lending).
 unsafe impl Sync for UserData {}
 
-struct Foreign<A> {
+struct CFunction<A> {
     window: unsafe extern "C" fn(*mut CWindow, gpointer) -> gboolean,
     data: UserData,
     lending: Lending,
     access: PhantomData<fn(A)>,
 }
 
-impl<A> Foreign<A> {
+impl<A> CFunction<A> {
     fn new(
         window: unsafe extern "C" fn(*mut CWindow, gpointer) -> gboolean,
         data: UserData,
@@ -166,7 +166,7 @@ impl<A> Foreign<A> {
     }
 }
 
-impl<A: WindowAccess> WindowFunction for Foreign<A> {
+impl<A: WindowAccess> WindowFunction for CFunction<A> {
     type Access = A;
 
     fn lending(&self) -> Lending {

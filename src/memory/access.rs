@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame's memories, locked, mapped and in their brackets, lending windows.
 
-use super::ffi::{ByteMap, Lock, Use};
-use super::kept::{self, Claim, Kept, Mapped};
+use super::cache::{self, CachedBuffer, Claim, Mapped};
+use super::ffi::{ByteMap, Lock, LockMode};
 use super::writable::{NotWritable, why_never_writable, why_not_lockable};
 use crate::dmabuf::{
     self, Access, Borrowed, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
@@ -46,7 +46,7 @@ pub enum SyncScope {
 
 /// How memories are opened.
 #[derive(Clone, Debug, Default)]
-pub struct How {
+pub struct AccessOptions {
     /// How long a mapping lasts.
     pub map_mode: MapMode,
     /// What a bracket is put around.
@@ -114,7 +114,7 @@ pub(crate) fn offset(buffer: &gst::BufferRef, memory: usize) -> usize {
 
 /// Where a memory's bytes lie: in which member of [`OpenMemories`], from which byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     /// Index of the member.
     pub(crate) member: usize,
     /// The memory's first byte there.
@@ -125,7 +125,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct OpenMemories<'o, 'b, A: Access> {
     members: SmallVec<[Member<'o, 'b, A>; 4]>,
-    places: SmallVec<[(usize, Place); 4]>,
+    locations: SmallVec<[(usize, Location); 4]>,
     options: &'o Options,
 }
 
@@ -146,10 +146,10 @@ impl<A: Access> OpenMemories<'_, '_, A> {
     ///
     /// # Panics
     /// When it is not one of those that were to be opened.
-    pub(crate) fn place(&self, memory: usize) -> Place {
-        let found = self.places.iter().find(|(index, _)| *index == memory);
+    pub(crate) fn location(&self, memory: usize) -> Location {
+        let found = self.locations.iter().find(|(index, _)| *index == memory);
         match found {
-            Some((_, place)) => *place,
+            Some((_, location)) => *location,
             None => unreachable!("memory {memory} was not opened"),
         }
     }
@@ -301,8 +301,8 @@ fn claimed<A: Access, T>(borrowed: Borrowed<'_, T>) -> A::Borrow<'_, T> {
 }
 
 /// An access as GStreamer puts it.
-fn usage<A: Access>() -> Use {
-    Use {
+fn usage<A: Access>() -> LockMode {
+    LockMode {
         read: A::FLAGS & uapi::SYNC_READ != 0,
         write: writes::<A>(),
     }
@@ -317,10 +317,10 @@ fn usage<A: Access>() -> Use {
 pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
     buffer: &gst::BufferRef,
     wanted: &[usize],
-    how: &How,
+    how: &AccessOptions,
     work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
 ) -> Result<R, E> {
-    let mut held = Held::default();
+    let mut held = LockedMemories::default();
     for (index, memory) in buffer.iter_memories().enumerate() {
         if wanted.contains(&index) {
             held.add::<A>(index, memory, how.map_mode)?;
@@ -331,22 +331,22 @@ pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
 
 /// Memories that are locked against others, before they are mapped and bracketed.
 #[derive(Default)]
-struct Held<'m> {
+struct LockedMemories<'m> {
     /// With the index of the first memory on it.
-    kept: SmallVec<[(Arc<Kept>, usize); 4]>,
+    kept: SmallVec<[(Arc<CachedBuffer>, usize); 4]>,
     bytes: SmallVec<[ByteMap<'m>; 4]>,
-    places: SmallVec<[(usize, HeldPlace); 4]>,
+    locations: SmallVec<[(usize, LockedAt); 4]>,
     _locks: SmallVec<[Lock<'m>; 4]>,
 }
 
 /// Where a memory is held.
 #[derive(Clone, Copy)]
-enum HeldPlace {
-    Kept(Place),
+enum LockedAt {
+    Cached(Location),
     Bytes(usize),
 }
 
-impl<'m> Held<'m> {
+impl<'m> LockedMemories<'m> {
     fn add<A: Access>(
         &mut self,
         index: usize,
@@ -366,8 +366,8 @@ impl<'m> Held<'m> {
         };
         let in_parts = map_mode == MapMode::Window;
         let ours = match in_parts {
-            true => kept::in_parts(memory)?,
-            false => kept::of(memory)?,
+            true => cache::in_parts(memory)?,
+            false => cache::of(memory)?,
         };
         let kept = match ours {
             Some(kept) => {
@@ -385,12 +385,12 @@ impl<'m> Held<'m> {
                 // Once it is seen that the file itself is mapped, a mapping of ours does as well.
                 let ours = match in_parts {
                     true => None,
-                    false => kept::of_mapped(memory, map.address())?,
+                    false => cache::of_mapped(memory, map.address())?,
                 };
                 let Some(kept) = ours else {
                     self.bytes.push(map);
-                    let place = HeldPlace::Bytes(self.bytes.len() - 1);
-                    self.places.push((index, place));
+                    let location = LockedAt::Bytes(self.bytes.len() - 1);
+                    self.locations.push((index, location));
                     return Ok(());
                 };
                 kept
@@ -405,22 +405,22 @@ impl<'m> Held<'m> {
             });
         }
         self._locks.push(lock);
-        let same = |(other, _): &(Arc<Kept>, usize)| other.identity == kept.identity;
+        let same = |(other, _): &(Arc<CachedBuffer>, usize)| other.identity == kept.identity;
         let member = self.kept.iter().position(same).unwrap_or_else(|| {
             self.kept.push((kept, index));
             self.kept.len() - 1
         });
-        let place = Place {
+        let location = Location {
             member,
             offset: memory.offset(),
         };
-        self.places.push((index, HeldPlace::Kept(place)));
+        self.locations.push((index, LockedAt::Cached(location)));
         Ok(())
     }
 
     fn open<A: Access, R, E: From<Error>>(
         mut self,
-        how: &How,
+        how: &AccessOptions,
         work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
     ) -> Result<R, E> {
         let options = &how.options;
@@ -455,17 +455,17 @@ impl<'m> Held<'m> {
         });
         let buffers = claims.iter_mut().map(Claim::borrow);
 
-        let places = self.places.iter().map(|(index, held)| {
-            let place = match *held {
-                HeldPlace::Kept(place) => place,
-                HeldPlace::Bytes(bytes) => Place {
+        let locations = self.locations.iter().map(|(index, held)| {
+            let location = match *held {
+                LockedAt::Cached(location) => location,
+                LockedAt::Bytes(bytes) => Location {
                     member: self.kept.len() + bytes,
                     offset: 0,
                 },
             };
-            (*index, place)
+            (*index, location)
         });
-        let places = places.collect();
+        let locations = locations.collect();
         let bytes = self
             .bytes
             .iter_mut()
@@ -490,7 +490,7 @@ impl<'m> Held<'m> {
                 members.extend(bytes);
                 let result = work(&mut OpenMemories {
                     members,
-                    places,
+                    locations,
                     options,
                 })?;
                 // Each END is sent, whatever the one before it answered.
@@ -512,7 +512,7 @@ impl<'m> Held<'m> {
                 members.extend(bytes);
                 work(&mut OpenMemories {
                     members,
-                    places,
+                    locations,
                     options,
                 })
             }
@@ -523,7 +523,7 @@ impl<'m> Held<'m> {
 /// Claims each for an access. Nothing is waited for: of accesses that exclude each other, the later
 /// one is refused.
 fn claim_all(
-    kept: &[(Arc<Kept>, usize)],
+    kept: &[(Arc<CachedBuffer>, usize)],
     writing: bool,
 ) -> Result<SmallVec<[Claim<'_>; 4]>, Error> {
     kept.iter()
@@ -532,7 +532,12 @@ fn claim_all(
 }
 
 /// What is known of a memory that its allocator does not map.
-fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: MapMode) -> Error {
+fn not_mappable(
+    index: usize,
+    memory: &gst::MemoryRef,
+    access: LockMode,
+    map_mode: MapMode,
+) -> Error {
     if access.write
         && let Ok(Some(reason)) = why_never_writable(memory, map_mode)
     {
@@ -542,7 +547,7 @@ fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: Ma
     Error::NotMappable {
         index,
         allocator: allocator.map_or_else(String::new, |found| found.memory_type().to_string()),
-        answer: kept::look(memory)
+        answer: cache::look(memory)
             .and_then(|kept| {
                 kept.map_or(Ok(()), |kept| kept.try_map(access.write, memory.maxsize()))
             })

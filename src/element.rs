@@ -161,7 +161,7 @@ impl Common {
     }
 
     /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
-    pub(crate) fn must_spare(
+    pub(crate) fn upstream_needs_buffer(
         &self,
         copies: &mut CopyPool,
         frame: &gst::BufferRef,
@@ -291,7 +291,7 @@ pub(crate) fn add(counter: &AtomicU64, amount: u64) {
 
 impl Counts {
     /// A frame goes out: as it came in, or as a copy of so many bytes.
-    pub(crate) fn went(&self, copied: Option<u64>) {
+    pub(crate) fn count_output(&self, copied: Option<u64>) {
         match copied {
             None => add(&self.frames_in_place, 1),
             Some(bytes) => {

@@ -27,7 +27,7 @@ pub(super) struct Functions {
 }
 
 /// The functions for one frame.
-pub(super) type OfFrame = SmallVec<[Shared; 3]>;
+pub(super) type FrameFunctions = SmallVec<[Shared; 3]>;
 
 fn share(function: AnyFunction) -> Shared {
     (function.writes(), Arc::new(Mutex::new(function)))
@@ -42,13 +42,13 @@ impl Functions {
     }
 
     /// Whether there are any.
-    pub(super) fn are_there(&self, element: &super::DmaBufFilter) -> bool {
+    pub(super) fn has_any(&self, element: &super::DmaBufFilter) -> bool {
         lock(&self.set).is_some() || signals::are_connected(element)
     }
 
     /// Those that the next frame goes through.
-    pub(super) fn of_frame(&self, element: &super::DmaBufFilter) -> OfFrame {
-        let mut functions = OfFrame::new();
+    pub(super) fn for_frame(&self, element: &super::DmaBufFilter) -> FrameFunctions {
+        let mut functions = FrameFunctions::new();
         functions.extend(lock(&self.set).clone());
         if signals::READ_WINDOW.is_connected(element) {
             let made = self.read_window.get_or_init(|| {
@@ -101,14 +101,14 @@ fn post_late(element: &super::DmaBufFilter, limit: std::time::Duration) {
 }
 
 /// Whether none of them may change a frame.
-pub(super) fn only_read(functions: &OfFrame) -> bool {
+pub(super) fn only_read(functions: &FrameFunctions) -> bool {
     !functions.iter().any(|(writes, _)| *writes)
 }
 
 /// The calls of a frame's functions. No other thread has one of them for longer than it takes to
 /// set another.
 pub(super) fn calls<'f>(
-    functions: &'f OfFrame,
+    functions: &'f FrameFunctions,
     watchdog: &'f Watchdog,
     stats: &Stats,
 ) -> CallbackRunner<'f> {

@@ -96,6 +96,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 mod capi;
+mod frame;
 mod functions;
 mod imp;
 mod overlays;

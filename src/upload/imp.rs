@@ -35,7 +35,7 @@ struct Stream {
     caps: gst::Caps,
     must_be_dma_buf: bool,
     copies: CopyPool,
-    told_of_copies: bool,
+    reported_copies: bool,
 }
 
 /// The element.
@@ -203,7 +203,7 @@ impl BaseTransformImpl for DmaBufUpload {
             caps: outcaps.clone(),
             must_be_dma_buf: video::is_dma_buf_caps(outcaps),
             copies: CopyPool::new(&self.common.gate),
-            told_of_copies: false,
+            reported_copies: false,
         });
         Ok(())
     }
@@ -266,16 +266,16 @@ impl DmaBufUpload {
         add(&stats.frames, 1);
         let element = self.obj();
         let is_there = stream.is_there(&frame);
-        let mut must_spare = || {
+        let mut needs_buffer = || {
             self.common
-                .must_spare(&mut stream.copies, &frame, element.upcast_ref())
+                .upstream_needs_buffer(&mut stream.copies, &frame, element.upcast_ref())
         };
-        let may_stay = is_there && !must_spare();
+        let may_stay = is_there && !needs_buffer();
         if may_stay || element::is_gap(&frame) {
-            stats.went(None);
+            stats.count_output(None);
             return Ok(frame);
         }
-        let terms = CopyContext {
+        let context = CopyContext {
             owner: element.upcast_ref(),
             why: "it does not lie in a dma-buf",
             caps: &stream.caps,
@@ -285,14 +285,14 @@ impl DmaBufUpload {
             fence_timeout: Some(FENCE_TIMEOUT),
             counters: &stats.kernel,
         };
-        let copied = stream.copies.copy(&frame, &terms);
+        let copied = stream.copies.copy(&frame, &context);
         let (copy, bytes) = copied.map_err(|why| {
-            let frame = (&*frame, terms.info);
+            let frame = (&*frame, context.info);
             self.common
                 .no_copy(element.upcast_ref(), &stats, why, frame)
         })?;
-        stats.went(Some(bytes));
-        if !std::mem::replace(&mut stream.told_of_copies, true) {
+        stats.count_output(Some(bytes));
+        if !std::mem::replace(&mut stream.reported_copies, true) {
             let why = match is_there {
                 true => Obstacle::PoolExhausted.to_string(),
                 false => String::from("upstream did not take the pool that it was offered"),

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The functions that a frame goes through: the one that was set, then those of the signals'
-//! handlers.
+//! The user functions of an element: the one that was set, then those that emit signals.
 
 use super::signals::{self, Emitter};
 use super::stats::Stats;
@@ -13,20 +12,20 @@ use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A function, and whether it may change frames.
+/// A function, and whether it writes.
 type Shared = (bool, Arc<Mutex<AnyFunction>>);
 
-/// What an element has of them.
+/// The functions of an element.
 #[derive(Debug, Default)]
 pub(super) struct Functions {
     set: Mutex<Option<Shared>>,
     read_window: OnceLock<Shared>,
     window: OnceLock<Shared>,
-    /// There while the element is started, once it is needed.
+    /// Created on first use, dropped when the element stops.
     watchdog: Mutex<Option<Arc<Watchdog>>>,
 }
 
-/// The functions for one frame.
+/// The functions to call for one frame.
 pub(super) type FrameFunctions = SmallVec<[Shared; 3]>;
 
 fn share(function: AnyFunction) -> Shared {
@@ -34,10 +33,11 @@ fn share(function: AnyFunction) -> Shared {
 }
 
 impl Functions {
-    /// Takes effect with the next frame; the one before is dropped when no frame is in it.
+    /// Sets or removes the function, from the next frame on. The earlier one is dropped after its
+    /// last call.
     pub(super) fn set(&self, function: Option<AnyFunction>) {
         let before = std::mem::replace(&mut *lock(&self.set), function.map(share));
-        // Outside of the lock: a user's code may run.
+        // Dropped outside the lock, as it may run user code.
         drop(before);
     }
 
@@ -46,7 +46,7 @@ impl Functions {
         lock(&self.set).is_some() || signals::are_connected(element)
     }
 
-    /// Those that the next frame goes through.
+    /// Returns the functions for the next frame.
     pub(super) fn for_frame(&self, element: &super::DmaBufFilter) -> FrameFunctions {
         let mut functions = FrameFunctions::new();
         functions.extend(lock(&self.set).clone());
@@ -71,7 +71,7 @@ impl Functions {
         functions
     }
 
-    /// Who tells of functions that do not come back.
+    /// Returns the watchdog, which reports functions that exceed their time limit.
     pub(super) fn watchdog(&self, element: &super::DmaBufFilter) -> Arc<Watchdog> {
         let mut watchdog = lock(&self.watchdog);
         Arc::clone(watchdog.get_or_insert_with(|| {
@@ -84,10 +84,10 @@ impl Functions {
         }))
     }
 
-    /// Nothing is to be watched any more.
+    /// Stops the watchdog.
     pub(super) fn stop(&self) {
         let watchdog = lock(&self.watchdog).take();
-        // Outside of the lock: it waits for its thread.
+        // Dropped outside the lock, as it joins its thread.
         drop(watchdog);
     }
 }
@@ -100,13 +100,12 @@ fn post_late(element: &super::DmaBufFilter, limit: std::time::Duration) {
     );
 }
 
-/// Whether none of them may change a frame.
+/// Whether none of them writes.
 pub(super) fn only_read(functions: &FrameFunctions) -> bool {
     !functions.iter().any(|(writes, _)| *writes)
 }
 
-/// The calls of a frame's functions. No other thread has one of them for longer than it takes to
-/// set another.
+/// Locks the functions for a frame. Other threads lock them only briefly.
 pub(super) fn calls<'f>(
     functions: &'f FrameFunctions,
     watchdog: &'f Watchdog,
@@ -117,7 +116,7 @@ pub(super) fn calls<'f>(
     CallbackRunner::new(functions, watchdog, number)
 }
 
-/// The signals, for the class.
+/// Returns the signals of the class.
 pub(super) fn signals() -> &'static [glib::subclass::Signal] {
     signals::all()
 }

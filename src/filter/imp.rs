@@ -114,8 +114,8 @@ impl ElementImpl for DmaBufFilter {
             gst::subclass::ElementMetadata::new(
                 "dma-buf CPU filter",
                 "Filter/Effect/Video",
-                "Adjusts brightness, contrast, saturation, hue and gamma and inverts, in place, \
-                 in the dma-buf that the frame lies in",
+                "Adjusts brightness, contrast, saturation, hue and gamma, inverts, and applies \
+                 effects to regions, in place, in the dma-buf of the frame",
                 "The dmabufcpu developers",
             )
         });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the user set, and the properties it is set by.
+//! Values and specifications of the properties.
 
 use super::regions;
 use crate::element;
@@ -9,18 +9,18 @@ use gst::glib;
 use gst::prelude::*;
 use std::time::Duration;
 
-/// What is done with a frame that may not be written.
+/// Handling of a frame that may not be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstDmaBufCpuCopyPolicy")]
 pub enum CopyPolicy {
-    /// It is copied, once, counted.
+    /// Filters a copy.
     #[default]
-    #[enum_value(name = "Filter a copy of it, counted in stats", nick = "copy")]
+    #[enum_value(name = "Filter a copy, counted in stats", nick = "copy")]
     Copy,
-    /// It is passed on as it is.
+    /// Passes it on unfiltered.
     #[enum_value(name = "Pass it on unfiltered, counted in stats", nick = "skip")]
     Skip,
-    /// It is an error.
+    /// Posts an error.
     #[enum_value(name = "Stop with an error", nick = "error")]
     Error,
 }
@@ -73,7 +73,7 @@ impl Settings {
         (self.fence_timeout != u64::MAX).then(|| Duration::from_nanos(self.fence_timeout))
     }
 
-    /// Takes a property's value over; false when there is no such property.
+    /// Sets a property; returns false for an unknown one.
     pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> bool {
         fn take<'v, T: glib::value::FromValue<'v>>(field: &mut T, value: &'v glib::Value) {
             if let Ok(value) = value.get() {
@@ -105,7 +105,7 @@ impl Settings {
         true
     }
 
-    /// A property's value; `None` when there is no such property.
+    /// Returns the value of a property; `None` for an unknown one.
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "brightness" => self.filter.adjust.brightness.to_value(),
@@ -133,8 +133,8 @@ impl Settings {
     }
 }
 
-/// The element's properties. Numbers of the picture can be controlled and changed while
-/// playing, as the peers' can; so can everything else, from the next frame on.
+/// Returns the properties of the element. All but `allocator` and `device` may change while playing,
+/// from the next frame on; those of pixels are also controllable, as in `videobalance` and `gamma`.
 pub(super) fn properties() -> Vec<glib::ParamSpec> {
     let default = Settings::default();
     let number = |name, nick, blurb, minimum, maximum, default| {
@@ -159,7 +159,7 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
             .build()
     };
     let [allocator, device] = memory::allocator_properties(
-        "What is offered upstream where downstream has nothing better; copies go there, too",
+        "Allocator of the pool offered upstream if downstream has none, and of copies",
     );
     vec![
         number(
@@ -189,7 +189,7 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
         number(
             "hue",
             "Hue",
-            "Turns chroma; same result as videobalance",
+            "Rotates chroma; same result as videobalance",
             -1.0,
             1.0,
             adjust.hue,
@@ -197,14 +197,14 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
         number(
             "gamma",
             "Gamma",
-            "Gamma, after the balance; same result as the element gamma",
+            "Gamma correction, after brightness to hue; same result as the element gamma",
             0.01,
             10.0,
             adjust.gamma,
         ),
         glib::ParamSpecBoolean::builder("invert")
             .nick("Invert")
-            .blurb("Negative, after all the rest; alpha and padding are never changed")
+            .blurb("Negative image, applied last; alpha and padding are never changed")
             .default_value(adjust.invert)
             .controllable()
             .mutable_playing()
@@ -212,15 +212,15 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
         regions::spec(),
         glib::ParamSpecEnum::builder_with_default("region-mode", default.filter.region_mode)
             .nick("Region mode")
-            .blurb("Where region-effect applies (outlines are drawn wherever the regions are)")
+            .blurb("Where region-effect applies (outline ignores it)")
             .controllable()
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("region-effect", default.filter.region_effect)
             .nick("Region effect")
             .blurb(
-                "What is done where region-mode says; with any but adjust, the adjustments go \
-                 over the whole frame before it",
+                "Effect where region-mode says; unless it is adjust, the adjustments apply to the \
+                 whole frame first",
             )
             .controllable()
             .mutable_playing()
@@ -228,70 +228,67 @@ pub(super) fn properties() -> Vec<glib::ParamSpec> {
         pixels(
             "fill-color",
             "Fill colour",
-            "For fill and outline, 0xAARRGGBB; what is below shines through an alpha below 255",
+            "Colour for fill and outline, 0xAARRGGBB; translucent if alpha is below 0xff",
             default.filter.fill_color,
         ),
         pixels(
             "outline-width",
             "Outline width",
-            "Pixels, for outline",
+            "Line width for outline, in pixels",
             default.filter.outline_width,
         ),
         pixels(
             "block-size",
             "Block size",
-            "Pixels a side, for pixelate and blur",
+            "Side of a block for pixelate and blur, in pixels",
             default.filter.block_size,
         ),
         glib::ParamSpecBoolean::builder("roi-meta")
             .nick("Regions of interest")
-            .blurb("Take the GstVideoRegionOfInterestMeta on a frame as regions, too")
+            .blurb("Also use the GstVideoRegionOfInterestMeta on a frame as regions")
             .default_value(default.roi_meta)
             .controllable()
             .mutable_playing()
             .build(),
         glib::ParamSpecString::builder("roi-type")
             .nick("Type of regions of interest")
-            .blurb("The type that a region of interest must have to be taken (none = any)")
+            .blurb("Only use regions of interest of this type (none = any)")
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("n-threads")
             .nick("Threads")
-            .blurb(
-                "Threads that share a frame's work, 16 at most (0 = one a core, on frames that \
-                 are large enough)",
-            )
+            .blurb("Threads that process a frame, at most 16 (0 = one per CPU, for large frames)")
             .default_value(default.n_threads)
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("window-pages")
             .nick("Window pages")
-            .blurb("Pages in one window (0 = automatic)")
+            .blurb("Pages in a window (0 = automatic)")
             .default_value(default.window_pages)
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("sync-scope", default.sync_scope)
             .nick("Sync scope")
-            .blurb("What one CPU-access bracket (DMA_BUF_IOCTL_SYNC) is put around")
+            .blurb("Extent of a CPU-access bracket (DMA_BUF_IOCTL_SYNC)")
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("map-mode", default.map_mode)
             .nick("Map mode")
-            .blurb("How long a mapping of a dma-buf lasts")
+            .blurb("Lifetime of the mapping of a dma-buf")
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("fence-timeout")
             .nick("Fence timeout")
             .blurb(
-                "How long a frame's fences may take before it is an error, in nanoseconds \
-                 (18446744073709551615 = for ever)",
+                "Time limit for the fences of a frame, in nanoseconds; an error if exceeded \
+                 (18446744073709551615 = none)",
             )
             .default_value(default.fence_timeout)
             .mutable_playing()
             .build(),
         glib::ParamSpecEnum::builder_with_default("copy-policy", default.copy_policy)
             .nick("Copy policy")
-            .blurb("What is done with a frame that may not be written (shared behind a tee, say)")
+            .blurb("Handling of a frame that may not be written (shared after a tee, for example)")
             .mutable_playing()
             .build(),
         element::bad_frames_property(),

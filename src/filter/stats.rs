@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The counts behind the `stats` property.
+//! Counts for the property `stats`.
 
 use crate::element::{Counts, add};
 use crate::video::PassStats;

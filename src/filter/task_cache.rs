@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is to be done with the next frame, kept as long as nothing changes.
+//! Caches the task for frames while settings, regions and canvas stay.
 
 use super::regions;
 use super::settings::Settings;
@@ -7,19 +7,19 @@ use crate::pixel::regions::Rect;
 use crate::video::{Canvas, FilterSettings, FrameFormat, Task};
 use std::sync::Arc;
 
-/// The task for the last frame, and what it was made from.
+/// The task for the last frame, and its inputs.
 #[derive(Debug, Default)]
 pub(super) struct TaskCache {
     settings: Option<Arc<Settings>>,
     canvas: Canvas,
     of_interest: Vec<Rect>,
-    /// The regions of interest of the frame at hand.
+    /// The regions of interest of the current frame.
     seen: Vec<Rect>,
     made: Option<(FilterSettings, Task)>,
 }
 
 impl TaskCache {
-    /// The task for a frame whose picture is on this canvas.
+    /// Returns the task for a frame whose picture has this canvas.
     pub(super) fn task(
         &mut self,
         settings: &Arc<Settings>,
@@ -35,23 +35,22 @@ impl TaskCache {
             .settings
             .as_ref()
             .is_some_and(|before| Arc::ptr_eq(before, settings));
-        // Where the picture is in the frame is of no importance: a crop that moves keeps the task.
+        // The canvas excludes the position of the picture, so a moving crop keeps the task.
         let fits = std::mem::replace(&mut self.canvas, canvas) == canvas;
         let stays = is_same && fits && self.seen == self.of_interest;
-        let order = || {
-            let mut order = settings.order();
-            order.regions.extend_from_slice(&self.seen);
-            order
-        };
-        // Controllers set properties for every frame, usually to the same value.
-        let order = (!stays).then(order);
-        let made = match (self.made.take(), order) {
-            (Some(made), None) => made,
-            (Some(made), Some(order)) if fits && made.0 == order => made,
-            (_, order) => {
-                let order = order.unwrap_or_else(|| settings.order());
-                let task = Task::for_canvas(frames, canvas, &order);
-                (order, task)
+        let made = match self.made.take() {
+            Some(made) if stays => made,
+            made => {
+                let mut wanted = settings.filter.clone();
+                wanted.regions.extend_from_slice(&self.seen);
+                match made {
+                    // Controllers set properties for every frame, usually to the same value.
+                    Some(made) if fits && made.0 == wanted => made,
+                    _ => {
+                        let task = Task::for_canvas(frames, canvas, &wanted);
+                        (wanted, task)
+                    }
+                }
             }
         };
         self.settings = Some(Arc::clone(settings));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame's memories, locked, mapped and in their brackets, lending windows.
+//! CPU access to the memories of a frame: locks, mappings and brackets, and windows of pages.
 
 use super::cache::{self, CachedBuffer, Claim, Mapped};
 use super::ffi::{ByteMap, Lock, LockMode};
@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How long a mapping lasts.
+/// Lifetime of a mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstDmaBufCpuMapMode")]
 pub enum MapMode {
@@ -44,12 +44,12 @@ pub enum SyncScope {
     Window,
 }
 
-/// How memories are opened.
+/// Options for opening memories.
 #[derive(Clone, Debug, Default)]
 pub struct AccessOptions {
-    /// How long a mapping lasts.
+    /// Lifetime of mappings.
     pub map_mode: MapMode,
-    /// What a bracket is put around.
+    /// Extent of brackets.
     pub sync_scope: SyncScope,
     /// Time limit and counters.
     pub options: Options,
@@ -64,27 +64,26 @@ pub enum Error {
     DmaBuf(#[from] dmabuf::Error),
     /// The descriptor holds less than the memory claims.
     #[error(
-        "memory {index} of the frame claims {claimed} bytes, but only {size} lie behind its file \
-         descriptor"
+        "memory {index} of the frame claims {claimed} bytes, but its file descriptor refers to only {size}"
     )]
     TooShort {
         /// The memory's index in its `GstBuffer`.
         index: usize,
         /// Bytes that the `GstMemory` claims, its offset included.
         claimed: usize,
-        /// Bytes that there are.
+        /// Size of the file or dma-buf in bytes.
         size: usize,
     },
-    /// Another access to the memory excludes this one: one of the two writes.
+    /// The memory is in use, and one of the two accesses writes.
     #[error(
-        "memory {index} of the frame is in use elsewhere: readers share a memory, a writer must \
-         have it alone"
+        "memory {index} of the frame is in use elsewhere: readers share a memory, a writer needs \
+         exclusive access"
     )]
     InUse {
         /// The memory's index in its `GstBuffer`.
         index: usize,
     },
-    /// The memory can be read only.
+    /// The memory may not be written.
     #[error("memory {index} of the frame may not be written, as {reason}; {}", .reason.advice())]
     NotWritable {
         /// The memory's index in its `GstBuffer`.
@@ -92,7 +91,7 @@ pub enum Error {
         /// Why.
         reason: NotWritable,
     },
-    /// The memory's allocator gives the CPU no access.
+    /// The memory's allocator cannot map it.
     #[error(
         "memory {index} of the frame ({allocator}) cannot be mapped for the CPU{}",
         .answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"))
@@ -102,26 +101,26 @@ pub enum Error {
         index: usize,
         /// The allocator's memory type.
         allocator: String,
-        /// What the kernel answers to a mapping of the memory's descriptor, if it has one.
+        /// The kernel's error for a mapping of the memory's descriptor, if it has one.
         answer: Option<Box<dmabuf::Error>>,
     },
 }
 
-/// Where a memory begins in its dma-buf, in bytes.
+/// Returns the offset of a memory in its dma-buf, in bytes.
 pub(crate) fn offset(buffer: &gst::BufferRef, memory: usize) -> usize {
     buffer.peek_memory(memory).offset()
 }
 
-/// Where a memory's bytes lie: in which member of [`OpenMemories`], from which byte on.
+/// The location of a memory in [`OpenMemories`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     /// Index of the member.
     pub(crate) member: usize,
-    /// The memory's first byte there.
+    /// Offset of the memory in the member, in bytes.
     pub(crate) offset: usize,
 }
 
-/// Open memories: a member for each distinct dma-buf, and for each memory that has none.
+/// Open memories: one member per distinct dma-buf, and per memory without one.
 #[derive(Debug)]
 pub(crate) struct OpenMemories<'o, 'b, A: Access> {
     members: SmallVec<[Member<'o, 'b, A>; 4]>,
@@ -131,7 +130,7 @@ pub(crate) struct OpenMemories<'o, 'b, A: Access> {
 
 #[derive(Debug)]
 enum Member<'o, 'b, A: Access> {
-    /// Mapped and, where there is need for it, in a bracket.
+    /// Mapped, in a bracket if it needs one.
     Ready(Windows<'o, A>),
     /// Mapped; a bracket for each window.
     Mapped(Borrowed<'o, DmaBuf>, Borrowed<'o, Mapping>),
@@ -142,10 +141,10 @@ enum Member<'o, 'b, A: Access> {
 }
 
 impl<A: Access> OpenMemories<'_, '_, A> {
-    /// Where the memory with this index in its `GstBuffer` lies.
+    /// Returns the location of the memory with this index in its `GstBuffer`.
     ///
     /// # Panics
-    /// When it is not one of those that were to be opened.
+    /// If the memory was not opened.
     pub(crate) fn location(&self, memory: usize) -> Location {
         let found = self.locations.iter().find(|(index, _)| *index == memory);
         match found {
@@ -154,10 +153,10 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         }
     }
 
-    /// Lends a run of pages of a member to `work`.
+    /// Calls `work` with a window of pages of a member.
     ///
     /// # Errors
-    /// None where mapping and bracket are the frame's; those of both where they are the window's.
+    /// If a mapping or a bracket per window fails. With both per frame, never.
     pub(crate) fn lend(
         &mut self,
         member: usize,
@@ -171,8 +170,8 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
-    /// All pages of all members, for an access that this one includes; `None` where mapping or
-    /// bracket are for each window.
+    /// Returns all pages of all members, for an access that this one includes; `None` if mapping or
+    /// bracket are per window.
     pub(crate) fn narrowed<B: Access>(&mut self) -> Option<SmallVec<[Windows<'_, B>; 4]>>
     where
         A: dmabuf::Includes<B>,
@@ -186,8 +185,8 @@ impl<A: Access> OpenMemories<'_, '_, A> {
             .collect()
     }
 
-    /// Divides pages among threads: a part for each run of pages, given as (member, pages) and
-    /// sorted; none where mapping or bracket are for each window, which threads would multiply.
+    /// Splits pages for threads: one part per run of pages, given as (member, pages) and sorted.
+    /// `None` if mapping or bracket are per window, which threads would multiply.
     pub(crate) fn parts<'w>(
         &'w mut self,
         runs: &'w [(usize, Range<usize>)],
@@ -208,7 +207,7 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
-    /// Lends two runs of pages, as (member, pages), to `work`. In one member they must not
+    /// Calls `work` with two windows, given as (member, pages). Those of one member must not
     /// overlap.
     ///
     /// # Errors
@@ -242,7 +241,7 @@ impl<A: Access> OpenMemories<'_, '_, A> {
 }
 
 impl<A: Access> Member<'_, '_, A> {
-    /// Hands windows, of which those in `pages` will be used, to `work`.
+    /// Calls `work` with windows, which may use `pages` only.
     fn with_windows(
         &mut self,
         pages: Range<usize>,
@@ -260,7 +259,7 @@ impl<A: Access> Member<'_, '_, A> {
                 let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
                 let borrowed = Borrowed::Exclusive(&mut mapping);
                 work(&mut bracket.windows(claimed::<A, _>(borrowed))?)?;
-                // The bracket outlives the mapping: asked now.
+                // The bracket outlives the mapping, so the check is made now.
                 bracket.check(&mapping)?;
             }
             Member::Neither(buffer) => {
@@ -292,54 +291,54 @@ fn writes<A: Access>() -> bool {
     A::FLAGS & uapi::SYNC_WRITE != 0
 }
 
-/// A borrow for an access, of what was claimed for it.
+/// Borrows what was claimed for an access.
 fn claimed<A: Access, T>(borrowed: Borrowed<'_, T>) -> A::Borrow<'_, T> {
     match A::borrow(borrowed) {
         Some(borrow) => borrow,
-        None => unreachable!("what is claimed for writing is not shared"),
+        None => unreachable!("a buffer that is claimed for writing is not shared"),
     }
 }
 
-/// An access as GStreamer puts it.
-fn usage<A: Access>() -> LockMode {
+/// Returns the lock mode of an access.
+fn lock_mode<A: Access>() -> LockMode {
     LockMode {
         read: A::FLAGS & uapi::SYNC_READ != 0,
         write: writes::<A>(),
     }
 }
 
-/// Opens those memories of `buffer` whose indices are in `wanted`, each distinct dma-buf once,
-/// for the access `A`; lends them to `work`; closes them again.
+/// Opens the memories of `buffer` with the indices in `wanted` for the access `A`, each distinct
+/// dma-buf once; calls `work`; closes them.
 ///
 /// # Errors
-/// [`Error`] from opening, in which case nothing was touched, or from closing; otherwise what
-/// `work` returns.
+/// [`Error`] from opening, in which case nothing was accessed, or from closing; otherwise the
+/// result of `work`.
 pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
     buffer: &gst::BufferRef,
     wanted: &[usize],
-    how: &AccessOptions,
+    access: &AccessOptions,
     work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
 ) -> Result<R, E> {
     let mut held = LockedMemories::default();
     for (index, memory) in buffer.iter_memories().enumerate() {
         if wanted.contains(&index) {
-            held.add::<A>(index, memory, how.map_mode)?;
+            held.add::<A>(index, memory, access.map_mode)?;
         }
     }
-    held.open(how, work)
+    held.open(access, work)
 }
 
-/// Memories that are locked against others, before they are mapped and bracketed.
+/// Locked memories, not yet mapped and bracketed.
 #[derive(Default)]
 struct LockedMemories<'m> {
-    /// With the index of the first memory on it.
-    kept: SmallVec<[(Arc<CachedBuffer>, usize); 4]>,
+    /// With the index of the first memory in it.
+    cached: SmallVec<[(Arc<CachedBuffer>, usize); 4]>,
     bytes: SmallVec<[ByteMap<'m>; 4]>,
     locations: SmallVec<[(usize, LockedAt); 4]>,
     _locks: SmallVec<[Lock<'m>; 4]>,
 }
 
-/// Where a memory is held.
+/// The location of a locked memory.
 #[derive(Clone, Copy)]
 enum LockedAt {
     Cached(Location),
@@ -353,10 +352,10 @@ impl<'m> LockedMemories<'m> {
         memory: &'m gst::MemoryRef,
         map_mode: MapMode,
     ) -> Result<(), Error> {
-        let access = usage::<A>();
-        let Some(lock) = Lock::take(memory, access) else {
+        let mode = lock_mode::<A>();
+        let Some(lock) = Lock::take(memory, mode) else {
             let mut why = None;
-            if access.write {
+            if mode.write {
                 why = why_never_writable(memory, map_mode)?.or_else(|| why_not_lockable(memory));
             }
             return Err(match why {
@@ -365,50 +364,50 @@ impl<'m> LockedMemories<'m> {
             });
         };
         let in_parts = map_mode == MapMode::Window;
-        let ours = match in_parts {
+        let known = match in_parts {
             true => cache::in_parts(memory)?,
             false => cache::of(memory)?,
         };
-        let kept = match ours {
-            Some(kept) => {
-                let barrier = || kept.barrier(map_mode);
-                if let Some(barrier) = access.write.then(barrier).flatten() {
+        let cached = match known {
+            Some(cached) => {
+                let barrier = || cached.barrier(map_mode);
+                if let Some(barrier) = mode.write.then(barrier).flatten() {
                     let reason = NotWritable::of(barrier);
                     return Err(Error::NotWritable { index, reason });
                 }
-                kept
+                cached
             }
             None => {
-                // The memory's allocator maps it, and locks it as it does so.
-                let map = ByteMap::map(memory, access)
-                    .ok_or_else(|| not_mappable(index, memory, access, map_mode))?;
-                // Once it is seen that the file itself is mapped, a mapping of ours does as well.
-                let ours = match in_parts {
+                // The memory's allocator maps it, which also locks it.
+                let map = ByteMap::map(memory, mode)
+                    .ok_or_else(|| not_mappable(index, memory, mode, map_mode))?;
+                // If its mapping is a shared one of the file, a mapping made here is equivalent.
+                let known = match in_parts {
                     true => None,
                     false => cache::of_mapped(memory, map.address())?,
                 };
-                let Some(kept) = ours else {
+                let Some(cached) = known else {
                     self.bytes.push(map);
                     let location = LockedAt::Bytes(self.bytes.len() - 1);
                     self.locations.push((index, location));
                     return Ok(());
                 };
-                kept
+                cached
             }
         };
         let claimed = memory.offset().saturating_add(memory.size());
-        if claimed > kept.size {
+        if claimed > cached.size {
             return Err(Error::TooShort {
                 index,
                 claimed,
-                size: kept.size,
+                size: cached.size,
             });
         }
         self._locks.push(lock);
-        let same = |(other, _): &(Arc<CachedBuffer>, usize)| other.identity == kept.identity;
-        let member = self.kept.iter().position(same).unwrap_or_else(|| {
-            self.kept.push((kept, index));
-            self.kept.len() - 1
+        let same = |(other, _): &(Arc<CachedBuffer>, usize)| other.identity == cached.identity;
+        let member = self.cached.iter().position(same).unwrap_or_else(|| {
+            self.cached.push((cached, index));
+            self.cached.len() - 1
         });
         let location = Location {
             member,
@@ -420,20 +419,19 @@ impl<'m> LockedMemories<'m> {
 
     fn open<A: Access, R, E: From<Error>>(
         mut self,
-        how: &AccessOptions,
+        access: &AccessOptions,
         work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let options = &how.options;
+        let options = &access.options;
         let writing = writes::<A>();
         let counters = &options.counters;
-        // In the order in which things must be let go of, the last first: mappings after brackets,
-        // claims after mappings.
-        let mut claims = claim_all(&self.kept, writing)?;
+        // Drop order is the reverse: brackets, then mappings, then claims.
+        let mut claims = claim_all(&self.cached, writing)?;
         let mut mappings: SmallVec<[Option<Mapped<'_>>; 4]> = SmallVec::new();
-        for ((kept, index), claim) in self.kept.iter().zip(&claims) {
-            let mapped = match how.map_mode {
-                MapMode::Persistent => kept.map(claim, counters).map(Some),
-                MapMode::Frame => kept
+        for ((cached, index), claim) in self.cached.iter().zip(&claims) {
+            let mapped = match access.map_mode {
+                MapMode::Persistent => cached.map(claim, counters).map(Some),
+                MapMode::Frame => cached
                     .map_whole(claim, counters)
                     .map(|mapping| Some(Mapped::Own(mapping))),
                 MapMode::Window => Ok(None),
@@ -450,7 +448,7 @@ impl<'m> LockedMemories<'m> {
             let mapped = mapped.as_mut()?;
             match mapped.borrow() {
                 Some(mapping) => Some(mapping),
-                None => unreachable!("a mapping is there, and not shared with one that writes"),
+                None => unreachable!("the mapping exists, and a writer does not share it"),
             }
         });
         let buffers = claims.iter_mut().map(Claim::borrow);
@@ -459,7 +457,7 @@ impl<'m> LockedMemories<'m> {
             let location = match *held {
                 LockedAt::Cached(location) => location,
                 LockedAt::Bytes(bytes) => Location {
-                    member: self.kept.len() + bytes,
+                    member: self.cached.len() + bytes,
                     offset: 0,
                 },
             };
@@ -470,7 +468,7 @@ impl<'m> LockedMemories<'m> {
             .bytes
             .iter_mut()
             .map(|map| Member::Ready(map.windows()));
-        match how.sync_scope {
+        match access.sync_scope {
             SyncScope::Frame => {
                 let mut brackets: SmallVec<[Bracket<'_, A>; 4]> = SmallVec::new();
                 for buffer in buffers {
@@ -493,7 +491,7 @@ impl<'m> LockedMemories<'m> {
                     locations,
                     options,
                 })?;
-                // Each END is sent, whatever the one before it answered.
+                // Each END is sent, even if an earlier one failed.
                 let mut ended = Ok(());
                 for bracket in brackets {
                     ended = ended.and(bracket.end());
@@ -520,25 +518,21 @@ impl<'m> LockedMemories<'m> {
     }
 }
 
-/// Claims each for an access. Nothing is waited for: of accesses that exclude each other, the later
-/// one is refused.
+/// Claims each buffer for an access, without waiting: of two conflicting accesses, the later one
+/// fails.
 fn claim_all(
-    kept: &[(Arc<CachedBuffer>, usize)],
+    cached: &[(Arc<CachedBuffer>, usize)],
     writing: bool,
 ) -> Result<SmallVec<[Claim<'_>; 4]>, Error> {
-    kept.iter()
-        .map(|(kept, index)| kept.claim(writing).ok_or(Error::InUse { index: *index }))
+    cached
+        .iter()
+        .map(|(cached, index)| cached.claim(writing).ok_or(Error::InUse { index: *index }))
         .collect()
 }
 
-/// What is known of a memory that its allocator does not map.
-fn not_mappable(
-    index: usize,
-    memory: &gst::MemoryRef,
-    access: LockMode,
-    map_mode: MapMode,
-) -> Error {
-    if access.write
+/// Returns the error for a memory that its allocator cannot map.
+fn not_mappable(index: usize, memory: &gst::MemoryRef, mode: LockMode, map_mode: MapMode) -> Error {
+    if mode.write
         && let Ok(Some(reason)) = why_never_writable(memory, map_mode)
     {
         return Error::NotWritable { index, reason };
@@ -547,9 +541,11 @@ fn not_mappable(
     Error::NotMappable {
         index,
         allocator: allocator.map_or_else(String::new, |found| found.memory_type().to_string()),
-        answer: cache::look(memory)
-            .and_then(|kept| {
-                kept.map_or(Ok(()), |kept| kept.try_map(access.write, memory.maxsize()))
+        answer: cache::of_any(memory)
+            .and_then(|cached| {
+                cached.map_or(Ok(()), |cached| {
+                    cached.try_map(mode.write, memory.maxsize())
+                })
             })
             .err()
             .map(Box::new),

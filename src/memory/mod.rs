@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! GStreamer memory as this project sees it: what kind it is, the mapping kept on it, and a
-//! frame's memories opened for the CPU.
+//! GStreamer memory: allocators, a pool, mappings cached on memories, and CPU access to the memories
+//! of a frame.
 
 mod access;
 mod allocation_query;
@@ -34,7 +34,7 @@ pub use writable::{NotWritable, why_not_writable};
 use crate::dmabuf::Counters;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Adds the kernel's part to an element's `stats`.
+/// Adds the counts of system calls to the `stats` of an element.
 pub(crate) fn add_counts(stats: &mut gst::StructureRef, counters: &Counters) {
     for (name, counter) in [
         ("brackets", &counters.brackets),

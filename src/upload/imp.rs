@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Negotiation, properties and the way of a frame through the element.
+//! GObject class, properties, negotiation, and the processing of a frame.
 
 use crate::bus::{self, Obstacle};
 use crate::dmabuf::lock;
@@ -20,18 +20,18 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "dmabufupload",
         gst::DebugColorFlags::empty(),
-        Some("frames into dma-bufs"),
+        Some("puts frames into dma-bufs"),
     )
 });
 
-/// How long a frame's fences may take before it is an error.
+/// Time limit for the fences of a frame.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is negotiated.
+/// The state from one negotiation to the next.
 #[derive(Debug)]
 struct Stream {
     info: gst_video::VideoInfo,
-    /// Of what goes out.
+    /// Output caps.
     caps: gst::Caps,
     must_be_dma_buf: bool,
     copies: CopyPool,
@@ -57,7 +57,7 @@ impl ObjectImpl for DmaBufUpload {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let [allocator, device] = memory::allocator_properties(
-                "Where dma-bufs come from, where downstream has no pool of them",
+                "Allocator of dma-bufs if downstream has no pool of them",
             );
             vec![
                 element::bad_frames_property(),
@@ -107,8 +107,8 @@ impl ElementImpl for DmaBufUpload {
             gst::subclass::ElementMetadata::new(
                 "dma-buf uploader",
                 "Filter/Video",
-                "Brings frames into dma-bufs: without a copy where upstream takes its pool, with \
-                 one where it does not",
+                "Puts frames into dma-bufs: without a copy if upstream uses the offered pool, \
+                 otherwise with one",
                 "The dmabufcpu developers",
             )
         });
@@ -131,7 +131,7 @@ impl ElementImpl for DmaBufUpload {
 }
 
 impl BaseTransformImpl for DmaBufUpload {
-    // Most frames go out as they came in; those that do not are replaced in generate_output.
+    // Most frames are passed on; generate_output replaces the others.
     const MODE: BaseTransformMode = BaseTransformMode::AlwaysInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
@@ -163,8 +163,8 @@ impl BaseTransformImpl for DmaBufUpload {
         answered
     }
 
-    /// Any kind of caps can become any other, dma-bufs first towards downstream; but dma-bufs are
-    /// promised for frames that are none yet only where some exporter can make them.
+    /// Converts between all kinds of caps, dma-bufs first downstream. Dma-bufs from other memory
+    /// require an exporter.
     fn transform_caps(
         &self,
         direction: gst::PadDirection,
@@ -212,8 +212,8 @@ impl BaseTransformImpl for DmaBufUpload {
         memory::video_info(caps).ok().map(|info| info.size())
     }
 
-    /// Upstream is to write where the frames go: into downstream's pool if that is one of
-    /// dma-bufs, else into ours.
+    /// Offers upstream the pool of downstream if it has dma-bufs, otherwise one of the selected
+    /// allocator.
     fn propose_allocation(
         &self,
         _decide_query: Option<&gst::query::Allocation>,
@@ -231,7 +231,7 @@ impl BaseTransformImpl for DmaBufUpload {
         let forced = self.common.is_forced();
         if answered {
             memory::copy_meta::<gst_video::VideoMeta>(&downstream, query);
-            // Frames that are in dma-bufs keep the meta, and copies have one where they need it.
+            // Frames in dma-bufs keep the meta; copies have one if they need it.
             memory::copy_meta::<gst_video::VideoCropMeta>(&downstream, query);
         }
         for (pool, size, least, most) in downstream.allocation_pools() {
@@ -265,19 +265,19 @@ impl DmaBufUpload {
         };
         add(&stats.frames, 1);
         let element = self.obj();
-        let is_there = stream.is_there(&frame);
+        let has_memory = stream.has_memory(&frame);
         let mut needs_buffer = || {
             self.common
                 .upstream_needs_buffer(&mut stream.copies, &frame, element.upcast_ref())
         };
-        let may_stay = is_there && !needs_buffer();
+        let may_stay = has_memory && !needs_buffer();
         if may_stay || element::is_gap(&frame) {
             stats.count_output(None);
             return Ok(frame);
         }
         let context = CopyContext {
             owner: element.upcast_ref(),
-            why: "it does not lie in a dma-buf",
+            why: "it is not in a dma-buf",
             caps: &stream.caps,
             info: &stream.info,
             prefer_downstream: self.common.selection.allocator() == AllocatorChoice::Auto,
@@ -293,21 +293,21 @@ impl DmaBufUpload {
         })?;
         stats.count_output(Some(bytes));
         if !std::mem::replace(&mut stream.reported_copies, true) {
-            let why = match is_there {
+            let why = match has_memory {
                 true => Obstacle::PoolExhausted.to_string(),
                 false => String::from("upstream did not take the pool that it was offered"),
             };
             gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
-            bus::tell_of_copies(element.upcast_ref(), &why);
+            bus::inform_of_copies(element.upcast_ref(), &why);
         }
         Ok(copy)
     }
 }
 
 impl Stream {
-    /// Whether a frame lies where it should already. Without a promise in the caps, a memory
-    /// file is as good as it gets where there is nothing better.
-    fn is_there(&self, frame: &gst::BufferRef) -> bool {
+    /// Whether a frame needs no copy. Under caps that do not require dma-bufs, other memory with a
+    /// descriptor will do.
+    fn has_memory(&self, frame: &gst::BufferRef) -> bool {
         let mut memories = frame.iter_memories();
         memories.len() > 0
             && memories.all(|memory| {

@@ -30,10 +30,13 @@ pub enum RegionMode {
 pub enum RegionEffect {
     /// The adjustments.
     #[default]
-    #[enum_value(name = "Brightness, contrast and so on, there only", nick = "adjust")]
+    #[enum_value(
+        name = "The adjustments (brightness, contrast and so on)",
+        nick = "adjust"
+    )]
     Adjust,
     /// [`fill_color`](FilterSettings::fill_color).
-    #[enum_value(name = "fill-color", nick = "fill")]
+    #[enum_value(name = "One colour, fill-color", nick = "fill")]
     Fill,
     /// Blocks of [`block_size`](FilterSettings::block_size).
     #[enum_value(
@@ -42,7 +45,7 @@ pub enum RegionEffect {
     )]
     Pixelate,
     /// The mean of [`block_size`](FilterSettings::block_size) pixels in each direction.
-    #[enum_value(name = "Mean of block-size pixels around", nick = "blur")]
+    #[enum_value(name = "Mean of block-size pixels in each direction", nick = "blur")]
     Blur,
     /// Outlines of the regions, in `fill_color`, whatever the region mode.
     #[enum_value(name = "Outlines of the regions, in fill-color", nick = "outline")]

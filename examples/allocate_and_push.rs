@@ -21,12 +21,10 @@ use std::sync::Arc;
 
 /// Acquires the pool's next frame and draws it.
 fn frame(pool: &Pool, info: &VideoInfo, number: u64) -> Result<gst::Buffer, Failure> {
-    let mut buffer = pool
-        .acquire_buffer(None)
-        .map_err(|flow| format!("no buffer: {flow:?}; GST_DEBUG=dmabufcpualloc:4 tells why"))?;
-    let frame = buffer
-        .get_mut()
-        .ok_or("a buffer that somebody else holds")?;
+    let mut buffer = pool.acquire_buffer(None).map_err(|flow| {
+        format!("no buffer: {flow:?}; GST_DEBUG=dmabufcpualloc:4 has the reason")
+    })?;
+    let frame = buffer.get_mut().ok_or("the buffer has other references")?;
     frame.set_pts(number * gst::ClockTime::SECOND / 30);
     // Overwrites the whole frame, so the bracket is for writing and nothing is read.
     video::overwrite(frame, info, &AccessOptions::default(), |frame| {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Numbers of a camera's picture, from frames that are only read: brackets for reading, no copy,
-//! whoever else holds the frame.
+//! Prints statistics of frames, which are only read: brackets for reading and no copy, even of shared
+//! frames.
 //!
-//! usage: statistics [SOURCE], as in gst-launch-1.0, say
+//! usage: statistics [SOURCE], in gst-launch-1.0 syntax, for example
 //! `cargo run --example statistics -- 'v4l2src io-mode=dmabuf num-buffers=300'`.
 //!
-//! Prints, of each frame, the lowest, the mean and the highest byte of its first plane, which is
-//! luma in YUV. There is no dmabuffilter here: the floor below it is enough.
+//! Prints the minimum, mean and maximum byte of the first plane of each frame, which is luma in YUV.
+//! It needs no element of the plugin, only the modules `memory` and `video`.
 
 mod common;
 

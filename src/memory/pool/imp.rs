@@ -411,7 +411,7 @@ enum Error {
     DmaBuf(#[from] dmabuf::Error),
     #[error("the pool was not set up")]
     NotSetUp,
-    #[error("the exporter gave {size} bytes where {needed} were asked for")]
+    #[error("the exporter allocated {size} bytes instead of {needed}")]
     TooSmall { size: usize, needed: usize },
     #[error("GstVideoMeta could not be added")]
     Meta,

@@ -14,22 +14,20 @@ use common::Failure;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::exporters::Kind;
-use gstdmabufcpu::memory::{How, Pool, Source};
+use gstdmabufcpu::memory::{AccessOptions, Pool, Source};
 use gstdmabufcpu::video;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Acquires the pool's next frame and draws it.
 fn frame(pool: &Pool, info: &VideoInfo, number: u64) -> Result<gst::Buffer, Failure> {
-    let mut buffer = pool
-        .acquire_buffer(None)
-        .map_err(|flow| format!("no buffer: {flow:?}; GST_DEBUG=dmabufcpualloc:4 tells why"))?;
-    let frame = buffer
-        .get_mut()
-        .ok_or("a buffer that somebody else holds")?;
+    let mut buffer = pool.acquire_buffer(None).map_err(|flow| {
+        format!("no buffer: {flow:?}; GST_DEBUG=dmabufcpualloc:4 has the reason")
+    })?;
+    let frame = buffer.get_mut().ok_or("the buffer has other references")?;
     frame.set_pts(number * gst::ClockTime::SECOND / 30);
     // Overwrites the whole frame, so the bracket is for writing and nothing is read.
-    video::overwrite(frame, info, &How::default(), |frame| {
+    video::overwrite(frame, info, &AccessOptions::default(), |frame| {
         let plane = frame.planes()[0];
         let mut rows = frame.rows(0, 0..plane.rows)?;
         for (y, row) in rows.rows_mut().enumerate() {

@@ -25,10 +25,10 @@ PROPERTY=VALUE sets a property of dmabuffilter, as invert=true or gamma=1.8
   --size WIDTHxHEIGHT
   --display DISPLAY  kms, kms:DRIVER, or a sink such as waylandsink (autovideosink)
   --no-sync          show each frame as soon as it is there
-  --frames N         stop after so many (at Ctrl-C)
+  --frames N         stop after N frames (at Ctrl-C)
   --no-filter        leave the filter out
   --at-end COMMAND   run by sh at the end, while the last frame stands
-  --json FILE        write the counts there, too
+  --json FILE        also write the counts to FILE
   --help             this text";
 
 /// The reason for which the program fails.

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Numbers of a camera's picture, from frames that are only read: brackets for reading, no copy,
-//! whoever else holds the frame.
+//! Prints statistics of frames, which are only read: brackets for reading and no copy, even of shared
+//! frames.
 //!
-//! usage: statistics [SOURCE], as in gst-launch-1.0, say
+//! usage: statistics [SOURCE], in gst-launch-1.0 syntax, for example
 //! `cargo run --example statistics -- 'v4l2src io-mode=dmabuf num-buffers=300'`.
 //!
-//! Prints, of each frame, the lowest, the mean and the highest byte of its first plane, which is
-//! luma in YUV. There is no dmabuffilter here: the floor below it is enough.
+//! Prints the minimum, mean and maximum byte of the first plane of each frame, which is luma in YUV.
+//! It needs no element of the plugin, only the modules `memory` and `video`.
 
 mod common;
 
 use common::Failure;
 use gst::prelude::*;
 use gstdmabufcpu::dmabuf::{Counters, Options};
-use gstdmabufcpu::memory::{self, How};
+use gstdmabufcpu::memory::{self, AccessOptions};
 use gstdmabufcpu::video;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The lowest byte, the mean and the highest.
-fn measure(sample: &gst::Sample, how: &How) -> Result<(u8, u64, u8), Failure> {
+fn measure(sample: &gst::Sample, how: &AccessOptions) -> Result<(u8, u64, u8), Failure> {
     let caps = sample.caps().ok_or("a frame without caps")?;
     // Plain caps, memory:DMABuf and DMA_DRM alike, of any raw format.
     let info = memory::video_info(caps)?;
@@ -45,12 +45,12 @@ fn run() -> Result<(), Failure> {
     let source = source.unwrap_or_else(|| "videotestsrc num-buffers=30".into());
     let pipeline = common::pipeline(&format!("{source} ! appsink name=frames sync=false"))?;
     let counters = Arc::new(Counters::default());
-    let how = How {
+    let how = AccessOptions {
         options: Options {
             counters: Arc::clone(&counters),
             ..Options::default()
         },
-        ..How::default()
+        ..AccessOptions::default()
     };
     let sink = pipeline.by_name("frames").ok_or("no sink")?;
     let sink: gst_app::AppSink = sink.downcast().map_err(|_| "another appsink")?;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What both elements have, and do in the same way: the choice of an allocator, the pool of it that
-//! upstream is offered, the gate at which frames wait for a buffer, refused caps, and the counts of
-//! frames.
+//! State and behaviour that both elements share: the choice of an allocator, its pool, the gate at
+//! which frames wait for a buffer, refused caps, bad frames, and counts.
 
 use crate::bus::{self, DroppedFrames, RefusedCaps};
 use crate::dmabuf::Counters;
 use crate::dmabuf::lock;
 use crate::memory::{self, AllocatorChoice, AllocatorSelection};
-use crate::video::{self, Copies, Gate, NoCopy};
+use crate::video::{self, CopyPool, CopyPoolError, FlushGate};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -16,23 +15,23 @@ use gst_video::VideoInfo;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-/// What is done with a frame whose data is not what its caps and metas promise.
+/// Handling of a frame whose data does not match its caps and metas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstDmaBufCpuBadFrames")]
 pub enum BadFrames {
-    /// It is dropped, and counted.
+    /// Drops and counts it.
     #[default]
     #[enum_value(name = "Drop it, counted in stats", nick = "drop")]
     Drop,
-    /// It is an error.
+    /// Posts an error.
     #[enum_value(name = "Stop with an error", nick = "error")]
     Error,
 }
 
-/// Why no frame goes out.
+/// Why there is no output frame.
 #[derive(Debug)]
 pub(crate) enum NoFrame {
-    /// It was dropped; the stream goes on.
+    /// It was dropped; the stream continues.
     Dropped,
     /// The stream ends. Errors were posted.
     Failed(gst::FlowError),
@@ -44,8 +43,8 @@ impl From<gst::FlowError> for NoFrame {
     }
 }
 
-/// What `generate_output` returns. For a dropped frame `GstBaseTransform` marks the next with
-/// DISCONT (gst_base_transform_chain).
+/// Returns the result of `generate_output`. After a dropped frame, `GstBaseTransform` marks the next
+/// one with DISCONT (gst_base_transform_chain).
 pub(crate) fn output(
     frame: Result<gst::Buffer, NoFrame>,
 ) -> Result<GenerateOutputSuccess, gst::FlowError> {
@@ -56,12 +55,12 @@ pub(crate) fn output(
     }
 }
 
-/// Whether a frame only marks a gap: it has no data, and none is missing.
+/// Whether a frame marks a gap and has no data.
 pub(crate) fn is_gap(frame: &gst::BufferRef) -> bool {
     frame.flags().contains(gst::BufferFlags::GAP) && frame.size() == 0
 }
 
-/// What a message says of a frame to those who look for the reason.
+/// Describes a frame for the debug part of a message.
 pub(crate) fn describe(frame: &gst::BufferRef, info: &VideoInfo) -> String {
     format!(
         "caps {:?}, {} memories, {} bytes, {:?}",
@@ -72,11 +71,11 @@ pub(crate) fn describe(frame: &gst::BufferRef, info: &VideoInfo) -> String {
     )
 }
 
-/// What each of them has.
+/// The shared part of an element.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     pub(crate) selection: AllocatorSelection,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<FlushGate>,
     bad_frames: Mutex<BadFrames>,
     dropped: DroppedFrames,
     refused: RefusedCaps,
@@ -96,7 +95,7 @@ impl Common {
         true
     }
 
-    /// What [`set_property`](Self::set_property) has set; `None` for any other property.
+    /// Returns the value of a property of [`set_property`](Self::set_property); `None` for any other.
     pub(crate) fn property(&self, name: &str) -> Option<glib::Value> {
         match name {
             "allocator" => Some(self.selection.allocator().to_value()),
@@ -106,20 +105,20 @@ impl Common {
         }
     }
 
-    /// A stream begins.
+    /// Resets what belongs to a stream.
     pub(crate) fn start(&self) {
         self.selection.reset();
         self.dropped.reset();
         self.refused.reset();
     }
 
-    /// It has ended: an element that is stopped keeps no device open.
+    /// Closes devices: a stopped element has none open.
     pub(crate) fn stop(&self) {
         self.selection.release();
     }
 
-    /// Before the parent changes the state: a frame that is waiting for a buffer to be copied into
-    /// must not be waited for.
+    /// To be called before the parent class changes the state: the gate releases a streaming thread
+    /// that waits for a buffer, which the state change would wait for.
     pub(crate) fn before_change(&self, transition: gst::StateChange) {
         match transition {
             gst::StateChange::ReadyToPaused => self.gate.set_closed(false),
@@ -128,8 +127,8 @@ impl Common {
         }
     }
 
-    /// Before the parent has an event on the sink pad: the gate as above, and `stats` at the end of
-    /// the stream.
+    /// To be called before the parent class handles an event of the sink pad. Sets the gate, and
+    /// posts `stats` at EOS.
     pub(crate) fn before_sink_event(
         &self,
         element: &gst::Element,
@@ -139,13 +138,13 @@ impl Common {
         match event.type_() {
             gst::EventType::FlushStart => self.gate.set_closed(true),
             gst::EventType::FlushStop => self.gate.set_closed(false),
-            // Before it goes on: the pipeline's own EOS message comes after.
+            // Before it is forwarded, so that the message precedes EOS on the bus.
             gst::EventType::Eos => bus::post_stats(element, stats()),
             _ => {}
         }
     }
 
-    /// After the parent has answered a query: tells why caps are refused.
+    /// To be called after the parent class has answered a query. Warns if it refused caps.
     pub(crate) fn after_query(
         &self,
         category: gst::DebugCategory,
@@ -156,21 +155,22 @@ impl Common {
         if direction == gst::PadDirection::Sink {
             let pad = element.sink_pad();
             self.refused
-                .look(category, element.upcast_ref(), pad, query);
+                .examine(category, element.upcast_ref(), pad, query);
         }
     }
 
-    /// Whether a frame that may stay where it is has to be copied, so that the stream goes on.
-    pub(crate) fn must_spare(
+    /// Whether a frame must be copied so that its buffer returns to the pool of the source.
+    pub(crate) fn upstream_needs_buffer(
         &self,
-        copies: &mut Copies,
+        copies: &mut CopyPool,
         frame: &gst::BufferRef,
         element: &gst::Element,
     ) -> bool {
-        self.selection.allocator() != AllocatorChoice::None && copies.must_spare(frame, element)
+        self.selection.allocator() != AllocatorChoice::None
+            && copies.upstream_needs_buffer(frame, element)
     }
 
-    /// Drops a bad frame, or ends the stream, as `bad-frames` says.
+    /// Drops a bad frame or ends the stream, per `bad-frames`.
     pub(crate) fn bad_frame(
         &self,
         element: &gst::Element,
@@ -198,21 +198,21 @@ impl Common {
         }
     }
 
-    /// What follows where a frame has no copy.
+    /// Handles a frame that could not be copied.
     pub(crate) fn no_copy(
         &self,
         element: &gst::Element,
         counts: &Counts,
-        why: NoCopy,
+        why: CopyPoolError,
         frame: (&gst::BufferRef, &VideoInfo),
     ) -> NoFrame {
         match why {
-            NoCopy::BadFrame(error) => self.bad_frame(element, counts, &error, frame),
-            NoCopy::Flow(flow) => NoFrame::Failed(flow),
+            CopyPoolError::BadFrame(error) => self.bad_frame(element, counts, &error, frame),
+            CopyPoolError::Flow(flow) => NoFrame::Failed(flow),
         }
     }
 
-    /// Whether the user chose an allocator by its name, and will have no other.
+    /// Whether the user selected one allocator by name.
     pub(crate) fn is_forced(&self) -> bool {
         let choice = self.selection.allocator();
         !matches!(choice, AllocatorChoice::Auto | AllocatorChoice::None)
@@ -225,7 +225,7 @@ impl Common {
         source.is_some_and(|source| source.can_make_dma_bufs())
     }
 
-    /// Offers upstream a pool of ours, where downstream has none or the user wants ours.
+    /// Offers upstream a pool of the selected allocator, if downstream has none or the user forced it.
     pub(crate) fn offer_pool(
         &self,
         category: gst::DebugCategory,
@@ -242,19 +242,18 @@ impl Common {
     }
 }
 
-/// The property `bad-frames`.
+/// Returns the property `bad-frames`.
 pub(crate) fn bad_frames_property() -> glib::ParamSpec {
     glib::ParamSpecEnum::builder_with_default("bad-frames", BadFrames::default())
         .nick("Bad frames")
         .blurb(
-            "What is done with a frame whose data is not what its caps and metas promise (too \
-             short, empty)",
+            "Handling of a frame whose data does not match its caps and metas (too short, empty)",
         )
         .mutable_playing()
         .build()
 }
 
-/// The property `stats`.
+/// Returns the property `stats`.
 pub(crate) fn stats_property() -> glib::ParamSpec {
     glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
         .nick("Statistics")
@@ -263,7 +262,7 @@ pub(crate) fn stats_property() -> glib::ParamSpec {
         .build()
 }
 
-/// Caps, cut down to those that a query asks for, in its order.
+/// Returns caps intersected with the filter of a query, in the order of the filter.
 pub(crate) fn narrowed(caps: gst::Caps, filter: Option<&gst::Caps>) -> gst::Caps {
     match filter {
         Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
@@ -274,7 +273,7 @@ pub(crate) fn narrowed(caps: gst::Caps, filter: Option<&gst::Caps>) -> gst::Caps
 /// Counts since the element was started.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// What was asked of the kernel.
+    /// Counts of system calls.
     pub(crate) kernel: Arc<Counters>,
     pub(crate) frames: AtomicU64,
     frames_in_place: AtomicU64,
@@ -289,8 +288,8 @@ pub(crate) fn add(counter: &AtomicU64, amount: u64) {
 }
 
 impl Counts {
-    /// A frame goes out: as it came in, or as a copy of so many bytes.
-    pub(crate) fn went(&self, copied: Option<u64>) {
+    /// Counts an output frame: the input frame, or a copy of this number of bytes.
+    pub(crate) fn count_output(&self, copied: Option<u64>) {
         match copied {
             None => add(&self.frames_in_place, 1),
             Some(bytes) => {
@@ -300,7 +299,7 @@ impl Counts {
         }
     }
 
-    /// As the property `stats` has them, with what else an element counts.
+    /// Returns the value of the property `stats`, with the counts of one element added.
     pub(crate) fn to_structure(
         &self,
         more: &[(&str, &AtomicU64)],
@@ -328,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_first_comes_first() {
+    fn caps_are_narrowed_in_the_order_of_the_query() {
         gst::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
         let ours = caps("video/x-raw,format=NV12;video/x-raw,format=BGRx");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! CPU work on video frames where they lie: a GStreamer plugin and the library under it.
+//! In-place CPU processing of video frames in dma-bufs: a GStreamer plugin, and its parts as a
+//! library.
 
 pub use dmabufcpu_dmabuf as dmabuf;
 pub use dmabufcpu_pixel as pixel;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The elements before a pad.
+//! Traversal of the elements upstream of a pad.
 
 use gst::prelude::*;
 
-/// Returns the elements before a sink pad, the nearest first. Goes through bins, and lists each
+/// Returns the elements upstream of a sink pad, the nearest first. Enters bins, and lists each
 /// element once, as pipelines may have loops.
 pub(crate) fn elements(pad: &gst::Pad) -> Vec<gst::Element> {
     let (mut pads, mut elements) = (vec![pad.clone()], Vec::new());

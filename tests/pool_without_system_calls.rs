@@ -13,9 +13,9 @@ use dmabufcpu_testing::{ROLE, process};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::exporters::Kind;
-use gstdmabufcpu::memory::{How, Pool, Source};
+use gstdmabufcpu::memory::{AccessOptions, Pool, Source};
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::{Frames, More, Order, Task, Worker};
+use gstdmabufcpu::video::{Extras, FilterSettings, FrameFormat, FrameProcessor, Task};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
@@ -125,20 +125,20 @@ fn child(role: &str) {
     let source = Arc::new(Source::new(&[Kind::Memfd], None));
     let pool = Pool::for_caps(source, None, &caps, 4, true).unwrap();
     pool.set_active(true).unwrap();
-    let frames = Frames::from_caps(&caps).unwrap();
-    let order = Order {
+    let frames = FrameFormat::from_caps(&caps).unwrap();
+    let order = FilterSettings {
         adjust: Adjust {
             invert: true,
             ..Adjust::identity()
         },
-        ..Order::default()
+        ..FilterSettings::default()
     };
     let mut task = Task::new(&frames, &order);
-    let how = How::default();
-    let mut worker = Worker::default();
+    let how = AccessOptions::default();
+    let mut worker = FrameProcessor::default();
     let mut filter = |buffer: &mut gst::Buffer| {
         let frame = buffer.get_mut().unwrap();
-        let done = worker.apply(frame, &frames, &mut task, More::default(), &how, 0);
+        let done = worker.apply(frame, &frames, &mut task, Extras::default(), &how, 0);
         done.unwrap();
     };
     let mut turn = |work: bool| {

@@ -14,7 +14,7 @@ use dmabufcpu_testing::pixel_frame::{Frame, Random};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
-use gstdmabufcpu::video::{self, Kind};
+use gstdmabufcpu::video::{self, CapsKind};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -180,10 +180,10 @@ pub fn caps(input: &[u8]) {
     assert!(both.size() >= without.size());
     let _ = video::is_dma_buf_caps(&caps);
     if caps.size() == 1 {
-        for kind in [Kind::Plain, Kind::DmaBuf, Kind::DmaDrm] {
+        for kind in [CapsKind::Plain, CapsKind::DmaBuf, CapsKind::DmaDrm] {
             if let Some(converted) = video::as_kind(&caps, kind) {
                 let is_promised = video::is_dma_buf_caps(&converted);
-                assert_eq!(is_promised, kind != Kind::Plain, "{caps} as {kind:?}");
+                assert_eq!(is_promised, kind != CapsKind::Plain, "{caps} as {kind:?}");
             }
         }
     }
@@ -202,7 +202,7 @@ pub fn caps(input: &[u8]) {
     if !caps.is_fixed() {
         return;
     }
-    if let Ok(frames) = video::Frames::from_caps(&caps) {
+    if let Ok(frames) = video::FrameFormat::from_caps(&caps) {
         let planes = frames.format.planes();
         let picture = video::Picture::whole(&frames.info);
         if let Ok(shapes) = video::shapes(&frames.info, &picture, planes) {

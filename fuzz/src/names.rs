@@ -87,11 +87,15 @@ pub fn drm(input: &[u8]) {
         }
     });
     for caps in [&one, &several] {
-        for kind in [video::Kind::Plain, video::Kind::DmaBuf, video::Kind::DmaDrm] {
+        for kind in [
+            video::CapsKind::Plain,
+            video::CapsKind::DmaBuf,
+            video::CapsKind::DmaDrm,
+        ] {
             let _ = video::as_kind(caps, kind);
         }
     }
-    let taken = video::Frames::from_caps(&one);
+    let taken = video::FrameFormat::from_caps(&one);
     let known = PADS_NAMED.with(|named| named.contains(text));
     assert_eq!(taken.is_ok(), known, "{text:?}: {taken:?}");
     if let (Ok(frames), Ok(parsed)) = (taken, parsed) {

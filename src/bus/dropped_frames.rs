@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Warnings of frames that were dropped: the first at once, the later ones together.
+//! Rate-limited warnings of dropped frames: the first immediately, later ones together.
 
 use crate::dmabuf::lock;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The least time between two warnings.
+/// Minimum time between two warnings.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Frames dropped since the last warning.
@@ -17,7 +17,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Adds a frame; returns the number that a warning has to report, if one is due.
+    /// Adds a frame. Returns the number of frames to report if a warning is due.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.frames += 1;
         let waits = |warned| now.saturating_duration_since(warned) < INTERVAL;
@@ -29,12 +29,12 @@ impl Pending {
     }
 }
 
-/// Warns of dropped frames, at most once in ten seconds.
+/// Warns of dropped frames, at most once per [`INTERVAL`].
 #[derive(Debug, Default)]
 pub(crate) struct DroppedFrames(Mutex<Pending>);
 
 impl DroppedFrames {
-    /// A stream begins.
+    /// Starts a stream.
     pub(crate) fn reset(&self) {
         *lock(&self.0) = Pending::default();
     }
@@ -46,7 +46,7 @@ impl DroppedFrames {
         error: &dyn Display,
         debug: impl FnOnce() -> String,
     ) {
-        // Posted without the lock: a handler of the bus may come back to the element.
+        // Posted without the lock, as a sync handler of the bus may call the element.
         let due = lock(&self.0).add(Instant::now());
         let Some(frames) = due else {
             return;
@@ -60,7 +60,7 @@ impl DroppedFrames {
             gst::StreamError::Failed,
             ("{which} dropped: {error}"),
             [
-                "{}; said at most once in {} s, frames-dropped in stats counts on; \
+                "{}; reported at most once in {} s, see frames-dropped in stats; \
                  bad-frames=error stops instead",
                 debug(),
                 INTERVAL.as_secs()
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_is_reported_at_once_and_the_rest_by_the_interval() {
+    fn first_drop_is_reported_at_once_later_ones_by_interval() {
         let mut pending = Pending::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

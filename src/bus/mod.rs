@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the elements say on the bus, both in the same way.
+//! Messages that both elements post on the bus.
 
 mod dropped_frames;
 mod refused_caps;
@@ -12,15 +12,14 @@ use gst::glib;
 use gst::prelude::*;
 use std::fmt;
 
-/// Posts what the property `stats` holds: an element message with a structure of the same name and
-/// fields, as `level` and the like post theirs.
+/// Posts the value of the property `stats` as an element message, like those of `level`.
 pub(crate) fn post_stats(element: &gst::Element, stats: gst::Structure) {
     let message = gst::message::Element::builder(stats).src(element).build();
-    // Refused where there is no bus: nobody listens.
+    // Fails only without a bus.
     let _ = element.post_message(message);
 }
 
-/// The action signal `post-stats`, by which a program asks for that message, in any language.
+/// Returns the action signal `post-stats`, which posts that message.
 pub(crate) fn post_stats_signal() -> glib::subclass::Signal {
     glib::subclass::Signal::builder("post-stats")
         .run_last()
@@ -38,17 +37,17 @@ pub(crate) fn post_stats_signal() -> glib::subclass::Signal {
 pub(crate) enum Obstacle {
     /// It may not be written.
     NotWritable(NotWritable),
-    /// Downstream holds the other buffers of the pool that it comes from.
+    /// Downstream holds the other buffers of its pool.
     PoolExhausted,
 }
 
 impl Obstacle {
-    /// Whether it is a property of the memory, wherever in a pipeline that is.
+    /// Whether it is a property of the memory, independent of the pipeline.
     pub(crate) fn is_permanent(self) -> bool {
         matches!(self, Self::NotWritable(why) if why.is_permanent())
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Self::NotWritable(why) => why.advice(),
@@ -60,7 +59,7 @@ impl Obstacle {
     }
 }
 
-/// What follows "as": a clause without a full stop.
+/// A clause to follow "as", without a full stop.
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,7 +69,7 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Warns of what becomes of frames that are not filtered in place, `what`, and why.
+/// Warns that frames are not filtered in place: `what` is done with them, and why.
 pub(crate) fn warn_of_obstacle(element: &gst::Element, what: &str, why: Obstacle) {
     let held = match why {
         Obstacle::PoolExhausted => memory::held_in_queues(element),
@@ -85,7 +84,7 @@ pub(crate) fn warn_of_obstacle(element: &gst::Element, what: &str, why: Obstacle
         code,
         ("Frames are {what}, as {why}{held}"),
         [
-            "said once a stream and reason, frames-copied and frames-skipped in stats count on; \
+            "reported once per stream and reason, see frames-copied and frames-skipped in stats; \
              {}; copy-policy=copy filters a copy, copy-policy=skip passes the frame on unfiltered, \
              copy-policy=error stops",
             why.advice()
@@ -93,12 +92,12 @@ pub(crate) fn warn_of_obstacle(element: &gst::Element, what: &str, why: Obstacle
     );
 }
 
-/// Tells that frames of this stream are copied by an element whose work that is.
-pub(crate) fn tell_of_copies(element: &gst::Element, why: &str) {
+/// Informs that an upload element copies the frames of this stream.
+pub(crate) fn inform_of_copies(element: &gst::Element, why: &str) {
     gst::element_info!(
         element,
         gst::CoreError::Negotiation,
         ("Frames are copied into dma-bufs, as {why}"),
-        ["said once a stream, frames-copied in stats counts on"]
+        ["reported once per stream, see frames-copied in stats"]
     );
 }

@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Why a negotiation failed, where it failed for frames that a CPU cannot reach.
+//! Warnings of caps that were refused because of their `drm-format`.
 //!
-//! Caps that do not fit end in "not negotiated" from some source, with no word of what did not
-//! fit. Both ways in which caps are refused, in answer to a query of what is possible and in
-//! answer to caps that are tried, go through an element's queries.
+//! A failed negotiation ends in "not negotiated" from some source element, without a reason. An
+//! element refuses caps in its answers to CAPS and ACCEPT_CAPS queries, which are examined here.
 
 use crate::dmabuf::lock;
 use crate::video;
 use gst::prelude::*;
 use std::sync::Mutex;
 
-/// What was said of refused caps since the element was started.
+/// Warnings that were given since the element was started.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedCaps(Mutex<Vec<String>>);
 
 impl RefusedCaps {
-    /// Forgets what was said.
+    /// Forgets them.
     pub(crate) fn reset(&self) {
-        self.said().clear();
+        self.given().clear();
     }
 
-    /// Looks at a query on `pad` (the sink pad) that was answered, and warns of a `drm-format`
-    /// because of which nothing is possible: once of each, in the log and, while the pads are
-    /// active, on the bus.
-    pub(crate) fn look(
+    /// Examines an answered query of `pad` (the sink pad). Warns once per reason of a `drm-format`
+    /// that was refused: in the log and, while the pads are active, on the bus.
+    pub(crate) fn examine(
         &self,
         category: gst::DebugCategory,
         element: &gst::Element,
@@ -55,11 +53,11 @@ impl RefusedCaps {
         };
         let text = reason.to_string();
         {
-            let mut said = self.said();
-            if said.contains(&text) {
+            let mut given = self.given();
+            if given.contains(&text) {
                 return;
             }
-            said.push(text);
+            given.push(text);
         }
         gst::warning!(category, obj = element, "{reason} (refused: {caps})");
         if pad.is_active() {
@@ -72,7 +70,7 @@ impl RefusedCaps {
         }
     }
 
-    /// What downstream takes, if that is nothing that goes through here.
+    /// Returns the caps downstream, and the reason, if the element supports none of them.
     fn downstream(element: &gst::Element) -> Option<(gst::Caps, crate::memory::DrmError)> {
         let pad = element.static_pad("src")?;
         let caps = pad.peer_query_caps(None);
@@ -80,7 +78,7 @@ impl RefusedCaps {
         Some((caps, reason))
     }
 
-    fn said(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+    fn given(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         lock(&self.0)
     }
 }

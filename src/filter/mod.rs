@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabuffilter`: the in-place CPU filter, for pixel work of its own and of its users.
+//! The element `dmabuffilter`: an in-place CPU filter with built-in effects and user functions.
 //!
-//! A user's work is a [`WindowFunction`], or a closure. It is called with windows: whole rows of
-//! a plane, lent within the frame's bracket.
+//! A user function is a [`WindowFunction`] or a closure. It is called with windows: whole rows of a
+//! plane, borrowed within the bracket of the frame.
 //!
 //! ```
 //! use gst::prelude::*;
@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! What the types do not let through: a window that is kept past its call,
+//! The types exclude: keeping a window after the call,
 //!
 //! ```compile_fail,E0521
 //! # use gstdmabufcpu::filter::DmaBufFilter;
@@ -35,7 +35,7 @@
 //! }
 //! ```
 //!
-//! rows of it,
+//! keeping its rows,
 //!
 //! ```compile_fail,E0521
 //! # use gstdmabufcpu::filter::DmaBufFilter;
@@ -45,7 +45,7 @@
 //! }
 //! ```
 //!
-//! writing where the bracket is for reading,
+//! writing in a bracket for reading,
 //!
 //! ```compile_fail,E0599
 //! # use gstdmabufcpu::filter::DmaBufFilter;
@@ -54,7 +54,7 @@
 //! }
 //! ```
 //!
-//! a third window beside the two,
+//! a third window,
 //!
 //! ```compile_fail,E0499
 //! # use gstdmabufcpu::dmabuf::ReadWrite;
@@ -67,7 +67,7 @@
 //! }
 //! ```
 //!
-//! or one by way of the second,
+//! also through the second,
 //!
 //! ```compile_fail,E0599
 //! # use gstdmabufcpu::dmabuf::ReadWrite;
@@ -79,7 +79,7 @@
 //! }
 //! ```
 //!
-//! and a function whose windows go to several threads, but which must stay in one:
+//! and a function that is not `Sync` if several threads call it:
 //!
 //! ```compile_fail,E0277
 //! # use gstdmabufcpu::filter::DmaBufFilter;
@@ -95,27 +95,29 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-mod foreign;
+mod capi;
+mod frame;
 mod functions;
 mod imp;
 mod overlays;
-mod planned;
 mod regions;
 mod settings;
 mod signals;
 mod stats;
+mod task_cache;
 
 pub use crate::element::BadFrames;
+pub use crate::memory::{MapMode, SyncScope};
 pub use crate::video::{
-    FrameInfo, FrameWindow, FunctionError, Lending, Outcome, PlaneInfo, Rows, WindowAccess,
-    WindowError, WindowFunction,
+    FrameInfo, FrameWindow, FunctionError, Lending, Outcome, PlaneInfo, RegionEffect, RegionMode,
+    Rows, WindowAccess, WindowError, WindowFunction,
 };
-pub use settings::{CopyPolicy, MapMode, RegionEffect, RegionMode, SyncScope};
+pub use settings::CopyPolicy;
 
 glib::wrapper! {
-    /// The element `dmabuffilter`: adjusts raw video in place, in the dma-buf it lies in.
+    /// Filters raw video in place.
     ///
-    /// `gst-inspect-1.0 dmabuffilter` tells of its properties.
+    /// For its properties see `gst-inspect-1.0 dmabuffilter`.
     pub struct DmaBufFilter(ObjectSubclass<imp::DmaBufFilter>)
         @extends gst_base::BaseTransform, gst::Element, gst::Object;
 }
@@ -127,27 +129,27 @@ impl Default for DmaBufFilter {
 }
 
 impl DmaBufFilter {
-    /// A new element. It needs no plugin to be registered, but GStreamer to be initialised.
+    /// Returns a new element. The plugin need not be registered.
     ///
     /// # Panics
-    /// When it is not.
+    /// If GStreamer is not initialised.
     pub fn new() -> Self {
         gst::assert_initialized();
         glib::Object::new()
     }
 
-    /// Has a function work on all frames from the next one on, in place of one that was set
-    /// before; after what the properties ask for, before overlays are drawn.
+    /// Sets the function for all frames from the next one on, replacing an earlier one. It is called
+    /// after the effects of the properties, before overlays are drawn.
     ///
-    /// The element does for it what it does for itself: one bracket for each dma-buf and frame,
-    /// for reading only if the function and everything else only reads; the mapping that is kept;
-    /// bounds that are checked; `copy-policy`, `n-threads`, `window-pages`; the counts in `stats`.
+    /// As for built-in effects, there is one bracket per dma-buf and frame (for reading only if the
+    /// function and everything else only reads), the mapping is cached, bounds are checked,
+    /// `copy-policy`, `n-threads` and `window-pages` apply, and `stats` counts.
     pub fn set_function(&self, function: impl WindowFunction) {
         self.imp().set_function(Some(AnyFunction::new(function)));
     }
 
-    /// As [`set_function`](Self::set_function), of a closure that is called with all rows of all
-    /// planes, by several threads at once if `n-threads` says so.
+    /// Sets a closure as [`set_function`](Self::set_function) does. It is called with all rows of all
+    /// planes, concurrently if `n-threads` allows.
     ///
     /// ```
     /// # gst::init()?;
@@ -166,7 +168,7 @@ impl DmaBufFilter {
         self.set_function(Closure::<_, ReadWrite>::new(closure));
     }
 
-    /// As [`set_closure`](Self::set_closure), for a closure that only reads.
+    /// Sets a closure that only reads, as [`set_closure`](Self::set_closure) does.
     pub fn set_read_closure<O: Outcome>(
         &self,
         closure: impl Fn(&mut FrameWindow<'_, ReadOnly>) -> O + Send + Sync + 'static,
@@ -174,7 +176,7 @@ impl DmaBufFilter {
         self.set_function(Closure::<_, ReadOnly>::new(closure));
     }
 
-    /// Takes the function away again.
+    /// Removes the function.
     pub fn clear_function(&self) {
         self.imp().set_function(None);
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Overlays that other elements attached to frames, prepared to be drawn.
+//! Prepares overlays that are attached to frames (`GstVideoOverlayCompositionMeta`) for blending.
 
 use crate::pixel::regions::{Colors, Image, Sprite};
 use crate::upstream;
-use crate::video::{Canvas, Frames};
+use crate::video::{Canvas, FrameFormat};
 use gst::prelude::*;
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
@@ -11,18 +11,17 @@ use gst_video::{
 };
 use smallvec::SmallVec;
 
-/// The rectangles of the last frame's overlays, kept for the next one's: most overlays stay for
-/// many frames.
+/// The prepared rectangles of the last frame, cached as most overlays stay for many frames.
 #[derive(Debug, Default)]
 pub(super) struct Overlays {
     canvas: Canvas,
     prepared: Vec<Prepared>,
-    /// What is drawn on the frame, from the lowest to the uppermost.
+    /// The rectangles of the frame, bottom to top.
     drawn: Vec<Key>,
-    /// The compositions of a frame that has several, until the next frame comes. An overlay element
-    /// knows the composition of the one before it by its address
-    /// (gst_base_text_overlay_video_chain): it would take a new one at the address of a freed one
-    /// for that one, and attach the old picture again.
+    /// The compositions of a frame with several, held until the next frame. An overlay element
+    /// identifies the composition of the one before it by its address
+    /// (gst_base_text_overlay_video_chain). If a new one had the address of a freed one, it would
+    /// attach its old rectangles again.
     compositions: Vec<VideoOverlayComposition>,
 }
 
@@ -33,7 +32,7 @@ struct Prepared {
     sprite: Sprite,
 }
 
-/// What a rectangle's picture depends on: `seqnum` changes with its pixels and its alpha.
+/// Identifies a prepared rectangle: `seqnum` changes with its pixels and its alpha.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Key {
     seqnum: u32,
@@ -49,7 +48,7 @@ impl Key {
     }
 }
 
-/// What a rectangle has in common with its copies, each of which has a `seqnum` of its own
+/// Identifies a rectangle and its copies, each of which has its own `seqnum`
 /// (gst_video_overlay_rectangle_copy).
 #[derive(Clone, Debug, PartialEq)]
 struct Content {
@@ -72,7 +71,7 @@ impl Content {
     }
 }
 
-/// Asks for pixels without the rectangle's global alpha in them, which is applied here.
+/// Requests pixels without the rectangle's global alpha, which is applied when blending.
 const GLOBAL_ALPHA: VideoOverlayFormatFlags = VideoOverlayFormatFlags::GLOBAL_ALPHA;
 
 /// Whether an overlay is attached to a frame.
@@ -80,11 +79,11 @@ pub(super) fn has_overlays(frame: &gst::BufferRef) -> bool {
     frame.meta::<VideoOverlayCompositionMeta>().is_some()
 }
 
-/// The rectangles that are drawn on a frame, from the lowest to the uppermost.
+/// Returns the rectangles to draw on a frame, bottom to top.
 ///
-/// An overlay element attaches a composition with a copy of each rectangle of the first composition
-/// on the frame, and with its own (gst_base_text_overlay_set_composition). So what several
-/// compositions have in common is drawn as often as the one that has it most often says.
+/// An overlay element attaches a composition with copies of the rectangles of the first composition
+/// on the frame, and with its own (gst_base_text_overlay_set_composition). So a rectangle is drawn as
+/// often as in the composition that has most copies of it.
 fn rectangles(frame: &gst::BufferRef) -> SmallVec<[VideoOverlayRectangle; 8]> {
     let mut drawn = SmallVec::new();
     let mut contents: SmallVec<[Content; 8]> = SmallVec::new();
@@ -106,8 +105,8 @@ fn rectangles(frame: &gst::BufferRef) -> SmallVec<[VideoOverlayRectangle; 8]> {
 }
 
 impl Overlays {
-    /// Prepares what is attached to `frame`.
-    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &Frames, canvas: Canvas) {
+    /// Prepares the overlays of `frame`.
+    pub(super) fn update(&mut self, frame: &gst::BufferRef, frames: &FrameFormat, canvas: Canvas) {
         if std::mem::replace(&mut self.canvas, canvas) != canvas {
             self.prepared.clear();
         }
@@ -121,7 +120,7 @@ impl Overlays {
             if self.prepared.iter().any(|prepared| prepared.key == *key) {
                 continue;
             }
-            // In the memory of one that is no longer drawn.
+            // Reuses the memory of one that is no longer drawn.
             let spare = self.prepared.iter().position(|prepared| !prepared.is_used);
             let mut sprite = spare.map_or_else(Sprite::default, |spare| {
                 self.prepared.swap_remove(spare).sprite
@@ -144,7 +143,7 @@ impl Overlays {
         }
     }
 
-    /// The overlays of the frame that they were prepared for, from the lowest to the uppermost.
+    /// Returns the prepared overlays of the frame, bottom to top.
     pub(super) fn sprites(&self) -> SmallVec<[&Sprite; 8]> {
         let sprite = |key: &Key| self.prepared.iter().find(|prepared| prepared.key == *key);
         let drawn = self.drawn.iter().filter_map(sprite);
@@ -152,22 +151,21 @@ impl Overlays {
     }
 }
 
-/// Takes the overlays off a frame: they are in the picture now.
+/// Removes the overlays of a frame after they were drawn.
 pub(super) fn remove(frame: &mut gst::BufferRef) {
     while let Some(meta) = frame.meta_mut::<VideoOverlayCompositionMeta>() {
         if meta.remove().is_err() {
-            // Locked to the buffer, which no overlay is.
+            // Locked to the buffer; overlays never are.
             return;
         }
     }
 }
 
-/// Makes a rectangle's pixels, scaled to its size on the frame, ready to be drawn; `None` when they
-/// cannot be read.
+/// Prepares a rectangle, scaled to its size on the frame; `None` if its pixels cannot be read.
 fn prepare(
     sprite: &mut Sprite,
     rectangle: &VideoOverlayRectangleRef,
-    frames: &Frames,
+    frames: &FrameFormat,
     canvas: Canvas,
 ) -> Option<()> {
     let flags = rectangle.flags();
@@ -197,9 +195,9 @@ fn prepare(
     Some(())
 }
 
-/// The element before a sink pad that is to shade the background of what it draws. Elements do so
-/// only where they blend themselves (gst_base_text_overlay_push_frame: "FIXME: emulate shaded
-/// background box"), so nothing must be attached there.
+/// Returns an element upstream of a sink pad that draws a shaded background. Such elements do that
+/// only if they blend themselves (gst_base_text_overlay_push_frame: "FIXME: emulate shaded
+/// background box"), so they must not attach overlays.
 pub(super) fn shading_element(pad: &gst::Pad) -> Option<gst::Element> {
     upstream::elements(pad).into_iter().find(|element| {
         let property = element.find_property(SHADED);
@@ -225,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_frame_had_is_kept_and_nothing_else() {
+    fn rectangles_of_the_last_frame_are_cached() {
         gst::init().unwrap();
         let info = gst_video::VideoInfo::builder(VideoFormat::Gray8, 16, 16);
         let caps = info.build().unwrap().to_caps().unwrap();
-        let frames = Frames::from_caps(&caps).unwrap();
+        let frames = FrameFormat::from_caps(&caps).unwrap();
         let mut overlays = Overlays::default();
         let [one, two, three] = [rectangle(0), rectangle(3), rectangle(7)];
         for (on_it, made) in [

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Rectangles: from and to the property's nested arrays, and from the metas of frames.
+//! Converts rectangles from and to the property `regions`, and from metas of frames.
 
 use crate::pixel::regions::Rect;
 use gst::glib;
 use gst::prelude::*;
 use gst_video::VideoRegionOfInterestMeta;
 
-/// What `regions` may hold, as a user would write it.
+/// The syntax of `regions`.
 const FORM: &str = "regions are written \"<<x,y,width,height>,…>\", in whole pixels, width and \
                     height not negative";
 
-/// Reads the property's value.
+/// Parses the value of the property.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason.
 pub(super) fn from_value(value: &glib::Value) -> Result<Vec<Rect>, String> {
     let array = value
         .get::<gst::ArrayRef<'_>>()
@@ -30,7 +30,7 @@ fn one(value: &glib::SendValue) -> Result<Rect, String> {
         .map_err(|_| String::from("not an array"))?;
     let numbers = array.as_slice();
     let [x, y, width, height] = numbers else {
-        return Err(format!("{} numbers in place of 4", numbers.len()));
+        return Err(format!("{} numbers instead of 4", numbers.len()));
     };
     let number = |value: &glib::SendValue| -> Result<i64, String> {
         let whole = value
@@ -56,7 +56,7 @@ fn one(value: &glib::SendValue) -> Result<Rect, String> {
     })
 }
 
-/// The property's value for these rectangles.
+/// Returns the value of the property.
 pub(super) fn to_value(rects: &[Rect]) -> glib::Value {
     let one = |rect: &Rect| {
         let length = |length: u32| i32::try_from(length).unwrap_or(i32::MAX);
@@ -65,7 +65,7 @@ pub(super) fn to_value(rects: &[Rect]) -> glib::Value {
     gst::Array::new(rects.iter().map(one)).to_value()
 }
 
-/// The property.
+/// Returns the property.
 pub(super) fn spec() -> glib::ParamSpec {
     let number = glib::ParamSpecInt::builder("number")
         .nick("Number")
@@ -88,7 +88,7 @@ pub(super) fn spec() -> glib::ParamSpec {
         .build()
 }
 
-/// Adds the regions of interest of a frame, those of type `of_type` if one is given.
+/// Adds the regions of interest of a frame, only those of type `of_type` if it is `Some`.
 pub(super) fn add_of_interest(
     frame: &gst::BufferRef,
     of_type: Option<&str>,
@@ -99,7 +99,7 @@ pub(super) fn add_of_interest(
             continue;
         }
         let (x, y, width, height) = meta.rect();
-        // What begins beyond an i32 is outside of every frame.
+        // A region that begins beyond `i32::MAX` is outside every frame.
         if let (Ok(x), Ok(y)) = (i32::try_from(x), i32::try_from(y)) {
             rects.push(Rect {
                 x,

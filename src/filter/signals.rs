@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Windows for other languages: the signals `window` and `read-window`, and the action by which C
-//! sets a function.
+//! The signals of `dmabuffilter`: `window` and `read-window` for other languages, and actions.
 
-use super::foreign;
+use super::capi;
 use crate::video::{FrameWindow, FunctionError, Lending, WindowAccess, WindowFunction};
 use gst::glib;
 use gst::glib::subclass::{Signal, SignalId};
@@ -11,7 +10,7 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-/// A signal that hands windows out.
+/// A signal that is emitted for each window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WindowSignal(&'static str);
 
@@ -27,22 +26,22 @@ impl WindowSignal {
         Some(there.find(|signal| signal.name() == name)?.signal_id())
     }
 
-    /// Whether somebody listens now.
+    /// Whether a handler is connected.
     pub(super) fn is_connected(self, element: &super::DmaBufFilter) -> bool {
         self.id()
             .is_some_and(|id| glib::signal::signal_has_handler_pending(element, id, None, false))
     }
 }
 
-/// Whether anybody listens to any of them.
+/// Whether a handler of either signal is connected.
 pub(super) fn are_connected(element: &super::DmaBufFilter) -> bool {
     WINDOW.is_connected(element) || READ_WINDOW.is_connected(element)
 }
 
-/// The element's signals.
+/// Returns the signals of the element.
 ///
-/// `window` and `read-window`: address (uint64), size in bytes, plane, first row, rows, stride in
-/// bytes, format. Handlers answer TRUE, or FALSE to end the stream with an error.
+/// Arguments of `window` and `read-window`: address (uint64), size in bytes, plane, first row, rows,
+/// stride in bytes, format. Handlers return TRUE, or FALSE to end the stream with an error.
 pub(super) fn all() -> &'static [Signal] {
     static SIGNALS: LazyLock<Vec<Signal>> = LazyLock::new(|| {
         let of_windows = |name| {
@@ -58,7 +57,7 @@ pub(super) fn all() -> &'static [Signal] {
                 ])
                 .return_type::<bool>()
                 .run_last()
-                // The first who says FALSE is the last who is asked.
+                // FALSE ends the emission.
                 .accumulator(|_, _, answer| {
                     if answer.get::<bool>().unwrap_or(false) {
                         ControlFlow::Continue(answer.clone())
@@ -80,7 +79,7 @@ pub(super) fn all() -> &'static [Signal] {
                 .class_handler(|values| {
                     let element = values.first()?.get::<super::DmaBufFilter>().ok()?;
                     let description = values.get(1)?.get::<glib::Pointer>().ok()?;
-                    Some(foreign::set_function(&element, description).to_value())
+                    Some(capi::set_function(&element, description).to_value())
                 })
                 .build(),
         ]
@@ -88,7 +87,7 @@ pub(super) fn all() -> &'static [Signal] {
     &SIGNALS
 }
 
-/// Hands windows to a signal's handlers.
+/// A window function that emits a signal.
 pub(super) struct Emitter<A> {
     element: glib::WeakRef<super::DmaBufFilter>,
     signal: WindowSignal,
@@ -115,7 +114,7 @@ impl<A> Emitter<A> {
             return Ok(());
         };
         let (plane, rows, stride) = place;
-        // GObject has no smaller type for what an interpreter is to make a pointer of.
+        // A uint64 is the smallest GObject type that holds an address on every machine.
         let go_on: bool = element.emit(
             id,
             &[
@@ -128,7 +127,7 @@ impl<A> Emitter<A> {
                 &format,
             ],
         );
-        // One that was disconnected meanwhile has not answered.
+        // Without a handler, as after a disconnection, the result is FALSE.
         if go_on || !self.signal.is_connected(&element) {
             return Ok(());
         }
@@ -143,13 +142,13 @@ impl<A> Emitter<A> {
 impl<A: WindowAccess> WindowFunction for Emitter<A> {
     type Access = A;
 
-    /// An interpreter runs one handler at a time.
+    /// In order, as interpreters run one handler at a time.
     fn lending(&self) -> Lending {
         Lending::InOrder
     }
 
     fn window(&self, window: &mut FrameWindow<'_, A>) -> Result<(), FunctionError> {
-        // Whoever listens makes a pointer of it again.
+        // The handler converts the address back to a pointer.
         let address = window.address().as_ptr().expose_provenance();
         let place = (window.plane().number, window.range(), window.plane().stride);
         let format = window.frame().info.format();

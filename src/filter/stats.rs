@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The counts behind the `stats` property.
+//! Counts for the property `stats`.
 
 use crate::element::{Counts, add};
-use crate::video::Work;
+use crate::video::PassStats;
 use std::sync::atomic::AtomicU64;
 
 /// Counts since the element was started.
@@ -16,7 +16,7 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub(super) fn add_work(&self, work: &Work) {
+    pub(super) fn add_work(&self, work: &PassStats) {
         add(&self.windows, work.windows);
         add(&self.pages, work.pages);
         let nanoseconds = u64::try_from(work.time.as_nanos()).unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Caps of format `DMA_DRM`, by which dma-bufs are described since GStreamer 1.24: read here, as
-//! the oldest GStreamer that we run on knows nothing of them.
+//! Caps of format `DMA_DRM`, which describe dma-bufs since GStreamer 1.24. They are parsed here, as
+//! GStreamer 1.22 does not support them.
 //!
 //! `drm-format` is a DRM fourcc (`drm_fourcc.h` of the kernel), followed by `:0x` and a modifier
 //! unless the layout is linear (`gst_video_dma_drm_fourcc_from_string`, `video-info-dma.c`).
@@ -10,23 +10,21 @@ use gst_video::{VideoFormat, VideoInfo};
 use std::fmt;
 use std::str::FromStr;
 
-/// The value of the field `format` in such caps.
+/// Value of the field `format` in such caps.
 pub const DMA_DRM: &str = "DMA_DRM";
-/// `GST_VIDEO_FORMAT_DMA_DRM` (`video-format.h`, since 1.24), for which older bindings have no
-/// name.
+/// `GST_VIDEO_FORMAT_DMA_DRM` (`video-format.h`, since 1.24), which older bindings lack.
 pub const DMA_DRM_FORMAT: i32 = 114;
 
-/// Rows of pixels, one behind the other (`DRM_FORMAT_MOD_LINEAR`).
+/// Linear layout (`DRM_FORMAT_MOD_LINEAR`).
 pub const LINEAR: u64 = 0;
-/// Whatever the driver thinks best, and tells nobody (`DRM_FORMAT_MOD_INVALID`).
+/// Implicit, driver-chosen layout (`DRM_FORMAT_MOD_INVALID`).
 pub const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
 /// The flag in a fourcc (`DRM_FORMAT_BIG_ENDIAN`), in strings `_BE`.
 const BIG_ENDIAN: &str = "_BE";
 const BIG_ENDIAN_BIT: u32 = 1 << 31;
 
-/// Linear formats and what DRM calls them: the pairs of `format_map` in `video-info-dma.c` of
-/// GStreamer 1.28 that GStreamer 1.22 has formats for. The planar formats of more than 8 bits are
-/// in it since 1.28 only.
+/// Formats and their fourccs: the entries of `format_map` in `video-info-dma.c` of GStreamer 1.28 for
+/// formats of GStreamer 1.22. It has planar formats of more than 8 bits since 1.28 only.
 const FOURCCS: &[(VideoFormat, &str)] = &[
     (VideoFormat::Nv12, "NV12"),
     (VideoFormat::Nv21, "NV21"),
@@ -44,8 +42,8 @@ const FOURCCS: &[(VideoFormat, &str)] = &[
     (VideoFormat::Yvyu, "YVYU"),
     (VideoFormat::Uyvy, "UYVY"),
     (VideoFormat::Vyuy, "VYUY"),
-    // DRM writes components from the highest bits down: its AYUV is VUYA in memory, and there is
-    // no name for what GStreamer calls AYUV.
+    // DRM names components from the highest bits down: its AYUV is VUYA in memory. GStreamer's AYUV
+    // has no fourcc.
     (VideoFormat::Vuya, "AYUV"),
     (VideoFormat::Gray8, "R8  "),
     (VideoFormat::Gray16Le, "R16 "),
@@ -82,7 +80,7 @@ const FOURCCS: &[(VideoFormat, &str)] = &[
     (VideoFormat::Y44416le, "S416"),
 ];
 
-/// What `drm-format` says.
+/// A parsed `drm-format`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrmFormat {
     /// Four characters, and `_BE` for the big-endian variant.
@@ -91,7 +89,7 @@ pub struct DrmFormat {
 }
 
 impl DrmFormat {
-    /// What DRM calls a linear format, if it has a name for it.
+    /// Returns the linear `drm-format` of a format, if DRM has a fourcc for it.
     pub fn of(format: VideoFormat) -> Option<Self> {
         let known = FOURCCS.iter().find(|(known, _)| *known == format);
         known.map(|(_, fourcc)| Self {
@@ -100,7 +98,7 @@ impl DrmFormat {
         })
     }
 
-    /// The fourcc as a number.
+    /// Returns the fourcc as a number.
     pub fn code(&self) -> Option<u32> {
         let (name, bit) = match self.fourcc.strip_suffix(BIG_ENDIAN) {
             Some(name) => (name, BIG_ENDIAN_BIT),
@@ -110,10 +108,10 @@ impl DrmFormat {
         Some(u32::from_le_bytes(bytes) | bit)
     }
 
-    /// GStreamer's format for it, as far as a CPU can make something of it.
+    /// Returns GStreamer's format.
     ///
     /// # Errors
-    /// [`DrmError`] for every layout but linear, and for unknown fourccs.
+    /// [`DrmError`] for layouts other than linear, and for unknown fourccs.
     pub fn format(&self) -> Result<VideoFormat, DrmError> {
         let fourcc = self.fourcc.clone();
         match self.modifier {
@@ -164,7 +162,7 @@ impl FromStr for DrmFormat {
         if name.len() != 4 || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(malformed());
         }
-        // GStreamer's own parser refuses it, so it is of no use to anybody downstream.
+        // GStreamer's own parser refuses it, so elements downstream would fail.
         if modifier == LINEAR && text.contains(':') {
             return Err(DrmError::LinearSpelledOut {
                 text: text.to_owned(),
@@ -178,58 +176,60 @@ impl FromStr for DrmFormat {
     }
 }
 
-/// Why frames of a `drm-format` cannot be worked on.
+/// Why frames of a `drm-format` cannot be processed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DrmError {
     /// Tiled or compressed.
     #[error(
-        "drm-format={fourcc}:0x{modifier:016x} is tiled or compressed ({vendor} modifier), and a \
-         CPU reaches linear frames only; ask the source for linear ones: drm-format={fourcc}"
+        "drm-format={fourcc}:0x{modifier:016x} is tiled or compressed ({vendor} modifier), and \
+         the CPU can access linear frames only; request them from the source: drm-format={fourcc}"
     )]
     NotLinear {
         /// Without the modifier.
         fourcc: String,
         /// As in `drm_fourcc.h`.
         modifier: u64,
-        /// Whose layout it is.
+        /// Vendor, with its article.
         vendor: &'static str,
     },
     /// `DRM_FORMAT_MOD_INVALID`.
     #[error(
-        "drm-format={fourcc}:0x{IMPLICIT:016x} (DRM_FORMAT_MOD_INVALID) leaves the layout to a \
-         driver that tells nobody; ask the source for linear frames: drm-format={fourcc}"
+        "drm-format={fourcc}:0x{IMPLICIT:016x} (DRM_FORMAT_MOD_INVALID) leaves the layout to \
+         the driver; request linear frames from the source: drm-format={fourcc}"
     )]
     Implicit {
         /// Without the modifier.
         fourcc: String,
     },
-    /// `:0x0` behind the fourcc.
-    #[error("drm-format={text} is written {fourcc} in caps: linear has no modifier there")]
+    /// `:0x0` after the fourcc.
+    #[error(
+        "drm-format={text} must be written as {fourcc}: caps have no modifier for linear frames"
+    )]
     LinearSpelledOut {
         /// As in the caps.
         text: String,
         /// Without the modifier.
         fourcc: String,
     },
-    /// Linear, but of what?
-    #[error("drm-format={fourcc} is not one of the formats that are known here")]
+    /// An unknown fourcc.
+    #[error("drm-format={fourcc} is an unknown format")]
     Unknown {
         /// As in the caps.
         fourcc: String,
     },
-    /// Not a `drm-format` at all.
+    /// Not a `drm-format`.
     #[error(
-        "drm-format={0} is not a fourcc of four characters, with :0x and a modifier behind it \
-         where the layout is not linear"
+        "drm-format={0} is not a fourcc of four characters, followed by :0x and a modifier unless \
+         the layout is linear"
     )]
     Malformed(String),
-    /// Caps without one.
+    /// No `drm-format`.
     #[error("caps of format DMA_DRM without a drm-format")]
     Missing,
 }
 
-/// Whose modifier it is: the upper 8 bits (`DRM_FORMAT_MOD_VENDOR_*`).
+/// Returns the vendor of a modifier: the upper 8 bits (`DRM_FORMAT_MOD_VENDOR_*`).
 fn vendor(modifier: u64) -> &'static str {
     match modifier >> 56 {
         0x01 => "an Intel",
@@ -248,7 +248,7 @@ fn vendor(modifier: u64) -> &'static str {
     }
 }
 
-/// Whether caps describe their frames by a `drm-format`.
+/// Whether caps describe frames by a `drm-format`.
 pub fn is_dma_drm(caps: &gst::CapsRef) -> bool {
     let Some((structure, features)) = caps.iter_with_features().next() else {
         return false;
@@ -257,11 +257,11 @@ pub fn is_dma_drm(caps: &gst::CapsRef) -> bool {
         && structure.get::<&str>("format") == Ok(DMA_DRM)
 }
 
-/// What fixed caps of raw video say, whatever their kind: under `DMA_DRM`, as of the format that
-/// the `drm-format` stands for.
+/// Returns the video info of fixed caps of raw video. For `DMA_DRM`, the format is that of the
+/// `drm-format`.
 ///
 /// # Errors
-/// When the caps are not raw video, or frames that are not linear.
+/// If the caps are not raw video, or their frames are not linear.
 pub fn video_info(caps: &gst::CapsRef) -> Result<VideoInfo, glib::BoolError> {
     if !is_dma_drm(caps) {
         return VideoInfo::from_caps(caps);
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_go_there_and_back() {
+    fn strings_round_trip() {
         for text in [
             "NV12",
             "XR24",
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_the_characters_in_their_order() {
+    fn code_is_the_characters_in_little_endian_order() {
         let code = |text: &str| text.parse::<DrmFormat>().unwrap().code();
         assert_eq!(code("NV12"), Some(0x3231_564e));
         assert_eq!(code("R8  "), Some(0x2020_3852));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_drm_format_is_refused() {
+    fn malformed_strings_are_refused() {
         for text in [
             "",
             "NV1",
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn only_linear_formats_are_formats() {
+    fn only_known_linear_formats_have_a_format() {
         let of = |text: &str| text.parse::<DrmFormat>().and_then(|format| format.format());
         assert_eq!(of("XR24"), Ok(VideoFormat::Bgrx));
         let error = of("NV12:0x0100000000000002").unwrap_err().to_string();
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_stands_for_one_format() {
+    fn formats_and_fourccs_map_one_to_one() {
         for (number, (format, fourcc)) in FOURCCS.iter().enumerate() {
             assert_eq!(fourcc.parse::<DrmFormat>().unwrap().format(), Ok(*format));
             assert_eq!(DrmFormat::of(*format).unwrap().to_string(), *fourcc);

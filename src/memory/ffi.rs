@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The few calls of GStreamer's C interface that the bindings do not have.
+//! Functions of GStreamer's C API that the bindings lack.
 #![allow(unsafe_code)]
 
 use crate::dmabuf::lock;
@@ -12,20 +12,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering::Acquire};
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// What a memory is used for.
+/// How a memory is locked and mapped.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Use {
+pub(super) struct LockMode {
     pub(super) read: bool,
     pub(super) write: bool,
 }
 
-impl Use {
+impl LockMode {
     pub(super) const READ_WRITE: Self = Self {
         read: true,
         write: true,
     };
 
-    /// As lock flags, which are map flags too (`gstmemory.h`).
+    /// Returns the lock flags, which are also map flags (`gstmemory.h`).
     fn flags(self) -> ffi::GstLockFlags {
         let read = if self.read {
             ffi::GST_LOCK_FLAG_READ
@@ -41,8 +41,7 @@ impl Use {
     }
 }
 
-/// A memory locked as `gst_memory_map` locks it: while this lives, nobody else can map the
-/// memory in a way that does not go together with it.
+/// A lock on a memory, as `gst_memory_map` takes it. It excludes conflicting maps while it lives.
 #[derive(Debug)]
 pub(super) struct Lock<'m> {
     memory: &'m gst::MemoryRef,
@@ -50,15 +49,14 @@ pub(super) struct Lock<'m> {
 }
 
 impl<'m> Lock<'m> {
-    /// `None` when somebody else's use of the memory forbids this one, or the memory is
-    /// read-only and `access` is not.
-    pub(super) fn take(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
-        let flags = access.flags();
+    /// `None` if another lock conflicts, or `mode` writes and the memory is read-only.
+    pub(super) fn take(memory: &'m gst::MemoryRef, mode: LockMode) -> Option<Self> {
+        let flags = mode.flags();
         let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
         // SAFETY: a GstMemory begins with its GstMiniObject and lives for 'm; locking is atomic
         // and meant to be done through any pointer to it.
         let locked = unsafe { ffi::gst_mini_object_lock(object, flags) };
-        // Not `then_some`: a Lock that is made is dropped, and unlocks what others locked.
+        // Not `then_some`: its unused Lock would be dropped, and unlock.
         (locked != 0).then(|| Self { memory, flags })
     }
 }
@@ -77,8 +75,8 @@ pub(super) fn is_read_only(memory: &gst::MemoryRef) -> bool {
     memory.flags().contains(gst::MemoryFlags::READONLY)
 }
 
-/// Whether a memory is part of several buffers, or other memories are shares of it: each has a lock
-/// of its own on it (GST_LOCK_FLAG_EXCLUSIVE), of which a memory that is writable has one at most.
+/// Whether a memory belongs to several buffers, or other memories are shares of it: each holds a
+/// lock (GST_LOCK_FLAG_EXCLUSIVE), and a writable memory has at most one.
 pub(super) fn is_shared(memory: &gst::MemoryRef) -> bool {
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>();
     // SAFETY: a GstMemory begins with its GstMiniObject; the call reads its counts atomically.
@@ -93,12 +91,12 @@ pub(super) struct ByteMap<'m> {
 }
 
 impl<'m> ByteMap<'m> {
-    /// `None` when the memory is locked against it or its allocator cannot.
-    pub(super) fn map(memory: &'m gst::MemoryRef, access: Use) -> Option<Self> {
+    /// `None` if a lock conflicts or the allocator cannot map it.
+    pub(super) fn map(memory: &'m gst::MemoryRef, mode: LockMode) -> Option<Self> {
         let mut info = std::mem::MaybeUninit::uninit();
         let pointer = memory.as_ptr().cast_mut();
         // SAFETY: the memory lives for 'm, and the call locks it for this access.
-        let mapped = unsafe { ffi::gst_memory_map(pointer, info.as_mut_ptr(), access.flags()) };
+        let mapped = unsafe { ffi::gst_memory_map(pointer, info.as_mut_ptr(), mode.flags()) };
         if mapped == 0 {
             return None;
         }
@@ -107,17 +105,17 @@ impl<'m> ByteMap<'m> {
         Some(Self { memory, info })
     }
 
-    /// Where it was mapped.
+    /// Returns the address of the mapping.
     pub(super) fn address(&self) -> usize {
         self.info.data as usize
     }
 
-    /// Windows of the bytes, for an access that the map was made for.
+    /// Returns windows of the bytes, for an access that `mode` includes.
     pub(super) fn windows<A: Access>(&mut self) -> Windows<'_, A> {
         let address = NonNull::new(self.info.data).unwrap_or(NonNull::dangling());
         // SAFETY: `size` bytes at `data` are mapped until self is dropped, for an access that
         // includes A's (OpenMemories); the lock that goes with the map and the exclusive borrow
-        // of self keep others from changing them.
+        // of self exclude other accesses.
         unsafe { Windows::of_mapped(address, self.info.size) }
     }
 }
@@ -130,7 +128,7 @@ impl Drop for ByteMap<'_> {
     }
 }
 
-/// The memory's descriptor, if it has one.
+/// Returns the file descriptor of a memory, if it has one.
 pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
     let fd = memory
         .downcast_memory_ref::<gst_allocators::FdMemory>()?
@@ -138,13 +136,13 @@ pub(super) fn descriptor(memory: &gst::MemoryRef) -> Option<BorrowedFd<'_>> {
     if fd < 0 {
         return None;
     }
-    // SAFETY: the memory owns the descriptor and lives at least as long as the result. (One
-    // that was closed behind its back gives EBADF: nothing but system calls is done with it.)
+    // SAFETY: the memory owns the descriptor and outlives the result. If another owner closed it,
+    // system calls return EBADF.
     Some(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// The memory at the root of the shares that `memory` was made by; offsets of fd memory count
-/// from its start already (`gst_fd_mem_share`).
+/// Returns the memory of which `memory` is a share, or `memory` itself. Offsets of fd memory are
+/// relative to it (`gst_fd_mem_share`).
 pub(super) fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
     let mut memory = memory;
     while let Some(parent) = memory.parent() {
@@ -153,49 +151,48 @@ pub(super) fn root(memory: &gst::MemoryRef) -> &gst::MemoryRef {
     memory
 }
 
-type Kept = Arc<dyn Any + Send + Sync>;
+type Attached = Arc<dyn Any + Send + Sync>;
 
 static QUARK: LazyLock<gst::glib::Quark> =
-    LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-kept"));
+    LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-cache"));
 static INSERTING: Mutex<()> = Mutex::new(());
 
-/// What was kept on the memory by [`keep`].
-pub(super) fn kept(memory: &gst::MemoryRef) -> Option<Kept> {
+/// Returns the data that [`attach`] put on a memory.
+pub(super) fn attached(memory: &gst::MemoryRef) -> Option<Attached> {
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
     // SAFETY: a GstMemory begins with its GstMiniObject; the call locks by itself.
     let data = unsafe { ffi::gst_mini_object_get_qdata(object, QUARK.into_glib()) };
-    // SAFETY: under this quark, which is ours, `keep` puts a boxed Kept and never replaces it;
-    // it is dropped only with the memory, which the caller has borrowed.
-    unsafe { data.cast::<Kept>().as_ref() }.cloned()
+    // SAFETY: `attach` alone uses the quark, with a boxed Attached that it never replaces. The box is
+    // dropped with the memory, which the caller borrows.
+    unsafe { data.cast::<Attached>().as_ref() }.cloned()
 }
 
-/// Keeps what `make` gives on the memory until the memory is freed; what is there already
-/// stays.
-pub(super) fn keep<E>(
+/// Returns the data of a memory, created by `make` if there is none. It is freed with the memory.
+pub(super) fn attach<E>(
     memory: &gst::MemoryRef,
-    make: impl FnOnce() -> Result<Kept, E>,
-) -> Result<Kept, E> {
+    make: impl FnOnce() -> Result<Attached, E>,
+) -> Result<Attached, E> {
     let _inserting = lock(&INSERTING);
-    if let Some(there) = kept(memory) {
-        return Ok(there);
+    if let Some(data) = attached(memory) {
+        return Ok(data);
     }
     let made = make()?;
     let data = Box::into_raw(Box::new(Arc::clone(&made)));
     let object = memory.as_ptr().cast::<ffi::GstMiniObject>().cast_mut();
-    // SAFETY: as in `kept`; GStreamer takes over the box and gives it to `drop_kept`, once. There
-    // is no earlier value to be replaced, as looked up under the lock.
+    // SAFETY: as in `attached`. GStreamer owns the box and passes it to `drop_attached` once. No
+    // earlier value is replaced, as checked under the lock.
     unsafe {
-        ffi::gst_mini_object_set_qdata(object, QUARK.into_glib(), data.cast(), Some(drop_kept));
+        ffi::gst_mini_object_set_qdata(object, QUARK.into_glib(), data.cast(), Some(drop_attached));
     }
     Ok(made)
 }
 
-unsafe extern "C" fn drop_kept(data: gst::glib::ffi::gpointer) {
-    // SAFETY: it is the box that `keep` gave away.
-    drop(unsafe { Box::from_raw(data.cast::<Kept>()) });
+unsafe extern "C" fn drop_attached(data: gst::glib::ffi::gpointer) {
+    // SAFETY: the box that `attach` put there.
+    drop(unsafe { Box::from_raw(data.cast::<Attached>()) });
 }
 
-/// The pool that a buffer goes back to.
+/// Returns the pool to which a buffer returns.
 pub(super) fn pool(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
     // SAFETY: the buffer is borrowed; its pool changes only when its last reference goes.
     let pool = unsafe { (*buffer.as_ptr()).pool };
@@ -203,35 +200,35 @@ pub(super) fn pool(buffer: &gst::BufferRef) -> Option<gst::BufferPool> {
     unsafe { from_glib_none(pool) }
 }
 
-/// A buffer of a pool, wherever it is; it is not kept alive.
+/// Observes a buffer of a pool, without a reference to it.
 #[derive(Debug)]
 pub(super) struct Pooled(Mutex<Option<BufferAddress>>);
 
 #[derive(Debug)]
 struct BufferAddress(NonNull<ffi::GstBuffer>);
 
-// SAFETY: it is only looked at under the lock, while the buffer exists, and atomically.
+// SAFETY: it is only read under the lock, while the buffer exists, and atomically.
 unsafe impl Send for BufferAddress {}
 
 static POOLED: LazyLock<gst::glib::Quark> =
     LazyLock::new(|| gst::glib::Quark::from_str("dmabufcpu-pooled"));
 
 impl Pooled {
-    /// What is known of a buffer.
+    /// Returns the observer of a buffer, created if there is none.
     pub(super) fn of(buffer: &gst::BufferRef) -> Arc<Self> {
         let _inserting = lock(&INSERTING);
         let pointer = buffer.as_ptr().cast_mut();
         let object = pointer.cast::<ffi::GstMiniObject>();
         // SAFETY: a GstBuffer begins with its GstMiniObject; the call locks by itself.
         let data = unsafe { ffi::gst_mini_object_get_qdata(object, POOLED.into_glib()) };
-        // SAFETY: under this quark, which is ours, only the box below is put, once; it is dropped
-        // with the buffer, which the caller has borrowed.
+        // SAFETY: only the box below is put under the quark, once. It is dropped with the buffer,
+        // which the caller borrows.
         if let Some(there) = unsafe { data.cast::<Arc<Self>>().as_ref() } {
             return Arc::clone(there);
         }
         let made = Arc::new(Self(Mutex::new(NonNull::new(pointer).map(BufferAddress))));
         let data = Box::into_raw(Box::new(Arc::clone(&made)));
-        // SAFETY: as above; GStreamer takes over the box and gives it to `forget_buffer`, once.
+        // SAFETY: as above; GStreamer owns the box and passes it to `forget_buffer` once.
         unsafe {
             ffi::gst_mini_object_set_qdata(
                 object,
@@ -243,7 +240,7 @@ impl Pooled {
         made
     }
 
-    /// Whether the buffer is out of its pool.
+    /// Whether the buffer is outside its pool.
     pub(super) fn is_out(&self) -> bool {
         let address = lock(&self.0);
         address.as_ref().is_some_and(|BufferAddress(buffer)| {
@@ -258,14 +255,14 @@ impl Pooled {
         })
     }
 
-    /// Whether the buffer was not freed yet.
+    /// Whether the buffer has not been freed.
     pub(super) fn exists(&self) -> bool {
         lock(&self.0).is_some()
     }
 }
 
 unsafe extern "C" fn forget_buffer(data: gst::glib::ffi::gpointer) {
-    // SAFETY: it is the box that `Pooled::of` gave away.
+    // SAFETY: the box that `Pooled::of` put there.
     let pooled = unsafe { Box::from_raw(data.cast::<Arc<Pooled>>()) };
     *lock(&pooled.0) = None;
 }

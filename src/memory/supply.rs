@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Whether the pool that frames come from runs out of buffers.
+//! Detects that downstream holds all buffers of the pool of the source.
 //!
-//! A camera has as many buffers as its driver allows, 32 with videobuf2. Where downstream holds all
-//! of them until it gets more (a queue with a high `min-threshold-buffers`), the stream stands for
-//! good. `v4l2src` copies frames before that, but not if the ALLOCATION query has an entry for a
-//! pool (`gst_v4l2_object_decide_allocation`), which `io-mode=dmabuf-import` and sources in system
-//! memory need.
+//! The driver limits the buffers of a camera: 32 with videobuf2. If downstream keeps all of them
+//! until it gets more (a queue with a high `min-threshold-buffers`), the stream stops. `v4l2src`
+//! copies frames before that, but not if the ALLOCATION query has an entry for a pool
+//! (`gst_v4l2_object_decide_allocation`), which `io-mode=dmabuf-import` and sources in system memory
+//! need.
 
 use super::ffi::{self, Pooled};
 use super::pool::waiting_before;
@@ -14,33 +14,33 @@ use gst::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the last frames of a pool are held back before the stream counts as standing.
+/// How long no buffer may return before the stream counts as stalled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a buffer came back meanwhile.
-const LOOK: Duration = Duration::from_millis(5);
+/// Interval at which returned buffers are counted.
+const POLL: Duration = Duration::from_millis(5);
 
-/// Pools of fewer buffers are not watched: downstream may need all of them at a time, and is held
-/// up if one is held back.
+/// Smaller pools are not watched: downstream may need all their buffers at once, and waiting would
+/// delay it.
 const DEEP: usize = 8;
 
-/// The buffers of the pool that frames come from.
+/// The buffers of the pool that frames come from, as seen so far.
 #[derive(Debug, Default)]
 pub struct Supply {
     pool: glib::WeakRef<gst::BufferPool>,
-    /// The most buffers that it makes; 0 if it is not watched.
+    /// Maximum of the pool; 0 if it is not watched.
     most: usize,
     seen: Vec<Arc<Pooled>>,
-    /// The stream has stood: the next frames are not held back before they count as the last.
-    has_stood: bool,
+    /// The stream has stalled: later frames do not wait.
+    has_stalled: bool,
     /// Frames since the pool was low.
     plenty: usize,
 }
 
 impl Supply {
-    /// Whether the stream stands unless `frame` goes back to its pool: all buffers of the pool but
-    /// one are downstream of `element`, and for a second none came back. Waits so long in that case,
-    /// unless `is_flushing`.
+    /// Whether the stream stalls unless `frame` returns to its pool: all buffers of the pool but one
+    /// are downstream of `element`, and none returned within [`PATIENCE`]. Waits that long, unless
+    /// `is_flushing`.
     pub fn has_run_dry(
         &mut self,
         frame: &gst::BufferRef,
@@ -50,12 +50,12 @@ impl Supply {
         self.note(frame);
         if !self.is_low(element) {
             self.plenty += 1;
-            // A stream that needs copies to go on has some low frames in each round of the pool.
-            self.has_stood &= self.plenty < 2 * self.most;
+            // While copies are needed, some frames of each cycle through the pool are low.
+            self.has_stalled &= self.plenty < 2 * self.most;
             return false;
         }
         self.plenty = 0;
-        if self.has_stood {
+        if self.has_stalled {
             return true;
         }
         let began = Instant::now();
@@ -63,16 +63,16 @@ impl Supply {
             if is_flushing() {
                 return false;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
             if !self.is_low(element) {
                 return false;
             }
         }
-        self.has_stood = true;
+        self.has_stalled = true;
         true
     }
 
-    /// Remembers a buffer of the pool.
+    /// Records a buffer of the pool.
     fn note(&mut self, frame: &gst::BufferRef) {
         let pool = ffi::pool(frame);
         if self.pool.upgrade() != pool {
@@ -82,7 +82,7 @@ impl Supply {
             self.pool.set(pool.as_ref());
             self.most = if most >= DEEP { most } else { 0 };
             self.seen.clear();
-            (self.has_stood, self.plenty) = (false, 0);
+            (self.has_stalled, self.plenty) = (false, 0);
         }
         if self.most > 0 {
             let pooled = Pooled::of(frame);
@@ -93,14 +93,14 @@ impl Supply {
         }
     }
 
-    /// Whether all buffers but one are out of the pool, and not in a queue before the element. The
-    /// one is for the device to go on with.
+    /// Whether all buffers but one are out of the pool, and not in a queue upstream of the element.
+    /// The device needs one to continue.
     fn is_low(&self, element: &gst::Element) -> bool {
         if self.most == 0 || self.seen.len() + 1 < self.most {
             return false;
         }
         let out = self.seen.iter().filter(|seen| seen.is_out()).count();
-        // Only then are queues asked.
+        // Queues are examined only if the first condition holds.
         out + 1 >= self.most && out + 1 >= self.most.saturating_add(waiting_before(element))
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Why a frame may not be written.
+//! Checks whether a frame may be written.
 
-use super::ffi::{self, ByteMap, Lock, Use};
-use super::kept::{self, MapMode};
+use super::ffi::{self, ByteMap, Lock, LockMode};
+use super::{MapMode, cache};
 use crate::dmabuf::{self, WriteBarrier};
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl NotWritable {
         }
     }
 
-    /// Whether the memory itself is read-only, wherever in a pipeline it is.
+    /// Whether the memory itself is read-only, independent of the pipeline.
     pub fn is_permanent(self) -> bool {
         match self {
             Self::SharedBuffer | Self::SharedMemory | Self::Mapped => false,
@@ -40,16 +40,16 @@ impl NotWritable {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::SharedBuffer | Self::SharedMemory => {
-                "put the filter before the tee, or let go of frames earlier"
+                "put the filter before the tee, or release frames earlier"
             }
             Self::Mapped => "unmap frames before they are passed on",
             Self::FlaggedReadOnly => {
                 "filter in the process that sends the frames (before shmsink or unixfdsink), or \
-                 have their source make memory that can be written"
+                 have their source allocate writable memory"
             }
             Self::OpenedReadOnly => {
                 "have the exporter open it for writing (O_RDWR; DRM: DRM_RDWR; V4L2: \
@@ -60,7 +60,7 @@ impl NotWritable {
     }
 }
 
-/// What follows "as": a clause without a full stop.
+/// A clause to follow "as", without a full stop.
 impl fmt::Display for NotWritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -76,11 +76,11 @@ impl fmt::Display for NotWritable {
     }
 }
 
-/// Why a frame may not be written now, if it may not: of several reasons one that is permanent.
+/// Returns why a frame may not be written now, a permanent reason first; `None` if it may.
 /// `map_mode` is how it would be mapped.
 ///
 /// # Errors
-/// When a memory's descriptor cannot be examined.
+/// If a memory's descriptor cannot be examined.
 pub fn why_not_writable(
     frame: &gst::Buffer,
     map_mode: MapMode,
@@ -96,26 +96,27 @@ pub fn why_not_writable(
     Ok(frame.iter_memories().find_map(why_not_lockable))
 }
 
-/// Why a memory is read-only, if it is.
+/// Returns why a memory is read-only, if it is.
 pub(super) fn why_never_writable(
     memory: &gst::MemoryRef,
     map_mode: MapMode,
 ) -> dmabuf::Result<Option<NotWritable>> {
-    // A share is flagged, too (gst_fd_mem_share): of its origin, it is no more than the share.
+    // A share is always flagged (gst_fd_mem_share), so the flag of its root counts.
     if ffi::is_read_only(ffi::root(memory)) {
         return Ok(Some(NotWritable::FlaggedReadOnly));
     }
-    let Some(kept) = kept::look(memory)? else {
+    let Some(cached) = cache::of_any(memory)? else {
         return Ok(None);
     };
-    let barrier = kept.barrier(map_mode).map(NotWritable::of);
-    let is_private = || kept.may_be_private() && ByteMap::map(memory, Use::READ_WRITE).is_some();
+    let barrier = cached.barrier(map_mode).map(NotWritable::of);
+    let is_private =
+        || cached.may_be_private() && ByteMap::map(memory, LockMode::READ_WRITE).is_some();
     Ok(barrier.filter(|_| !is_private()))
 }
 
-/// Why a memory that is not read-only cannot be locked for writing now.
+/// Returns why a memory that is not read-only cannot be locked for writing now.
 pub(super) fn why_not_lockable(memory: &gst::MemoryRef) -> Option<NotWritable> {
-    if Lock::take(memory, Use::READ_WRITE).is_some() {
+    if Lock::take(memory, LockMode::READ_WRITE).is_some() {
         return None;
     }
     Some(match memory.parent().is_some() || ffi::is_shared(memory) {

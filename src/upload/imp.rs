@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Negotiation, properties and the way of a frame through the element.
+//! GObject class, properties, negotiation, and the processing of a frame.
 
 use crate::bus::{self, Obstacle};
 use crate::dmabuf::lock;
 use crate::element::{self, Common, Counts, NoFrame, add};
 use crate::memory::{self, AllocatorChoice};
-use crate::video::{self, Copies, Kind, Terms};
+use crate::video::{self, CapsKind, CopyContext, CopyPool};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -20,22 +20,22 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "dmabufupload",
         gst::DebugColorFlags::empty(),
-        Some("frames into dma-bufs"),
+        Some("puts frames into dma-bufs"),
     )
 });
 
-/// How long a frame's fences may take before it is an error.
+/// Time limit for the fences of a frame.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is negotiated.
+/// The state from one negotiation to the next.
 #[derive(Debug)]
 struct Stream {
     info: gst_video::VideoInfo,
-    /// Of what goes out.
+    /// Output caps.
     caps: gst::Caps,
     must_be_dma_buf: bool,
-    copies: Copies,
-    told_of_copies: bool,
+    copies: CopyPool,
+    reported_copies: bool,
 }
 
 /// The element.
@@ -57,7 +57,7 @@ impl ObjectImpl for DmaBufUpload {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let [allocator, device] = memory::allocator_properties(
-                "Where dma-bufs come from, where downstream has no pool of them",
+                "Allocator of dma-bufs if downstream has no pool of them",
             );
             vec![
                 element::bad_frames_property(),
@@ -107,8 +107,8 @@ impl ElementImpl for DmaBufUpload {
             gst::subclass::ElementMetadata::new(
                 "dma-buf uploader",
                 "Filter/Video",
-                "Brings frames into dma-bufs: without a copy where upstream takes its pool, with \
-                 one where it does not",
+                "Puts frames into dma-bufs: without a copy if upstream uses the offered pool, \
+                 otherwise with one",
                 "The dmabufcpu developers",
             )
         });
@@ -131,7 +131,7 @@ impl ElementImpl for DmaBufUpload {
 }
 
 impl BaseTransformImpl for DmaBufUpload {
-    // Most frames go out as they came in; those that do not are replaced in generate_output.
+    // Most frames are passed on; generate_output replaces the others.
     const MODE: BaseTransformMode = BaseTransformMode::AlwaysInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
@@ -163,8 +163,8 @@ impl BaseTransformImpl for DmaBufUpload {
         answered
     }
 
-    /// Any kind of caps can become any other, dma-bufs first towards downstream; but dma-bufs are
-    /// promised for frames that are none yet only where some exporter can make them.
+    /// Converts between all kinds of caps, dma-bufs first downstream. Dma-bufs from other memory
+    /// require an exporter.
     fn transform_caps(
         &self,
         direction: gst::PadDirection,
@@ -183,9 +183,9 @@ impl BaseTransformImpl for DmaBufUpload {
                 _ => (true, !is_dma_buf || can_make),
             };
             for (wanted, kind) in [
-                (as_dma_buf, Kind::DmaBuf),
-                (as_dma_buf, Kind::DmaDrm),
-                (as_plain, Kind::Plain),
+                (as_dma_buf, CapsKind::DmaBuf),
+                (as_dma_buf, CapsKind::DmaDrm),
+                (as_plain, CapsKind::Plain),
             ] {
                 if wanted && let Some(converted) = video::as_kind(&one, kind) {
                     other.merge(converted);
@@ -202,8 +202,8 @@ impl BaseTransformImpl for DmaBufUpload {
             info,
             caps: outcaps.clone(),
             must_be_dma_buf: video::is_dma_buf_caps(outcaps),
-            copies: Copies::new(&self.common.gate),
-            told_of_copies: false,
+            copies: CopyPool::new(&self.common.gate),
+            reported_copies: false,
         });
         Ok(())
     }
@@ -212,8 +212,8 @@ impl BaseTransformImpl for DmaBufUpload {
         memory::video_info(caps).ok().map(|info| info.size())
     }
 
-    /// Upstream is to write where the frames go: into downstream's pool if that is one of
-    /// dma-bufs, else into ours.
+    /// Offers upstream the pool of downstream if it has dma-bufs, otherwise one of the selected
+    /// allocator.
     fn propose_allocation(
         &self,
         _decide_query: Option<&gst::query::Allocation>,
@@ -231,7 +231,7 @@ impl BaseTransformImpl for DmaBufUpload {
         let forced = self.common.is_forced();
         if answered {
             memory::copy_meta::<gst_video::VideoMeta>(&downstream, query);
-            // Frames that are in dma-bufs keep the meta, and copies have one where they need it.
+            // Frames in dma-bufs keep the meta; copies have one if they need it.
             memory::copy_meta::<gst_video::VideoCropMeta>(&downstream, query);
         }
         for (pool, size, least, most) in downstream.allocation_pools() {
@@ -265,19 +265,19 @@ impl DmaBufUpload {
         };
         add(&stats.frames, 1);
         let element = self.obj();
-        let is_there = stream.is_there(&frame);
-        let mut must_spare = || {
+        let has_memory = stream.has_memory(&frame);
+        let mut needs_buffer = || {
             self.common
-                .must_spare(&mut stream.copies, &frame, element.upcast_ref())
+                .upstream_needs_buffer(&mut stream.copies, &frame, element.upcast_ref())
         };
-        let may_stay = is_there && !must_spare();
+        let may_stay = has_memory && !needs_buffer();
         if may_stay || element::is_gap(&frame) {
-            stats.went(None);
+            stats.count_output(None);
             return Ok(frame);
         }
-        let terms = Terms {
+        let context = CopyContext {
             owner: element.upcast_ref(),
-            why: "it does not lie in a dma-buf",
+            why: "it is not in a dma-buf",
             caps: &stream.caps,
             info: &stream.info,
             prefer_downstream: self.common.selection.allocator() == AllocatorChoice::Auto,
@@ -285,29 +285,29 @@ impl DmaBufUpload {
             fence_timeout: Some(FENCE_TIMEOUT),
             counters: &stats.kernel,
         };
-        let copied = stream.copies.copy(&frame, &terms);
+        let copied = stream.copies.copy(&frame, &context);
         let (copy, bytes) = copied.map_err(|why| {
-            let frame = (&*frame, terms.info);
+            let frame = (&*frame, context.info);
             self.common
                 .no_copy(element.upcast_ref(), &stats, why, frame)
         })?;
-        stats.went(Some(bytes));
-        if !std::mem::replace(&mut stream.told_of_copies, true) {
-            let why = match is_there {
+        stats.count_output(Some(bytes));
+        if !std::mem::replace(&mut stream.reported_copies, true) {
+            let why = match has_memory {
                 true => Obstacle::PoolExhausted.to_string(),
                 false => String::from("upstream did not take the pool that it was offered"),
             };
             gst::info!(CAT, imp = self, "frames are copied into dma-bufs, as {why}");
-            bus::tell_of_copies(element.upcast_ref(), &why);
+            bus::inform_of_copies(element.upcast_ref(), &why);
         }
         Ok(copy)
     }
 }
 
 impl Stream {
-    /// Whether a frame lies where it should already. Without a promise in the caps, a memory
-    /// file is as good as it gets where there is nothing better.
-    fn is_there(&self, frame: &gst::BufferRef) -> bool {
+    /// Whether a frame needs no copy. Under caps that do not require dma-bufs, other memory with a
+    /// descriptor will do.
+    fn has_memory(&self, frame: &gst::BufferRef) -> bool {
         let mut memories = frame.iter_memories();
         memories.len() > 0
             && memories.all(|memory| {

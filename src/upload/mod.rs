@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! `dmabufupload`: brings frames into dma-bufs.
+//! The element `dmabufupload`.
 
 use gst::glib;
 use gst::prelude::*;
@@ -7,9 +7,9 @@ use gst::prelude::*;
 mod imp;
 
 glib::wrapper! {
-    /// The element `dmabufupload`: system memory in, dma-bufs out.
+    /// Puts frames into dma-bufs.
     ///
-    /// `gst-inspect-1.0 dmabufupload` tells of its properties.
+    /// For its properties see `gst-inspect-1.0 dmabufupload`.
     pub struct DmaBufUpload(ObjectSubclass<imp::DmaBufUpload>)
         @extends gst_base::BaseTransform, gst::Element, gst::Object;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pixel work, carried out on a frame where it lies.
 
-use super::call::{Calls, Stage};
+use super::call::{CallbackRunner, Stage};
 use super::error::Error;
 use super::geometry::{self, GeometryError, Picture};
 use super::lend::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
@@ -12,9 +12,9 @@ use super::threads::Threads;
 use super::together::{MOST_PLANES, Together, all_together};
 use super::walk::{Cut, Kit, Placed};
 use super::window::{FrameInfo, plane_infos};
-use super::{Frames, Plane};
+use super::{FrameFormat, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
-use crate::memory::{self, How, OpenMemories};
+use crate::memory::{self, AccessOptions, OpenMemories};
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// What was done on a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct PassStats {
     /// Windows that were borrowed.
     pub windows: u64,
     /// Pages that the pixel code had in its hands.
@@ -33,16 +33,16 @@ pub struct Work {
 
 /// What is done with a frame besides its task.
 #[derive(Debug, Default)]
-pub struct More<'m, 'f> {
+pub struct Extras<'m, 'f> {
     /// What is drawn on it, last.
     pub sprites: &'m [&'m Sprite],
     /// Users' functions, before that.
-    pub calls: Option<&'m mut Calls<'f>>,
+    pub callbacks: Option<&'m mut CallbackRunner<'f>>,
 }
 
 /// What works on frames, one at a time, and keeps what it needs for that.
 #[derive(Debug, Default)]
-pub struct Worker {
+pub struct FrameProcessor {
     pub(super) threads: Option<Threads>,
     pub(super) jobs: Vec<Job>,
     pub(super) pages: Pages,
@@ -62,7 +62,7 @@ struct Pass<'p> {
     grows: bool,
 }
 
-impl Worker {
+impl FrameProcessor {
     /// Sets how many threads share a frame's work (0: one a core, where that helps).
     pub fn set_threads(&mut self, threads: u32) {
         if self.threads.as_ref().map_or(1, Threads::asked) != threads {
@@ -79,13 +79,16 @@ impl Worker {
     pub fn apply(
         &mut self,
         buffer: &mut gst::BufferRef,
-        frames: &Frames,
+        frames: &FrameFormat,
         task: &mut Task,
-        more: More<'_, '_>,
-        how: &How,
+        extras: Extras<'_, '_>,
+        how: &AccessOptions,
         window_pages: usize,
-    ) -> Result<Work, Error> {
-        let More { sprites, calls } = more;
+    ) -> Result<PassStats, Error> {
+        let Extras {
+            sprites,
+            callbacks: calls,
+        } = extras;
         let picture = Picture::of(buffer, &frames.info)?;
         if picture.canvas() != task.canvas() {
             return Err(GeometryError::Picture.into());
@@ -178,11 +181,11 @@ impl Worker {
     pub fn read(
         &mut self,
         buffer: &gst::BufferRef,
-        frames: &Frames,
-        calls: &mut Calls<'_>,
-        how: &How,
+        frames: &FrameFormat,
+        calls: &mut CallbackRunner<'_>,
+        how: &AccessOptions,
         window_pages: usize,
-    ) -> Result<Work, Error> {
+    ) -> Result<PassStats, Error> {
         let picture = Picture::of(buffer, &frames.info)?;
         let planes = planes(buffer, frames, &picture)?;
         let planes = picture.trimmed(&frames.info, &planes);
@@ -211,18 +214,18 @@ impl Worker {
     fn call<'f>(
         &mut self,
         buffer: &gst::BufferRef,
-        frames: &Frames,
+        frames: &FrameFormat,
         (picture, planes): (&Picture, &[Plane]),
-        calls: &mut Calls<'f>,
-        how: &How,
+        calls: &mut CallbackRunner<'f>,
+        how: &AccessOptions,
         work: impl FnOnce(
             &mut Self,
             &gst::BufferRef,
             &FrameInfo<'_>,
-            &mut Calls<'f>,
-            &How,
-        ) -> Result<Work, Error>,
-    ) -> Result<Work, Error> {
+            &mut CallbackRunner<'f>,
+            &AccessOptions,
+        ) -> Result<PassStats, Error>,
+    ) -> Result<PassStats, Error> {
         let infos = plane_infos(&frames.info, &picture.canvas(), planes);
         let info = Picture::info(&frames.info, picture.canvas().size)?;
         let frame = FrameInfo {
@@ -260,8 +263,8 @@ impl Worker {
         }
     }
 
-    fn done(&self, windows: u64, begin: Instant) -> Work {
-        Work {
+    fn done(&self, windows: u64, begin: Instant) -> PassStats {
+        PassStats {
             windows,
             pages: self.pages.count(),
             time: begin.elapsed(),
@@ -402,7 +405,7 @@ impl Worker {
 /// The planes that hold the samples of a picture, for the pixel code.
 fn planes(
     buffer: &gst::BufferRef,
-    frames: &Frames,
+    frames: &FrameFormat,
     picture: &Picture,
 ) -> Result<SmallVec<[Plane; 4]>, GeometryError> {
     let shapes = geometry::shapes(&frames.info, picture, frames.format.planes())?;

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use super::function::{
-    AnyFunction, ByAccess, FunctionError, FunctionFailure, Lending, Where, of_any,
+    AnyFunction, ByAccess, CallbackPhase, FunctionError, FunctionFailure, Lending, of_any,
 };
 use super::pages::Pages;
 use super::threads::{Part, Threads};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// The functions that a frame goes through, one after the other.
 #[derive(Debug)]
-pub struct Calls<'f> {
+pub struct CallbackRunner<'f> {
     functions: SmallVec<[(MutexGuard<'f, AnyFunction>, Plan); 3]>,
     watchdog: &'f Watchdog,
     number: u64,
@@ -38,7 +38,7 @@ struct Plan {
     planes: SmallVec<[(usize, usize); 4]>,
 }
 
-impl<'f> Calls<'f> {
+impl<'f> CallbackRunner<'f> {
     /// Of these functions, on frame `number`.
     pub fn new(
         functions: impl Iterator<Item = MutexGuard<'f, AnyFunction>>,
@@ -70,7 +70,7 @@ impl<'f> Calls<'f> {
                     .collect();
                 Ok(())
             };
-            guarded(|| Where::Begin, frame.number, ask)?;
+            guarded(|| CallbackPhase::Begin, frame.number, ask)?;
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl<'f> Calls<'f> {
     /// Tells the functions that a frame is done.
     pub(super) fn end(&mut self, frame: &FrameInfo<'_>) -> Result<(), FunctionFailure> {
         for (function, _) in &mut self.functions {
-            guarded(|| Where::End, frame.number, || function.end(frame))?;
+            guarded(|| CallbackPhase::End, frame.number, || function.end(frame))?;
         }
         Ok(())
     }
@@ -277,7 +277,7 @@ impl Service<'_, '_> {
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<u64, Error> {
         let Some(mut members) = open.narrowed() else {
-            unreachable!("mapping and bracket are for the frame (Calls::need_pairs)");
+            unreachable!("mapping and bracket are for the frame (CallbackRunner::need_pairs)");
         };
         let (frame, cut) = (self.stage.frame, self.stage.cut);
         let mut windows = 0;
@@ -367,7 +367,7 @@ impl Service<'_, '_> {
         window: &mut FrameWindow<'_, F>,
     ) -> Result<(), FunctionFailure> {
         let (plane, rows) = (window.plane().number, window.range());
-        let place = || Where::Window(plane, rows);
+        let place = || CallbackPhase::Window(plane, rows);
         match guarded(place, self.stage.frame.number, || function.window(window)) {
             Ok(()) if !self.watched.is_late() => return Ok(()),
             // One error is enough: this one comes too late for the bus.
@@ -375,7 +375,7 @@ impl Service<'_, '_> {
             Err(failure) => gst::error!(gst::CAT_RUST, "{failure}"),
             Ok(()) => {}
         }
-        Err(FunctionFailure::Late { limit: self.limit })
+        Err(FunctionFailure::Timeout { limit: self.limit })
     }
 }
 
@@ -399,7 +399,7 @@ fn pieces(
 
 /// Calls a user's code: an error of his, or a panic, is told with the place where it happened.
 fn guarded(
-    place: impl FnOnce() -> Where,
+    place: impl FnOnce() -> CallbackPhase,
     frame: u64,
     call: impl FnOnce() -> Result<(), FunctionError>,
 ) -> Result<(), FunctionFailure> {

@@ -46,7 +46,7 @@ pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
 
 /// Frames of one negotiated kind.
 #[derive(Clone, Debug)]
-pub struct Frames {
+pub struct FrameFormat {
     /// Size, default strides and offsets.
     pub info: VideoInfo,
     /// The pixel code's name for the format.
@@ -59,7 +59,7 @@ pub struct Frames {
     pub premultiplied: bool,
 }
 
-impl Frames {
+impl FrameFormat {
     /// Reads fixed caps of the filter's formats; [`memory::video_info`] reads those of any.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ fn all_kinds<I: IntoIterator<Item = VideoFormat>>(formats: impl Fn() -> I) -> gs
     let plain = gst_video::VideoCapsBuilder::new()
         .format_list(formats())
         .build();
-    [Kind::DmaBuf, Kind::DmaDrm, Kind::Plain]
+    [CapsKind::DmaBuf, CapsKind::DmaDrm, CapsKind::Plain]
         .into_iter()
         .filter_map(|kind| as_kind(&plain, kind))
         .fold(gst::Caps::new_empty(), |mut caps, kind| {
@@ -190,7 +190,7 @@ pub fn is_dma_buf_caps(caps: &gst::CapsRef) -> bool {
 
 /// How caps describe frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CapsKind {
     /// No feature: any memory.
     Plain,
     /// `memory:DMABuf` and a format.
@@ -199,7 +199,7 @@ pub enum Kind {
     DmaDrm,
 }
 
-impl Kind {
+impl CapsKind {
     /// That of the first structure.
     pub fn of(caps: &gst::CapsRef) -> Self {
         if memory::is_dma_drm(caps) {
@@ -214,14 +214,14 @@ impl Kind {
 
 /// Caps of one structure in another kind, with all formats that there are in both; `None` where
 /// there are none.
-pub fn as_kind(caps: &gst::CapsRef, kind: Kind) -> Option<gst::Caps> {
+pub fn as_kind(caps: &gst::CapsRef, kind: CapsKind) -> Option<gst::Caps> {
     let mut converted = caps.to_owned();
     let caps_mut = converted.make_mut();
-    let from = Kind::of(caps_mut);
+    let from = CapsKind::of(caps_mut);
     if from != kind {
         let structure = caps_mut.structure_mut(0)?;
         let field = match from {
-            Kind::DmaDrm => "drm-format",
+            CapsKind::DmaDrm => "drm-format",
             _ => "format",
         };
         let formats = strings(structure, field);
@@ -236,11 +236,11 @@ pub fn as_kind(caps: &gst::CapsRef, kind: Kind) -> Option<gst::Caps> {
             }
             unique
         });
-        if kind == Kind::DmaDrm {
+        if kind == CapsKind::DmaDrm {
             structure.set("format", DMA_DRM);
         }
         let field = match kind {
-            Kind::DmaDrm => "drm-format",
+            CapsKind::DmaDrm => "drm-format",
             _ => "format",
         };
         match formats.as_deref() {
@@ -252,7 +252,7 @@ pub fn as_kind(caps: &gst::CapsRef, kind: Kind) -> Option<gst::Caps> {
         }
     }
     let features = match kind {
-        Kind::Plain => gst::CapsFeatures::new_empty(),
+        CapsKind::Plain => gst::CapsFeatures::new_empty(),
         _ => gst::CapsFeatures::new([gst_allocators::CAPS_FEATURE_MEMORY_DMABUF]),
     };
     caps_mut.set_features_simple(Some(features));
@@ -260,14 +260,14 @@ pub fn as_kind(caps: &gst::CapsRef, kind: Kind) -> Option<gst::Caps> {
 }
 
 /// A format's name in another kind of caps.
-fn rename(name: &str, from: Kind, to: Kind) -> Option<String> {
+fn rename(name: &str, from: CapsKind, to: CapsKind) -> Option<String> {
     match (from, to) {
-        (Kind::DmaDrm, Kind::DmaDrm) => Some(name.to_owned()),
-        (Kind::DmaDrm, _) => {
+        (CapsKind::DmaDrm, CapsKind::DmaDrm) => Some(name.to_owned()),
+        (CapsKind::DmaDrm, _) => {
             let format = name.parse::<DrmFormat>().and_then(|drm| drm.format());
             format.ok().map(|format| format.to_str().to_string())
         }
-        (_, Kind::DmaDrm) => {
+        (_, CapsKind::DmaDrm) => {
             let format = VideoFormat::from_string(name);
             DrmFormat::of(format).map(|format| format.to_string())
         }

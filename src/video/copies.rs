@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// What a copy needs to know of a stream.
 #[derive(Debug)]
-pub struct Terms<'t> {
+pub struct CopyContext<'t> {
     /// The element that copies, and posts errors.
     pub owner: &'t gst::Element,
     /// Why it must, for messages: "the buffer is shared".
@@ -39,9 +39,9 @@ pub struct Terms<'t> {
 /// Wakes who waits for a buffer to copy into: an element that is stopped or flushed cannot wait
 /// until an application lets go of a frame.
 #[derive(Debug, Default)]
-pub struct Gate(Mutex<(bool, Option<gst::BufferPool>)>);
+pub struct FlushGate(Mutex<(bool, Option<gst::BufferPool>)>);
 
-impl Gate {
+impl FlushGate {
     /// Closed, it lets nobody wait; who waits is told that the element is flushing.
     pub fn set_closed(&self, closed: bool) {
         let mut state = lock(&self.0);
@@ -68,14 +68,14 @@ impl Gate {
 
 /// Why there is no copy of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoCopy {
+pub enum CopyPoolError {
     /// The frame is bad ([`Error::is_bad_frame`]). Not posted.
     BadFrame(Error),
     /// Any other reason. Errors were posted.
     Flow(gst::FlowError),
 }
 
-impl From<gst::FlowError> for NoCopy {
+impl From<gst::FlowError> for CopyPoolError {
     fn from(flow: gst::FlowError) -> Self {
         Self::Flow(flow)
     }
@@ -83,17 +83,17 @@ impl From<gst::FlowError> for NoCopy {
 
 /// Copies the frames of one stream into the buffers of one pool.
 #[derive(Debug)]
-pub struct Copies {
+pub struct CopyPool {
     pool: Option<gst::BufferPool>,
     /// Width and height of the pool's frames.
     size: (usize, usize),
-    gate: Arc<Gate>,
+    gate: Arc<FlushGate>,
     supply: Supply,
 }
 
-impl Copies {
+impl CopyPool {
     /// Nothing is made before the first copy.
-    pub fn new(gate: &Arc<Gate>) -> Self {
+    pub fn new(gate: &Arc<FlushGate>) -> Self {
         Self {
             pool: None,
             size: (0, 0),
@@ -104,7 +104,11 @@ impl Copies {
 
     /// Whether `frame` has to be copied so that the stream goes on, as downstream of `element` holds
     /// the buffers of upstream's pool. See [`Supply::has_run_dry`].
-    pub fn must_spare(&mut self, frame: &gst::BufferRef, element: &gst::Element) -> bool {
+    pub fn upstream_needs_buffer(
+        &mut self,
+        frame: &gst::BufferRef,
+        element: &gst::Element,
+    ) -> bool {
         let gate = &self.gate;
         self.supply.has_run_dry(frame, element, || gate.is_closed())
     }
@@ -117,14 +121,15 @@ impl Copies {
     /// before it, into a frame that is larger by that, if it must be, and has a rectangle at 1.
     ///
     /// # Errors
-    /// [`NoCopy`].
+    /// [`CopyPoolError`].
     pub fn copy(
         &mut self,
         frame: &gst::BufferRef,
-        terms: &Terms<'_>,
-    ) -> Result<(gst::Buffer, u64), NoCopy> {
+        terms: &CopyContext<'_>,
+    ) -> Result<(gst::Buffer, u64), CopyPoolError> {
         let info = terms.info;
-        let picture = Picture::of(frame, info).map_err(|error| NoCopy::BadFrame(error.into()))?;
+        let picture =
+            Picture::of(frame, info).map_err(|error| CopyPoolError::BadFrame(error.into()))?;
         let (canvas, whole) = (picture.canvas(), Picture::whole(info).canvas());
         let needed = (
             canvas.covered().0.max(whole.size.0),
@@ -155,10 +160,10 @@ impl Copies {
         let (limit, counters) = (terms.fence_timeout, terms.counters);
         let copied = copy(frame, &made, info, limit, counters);
         let bytes = copied.map_err(|error| match error {
-            CopyError::Source(error) if error.is_bad_frame() => NoCopy::BadFrame(error),
+            CopyError::Source(error) if error.is_bad_frame() => CopyPoolError::BadFrame(error),
             error => {
                 post(terms, &error);
-                NoCopy::Flow(gst::FlowError::Error)
+                CopyPoolError::Flow(gst::FlowError::Error)
             }
         })?;
         let to = made.make_mut();
@@ -181,7 +186,7 @@ impl Copies {
     }
 }
 
-impl Drop for Copies {
+impl Drop for CopyPool {
     fn drop(&mut self) {
         self.close();
     }
@@ -190,7 +195,7 @@ impl Drop for Copies {
 /// A pool of frames of this size: downstream's if that is the caps' and it can be started, else one
 /// of ours.
 fn start(
-    terms: &Terms<'_>,
+    terms: &CopyContext<'_>,
     wanted: (usize, usize),
     of_caps: (usize, usize),
 ) -> Result<gst::BufferPool, gst::FlowError> {
@@ -223,14 +228,14 @@ fn start(
 
 /// A pool of dma-bufs that downstream has. `GstBaseTransform` asks for none: what is worked on in
 /// place needs none.
-fn downstream(terms: &Terms<'_>) -> Option<gst::BufferPool> {
+fn downstream(terms: &CopyContext<'_>) -> Option<gst::BufferPool> {
     let mut query = gst::query::Allocation::new(Some(terms.caps), true);
     let pad = terms.owner.static_pad("src")?;
     let answered = pad.peer_query(query.query_mut());
     answered.then(|| dma_buf_pool(&query)).flatten()
 }
 
-fn post(terms: &Terms<'_>, error: &dyn Display) {
+fn post(terms: &CopyContext<'_>, error: &dyn Display) {
     gst::element_error!(
         terms.owner,
         gst::ResourceError::Failed,

@@ -7,7 +7,7 @@ use super::geometry::{self, GeometryError, Picture, Plane};
 use super::lend::WINDOW_PAGES;
 use super::walk::{Cut, Placed};
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
-use crate::memory::{self, How, OpenMemories};
+use crate::memory::{self, AccessOptions, OpenMemories};
 use gst_video::VideoInfo;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -35,13 +35,13 @@ pub fn copy(
     let shapes = geometry::shapes_to_copy(info, &picture.moved_to_origin());
     let shapes = shapes.map_err(of_destination)?;
     let to = geometry::planes(destination, info, &shapes).map_err(of_destination)?;
-    let how = How {
+    let how = AccessOptions {
         options: Options {
             fence_timeout,
             pages: None,
             counters: Arc::clone(counters),
         },
-        ..How::default()
+        ..AccessOptions::default()
     };
     let memories = |planes: &[Plane]| -> SmallVec<[usize; 4]> {
         planes.iter().map(|plane| plane.memory).collect()
@@ -74,7 +74,7 @@ pub fn copy(
 }
 
 fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {
-    let place = open.place(plane.memory);
+    let place = open.location(plane.memory);
     Placed {
         member: place.member,
         start: place.offset + plane.offset,

@@ -248,7 +248,7 @@ impl AnyFunction {
 
 /// Where a function was when it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Where {
+pub enum CallbackPhase {
     /// Before the first window.
     Begin,
     /// In rows of a plane.
@@ -257,7 +257,7 @@ pub enum Where {
     End,
 }
 
-impl std::fmt::Display for Where {
+impl std::fmt::Display for CallbackPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Begin => f.write_str("before the first window"),
@@ -282,7 +282,7 @@ pub enum FunctionFailure {
     #[error("the window function failed {place} of frame {frame}: {text}")]
     Failed {
         /// Where.
-        place: Where,
+        place: CallbackPhase,
         /// The frame's number.
         frame: u64,
         /// Its words.
@@ -292,22 +292,22 @@ pub enum FunctionFailure {
     #[error("the window function panicked {place} of frame {frame}: {text}")]
     Panicked {
         /// Where.
-        place: Where,
+        place: CallbackPhase,
         /// The frame's number.
         frame: u64,
         /// The panic's words.
         text: String,
     },
     /// It took longer for a frame's windows than fences may take.
-    #[error("{}", late(*.limit))]
-    Late {
+    #[error("{}", timeout_message(*.limit))]
+    Timeout {
         /// How long it may take.
         limit: Duration,
     },
 }
 
 /// What is said of a function that does not come back, while it has not come back and afterwards.
-pub fn late(limit: Duration) -> String {
+pub fn timeout_message(limit: Duration) -> String {
     format!(
         "the window function has held a frame's windows for longer than fence-timeout allows \
          ({limit:?}): nothing in it may block, and what takes long does not belong in a window"

@@ -186,7 +186,7 @@ impl Block {
 
 /// What a plane consists of, wherever it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct PlaneShape {
     /// Number of rows.
     pub rows: usize,
     /// Bytes in the whole units of a row.
@@ -209,10 +209,10 @@ pub fn shapes(
     info: &VideoInfo,
     picture: &Picture,
     layouts: &[PlaneLayout],
-) -> Result<SmallVec<[Shape; 4]>, GeometryError> {
+) -> Result<SmallVec<[PlaneShape; 4]>, GeometryError> {
     let (width, height) = picture.canvas.covered();
     let shape = |(number, layout): (usize, &PlaneLayout)| {
-        layout.row_bytes(width).map(|_| Shape {
+        layout.row_bytes(width).map(|_| PlaneShape {
             rows: layout.rows(height),
             whole: layout.whole_units(width) * layout.unit(),
             unit: layout.unit(),
@@ -232,16 +232,16 @@ pub fn shapes(
 pub fn shapes_to_copy(
     info: &VideoInfo,
     picture: &Picture,
-) -> Result<SmallVec<[Shape; 4]>, GeometryError> {
+) -> Result<SmallVec<[PlaneShape; 4]>, GeometryError> {
     let info = &Picture::info(info, picture.canvas.covered())?;
     let format = info.format_info();
     let flags = format.flags();
     if flags.intersects(VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED) {
         return Err(GeometryError::Rows(info.format().to_string()));
     }
-    let mut shapes: SmallVec<[Shape; 4]> = SmallVec::new();
+    let mut shapes: SmallVec<[PlaneShape; 4]> = SmallVec::new();
     for plane in 0..info.n_planes() {
-        let mut shape = Shape {
+        let mut shape = PlaneShape {
             rows: 0,
             whole: 0,
             unit: 1,
@@ -406,7 +406,7 @@ pub enum GeometryError {
 pub fn planes(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
-    shapes: &[Shape],
+    shapes: &[PlaneShape],
 ) -> Result<SmallVec<[Plane; 4]>, GeometryError> {
     let sizes: SmallVec<[usize; 4]> = buffer.iter_memories().map(|memory| memory.size()).collect();
     let (width, height) = (info.width(), info.height());
@@ -447,7 +447,7 @@ pub fn planes(
 fn check<'c>(
     claims: impl Iterator<Item = (&'c usize, &'c i32)>,
     memories: &[usize],
-    shapes: &[Shape],
+    shapes: &[PlaneShape],
 ) -> Result<SmallVec<[Plane; 4]>, GeometryError> {
     let mut planes = SmallVec::new();
     for ((number, shape), (&offset, &stride)) in shapes.iter().enumerate().zip(claims) {
@@ -510,7 +510,7 @@ mod tests {
     use super::*;
     use crate::pixel::Format;
 
-    fn of(format: Format, width: u32, height: u32) -> SmallVec<[Shape; 4]> {
+    fn of(format: Format, width: u32, height: u32) -> SmallVec<[PlaneShape; 4]> {
         gst::init().unwrap();
         let info = VideoInfo::builder(gst_video::VideoFormat::Nv12, width, height);
         let info = info.build().unwrap();

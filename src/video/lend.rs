@@ -5,7 +5,7 @@ use super::Plane;
 use super::pages::Pages;
 use super::walk::{self, Cut, Kit, Lane, Lend, Placed, Run};
 use crate::dmabuf::{Access, Writable, page_size};
-use crate::memory::{self, OpenMemories, Place};
+use crate::memory::{self, Location, OpenMemories};
 use crate::pixel::Step;
 use smallvec::SmallVec;
 
@@ -58,9 +58,9 @@ pub(super) fn place_all<A: Access>(
 ) -> SmallVec<[Placed; 4]> {
     let place = |plane: &Plane| {
         let place = if opened.contains(&plane.memory) {
-            open.place(plane.memory)
+            open.location(plane.memory)
         } else {
-            Place {
+            Location {
                 member: usize::MAX,
                 offset: 0,
             }

@@ -6,19 +6,19 @@
 //! [`overwrite`] open one for the CPU, and lend its rows. These do not outlive the bracket,
 //!
 //! ```compile_fail,E0521
-//! # use gstdmabufcpu::{memory::How, video};
+//! # use gstdmabufcpu::{memory::AccessOptions, video};
 //! # fn late(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
 //! let mut kept = Vec::new();
-//! let _ = video::read(buffer, info, &How::default(), |frame| kept.push(frame.rows(0, 0..1)));
+//! let _ = video::read(buffer, info, &AccessOptions::default(), |frame| kept.push(frame.rows(0, 0..1)));
 //! # }
 //! ```
 //!
 //! are lent two at a time only as a [`pair`](OpenFrame::pair),
 //!
 //! ```compile_fail,E0499
-//! # use gstdmabufcpu::{memory::How, video};
+//! # use gstdmabufcpu::{memory::AccessOptions, video};
 //! # fn two(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
-//! let _ = video::read(buffer, info, &How::default(), |frame| {
+//! let _ = video::read(buffer, info, &AccessOptions::default(), |frame| {
 //!     let first = frame.rows(0, 0..1).unwrap();
 //!     let second = frame.rows(0, 1..2).unwrap();
 //!     println!("{} {}", first.row(0)[0], second.row(0)[0]);
@@ -29,9 +29,9 @@
 //! are written only where the bracket is for that,
 //!
 //! ```compile_fail,E0599
-//! # use gstdmabufcpu::{memory::How, video};
+//! # use gstdmabufcpu::{memory::AccessOptions, video};
 //! # fn write(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) {
-//! let _ = video::read(buffer, info, &How::default(), |frame| {
+//! let _ = video::read(buffer, info, &AccessOptions::default(), |frame| {
 //!     frame.rows(0, 0..1).unwrap().row_mut(0).fill(0);
 //! });
 //! # }
@@ -40,9 +40,9 @@
 //! and a frame is not opened to be changed twice at once:
 //!
 //! ```compile_fail,E0501
-//! # use gstdmabufcpu::{memory::How, video};
+//! # use gstdmabufcpu::{memory::AccessOptions, video};
 //! # fn nested(buffer: &mut gst::BufferRef, info: &gst_video::VideoInfo) {
-//! let how = How::default();
+//! let how = AccessOptions::default();
 //! let _ = video::update(buffer, info, &how, |_| video::update(buffer, info, &how, |_| ()));
 //! # }
 //! ```
@@ -66,22 +66,25 @@ mod walk;
 mod watchdog;
 mod window;
 
-pub use apply::{More, Work, Worker};
-pub use call::Calls;
+pub use apply::{Extras, FrameProcessor, PassStats};
+pub use call::CallbackRunner;
 pub use caps::{
-    FORMATS, Frames, Kind, as_kind, copy_template_caps, filter_pad_templates, is_dma_buf_caps,
-    pad_templates, template_caps, why_refused, with_and_without_overlays, without_overlays,
+    CapsKind, FORMATS, FrameFormat, as_kind, copy_template_caps, filter_pad_templates,
+    is_dma_buf_caps, pad_templates, template_caps, why_refused, with_and_without_overlays,
+    without_overlays,
 };
-pub use copies::{Copies, Gate, NoCopy, Terms};
+pub use copies::{CopyContext, CopyPool, CopyPoolError, FlushGate};
 pub use copy::copy;
 pub use error::{CopyError, Error};
 pub(crate) use function::Closure;
 pub use function::{
-    AnyFunction, FunctionError, FunctionFailure, Lending, Outcome, Where as FunctionPlace,
-    WindowAccess, WindowFunction, late,
+    AnyFunction, CallbackPhase, FunctionError, FunctionFailure, Lending, Outcome, WindowAccess,
+    WindowFunction, timeout_message,
 };
-pub use geometry::{Canvas, GeometryError, Picture, Plane, Shape, planes, shapes, shapes_to_copy};
+pub use geometry::{
+    Canvas, GeometryError, Picture, Plane, PlaneShape, planes, shapes, shapes_to_copy,
+};
 pub use open::{OpenFrame, overwrite, read, update};
-pub use task::{Effect, Order, Task, Where};
+pub use task::{FilterSettings, RegionEffect, RegionMode, Task};
 pub use watchdog::Watchdog;
 pub use window::{FrameInfo, FrameWindow, PlaneInfo, Rows, WindowError};

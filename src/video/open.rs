@@ -8,7 +8,7 @@ use super::lend::place_all;
 use super::walk::Placed;
 use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};
-use crate::memory::{self, How, MapMode, SyncScope};
+use crate::memory::{self, AccessOptions, MapMode, SyncScope};
 use gst_video::VideoInfo;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -83,12 +83,12 @@ impl<A: Access> OpenFrame<'_, A> {
 /// of a `GstVideoCropMeta`, if there is one.
 ///
 /// ```
-/// use gstdmabufcpu::{memory::{self, How}, video};
+/// use gstdmabufcpu::{memory::{self, AccessOptions}, video};
 /// # gst::init()?;
 /// # let caps: gst::Caps = "video/x-raw,format=GRAY8,width=64,height=48".parse()?;
 /// let info = memory::video_info(&caps)?;
 /// # let buffer = gst::Buffer::from_slice(vec![0; info.size()]);
-/// let darkest = video::read(&buffer, &info, &How::default(), |frame| {
+/// let darkest = video::read(&buffer, &info, &AccessOptions::default(), |frame| {
 ///     let luma = frame.rows(0, 0..48)?;
 ///     Ok::<_, video::WindowError>(luma.rows().flatten().min().copied())
 /// })??;
@@ -102,7 +102,7 @@ impl<A: Access> OpenFrame<'_, A> {
 pub fn read<R>(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
-    how: &How,
+    how: &AccessOptions,
     work: impl FnOnce(&mut OpenFrame<'_, ReadOnly>) -> R,
 ) -> Result<R, Error> {
     open(buffer, info, how, work)
@@ -116,7 +116,7 @@ pub fn read<R>(
 pub fn update<R>(
     buffer: &mut gst::BufferRef,
     info: &VideoInfo,
-    how: &How,
+    how: &AccessOptions,
     work: impl FnOnce(&mut OpenFrame<'_, ReadWrite>) -> R,
 ) -> Result<R, Error> {
     open(buffer, info, how, work)
@@ -130,7 +130,7 @@ pub fn update<R>(
 pub fn overwrite<R>(
     buffer: &mut gst::BufferRef,
     info: &VideoInfo,
-    how: &How,
+    how: &AccessOptions,
     work: impl FnOnce(&mut OpenFrame<'_, WriteOnly>) -> R,
 ) -> Result<R, Error> {
     open(buffer, info, how, work)
@@ -139,7 +139,7 @@ pub fn overwrite<R>(
 fn open<A: Access, R>(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
-    how: &How,
+    how: &AccessOptions,
     work: impl FnOnce(&mut OpenFrame<'_, A>) -> R,
 ) -> Result<R, Error> {
     let picture = Picture::of(buffer, info)?;
@@ -162,8 +162,8 @@ fn open<A: Access, R>(
 
 /// Two windows of a member at a time, of the caller's choosing, need a bracket and a mapping that
 /// hold longer than one.
-pub(super) fn for_rows(how: &How) -> How {
-    How {
+pub(super) fn for_rows(how: &AccessOptions) -> AccessOptions {
+    AccessOptions {
         map_mode: match how.map_mode {
             MapMode::Window => MapMode::Frame,
             mode => mode,

@@ -2,51 +2,87 @@
 //! What is to be done with the frames of a stream.
 
 use super::geometry::{Canvas, Picture};
-use super::{Frames, Plane};
+use super::{FrameFormat, Plane};
 use crate::memory;
 use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
 use crate::pixel::{Adjust, FramePlan, Piece};
+use gst::glib;
 
-/// Where on a frame something is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Where {
+/// Where the effect applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuRegionMode")]
+pub enum RegionMode {
     /// Everywhere.
     #[default]
+    #[enum_value(name = "The whole frame", nick = "all")]
     All,
     /// In the regions.
+    #[enum_value(name = "Inside the regions", nick = "inside")]
     Inside,
     /// In none of the regions.
+    #[enum_value(name = "Outside the regions", nick = "outside")]
     Outside,
 }
 
-/// What is done there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Effect {
-    /// The adjustments, which go over the whole frame with any other effect.
+/// The effect on regions. With any but `Adjust`, the adjustments apply to the whole frame before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuRegionEffect")]
+pub enum RegionEffect {
+    /// The adjustments.
     #[default]
+    #[enum_value(
+        name = "The adjustments (brightness, contrast and so on)",
+        nick = "adjust"
+    )]
     Adjust,
-    /// A colour over it, 0xAARRGGBB.
-    Fill(u32),
-    /// Blocks of so many pixels a side.
-    Pixelate(u32),
-    /// The mean of as many pixels a side.
-    Blur(u32),
-    /// Outlines of the regions, wherever the effect applies: so many pixels wide, and their
-    /// colour.
-    Outline(u32, u32),
+    /// [`fill_color`](FilterSettings::fill_color).
+    #[enum_value(name = "One colour, fill-color", nick = "fill")]
+    Fill,
+    /// Blocks of [`block_size`](FilterSettings::block_size).
+    #[enum_value(
+        name = "Blocks of block-size pixels, each of one colour",
+        nick = "pixelate"
+    )]
+    Pixelate,
+    /// The mean of [`block_size`](FilterSettings::block_size) pixels in each direction.
+    #[enum_value(name = "Mean of block-size pixels in each direction", nick = "blur")]
+    Blur,
+    /// Outlines of the regions, in `fill_color`, whatever the region mode.
+    #[enum_value(name = "Outlines of the regions, in fill-color", nick = "outline")]
+    Outline,
 }
 
-/// What to do, as the user says it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Order {
-    /// Of the colours.
+/// What a filter does with pixels. The fields are the properties of `dmabuffilter` of these names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterSettings {
+    /// Adjustments of colours.
     pub adjust: Adjust,
-    /// Where.
-    pub place: Where,
-    /// What.
-    pub effect: Effect,
-    /// Rectangles in pixels from the picture's corner, wherever they lie.
+    /// Where the effect applies.
+    pub region_mode: RegionMode,
+    /// The effect.
+    pub region_effect: RegionEffect,
+    /// For `Fill` and `Outline`, 0xAARRGGBB.
+    pub fill_color: u32,
+    /// For `Outline`, in pixels.
+    pub outline_width: u32,
+    /// For `Pixelate` and `Blur`, in pixels.
+    pub block_size: u32,
+    /// Rectangles in pixels from the picture's corner; they may exceed it.
     pub regions: Vec<Rect>,
+}
+
+impl Default for FilterSettings {
+    fn default() -> Self {
+        Self {
+            adjust: Adjust::identity(),
+            region_mode: RegionMode::default(),
+            region_effect: RegionEffect::default(),
+            fill_color: 0xff00_0000,
+            outline_width: 2,
+            block_size: 16,
+            regions: Vec::new(),
+        }
+    }
 }
 
 /// What to do with frames of one kind: all that can be worked out before the frame is there.
@@ -106,55 +142,56 @@ impl Work {
 
 impl Task {
     /// Makes ready for frames of this kind whose pictures are of the caps' size.
-    pub fn new(frames: &Frames, order: &Order) -> Self {
+    pub fn new(frames: &FrameFormat, order: &FilterSettings) -> Self {
         Self::for_canvas(frames, Picture::whole(&frames.info).canvas(), order)
     }
 
     /// Makes ready for frames of this kind with pictures on this canvas.
-    pub fn for_canvas(frames: &Frames, canvas: Canvas, order: &Order) -> Self {
+    pub fn for_canvas(frames: &FrameFormat, canvas: Canvas, order: &FilterSettings) -> Self {
         let Canvas { margin, size } = canvas;
         let covered = canvas.covered();
         let area = || {
-            let area = match order.place {
-                Where::All => Area::all(size),
-                Where::Inside => Area::inside(&order.regions, size),
-                Where::Outside => Area::outside(&order.regions, size),
+            let area = match order.region_mode {
+                RegionMode::All => Area::all(size),
+                RegionMode::Inside => Area::inside(&order.regions, size),
+                RegionMode::Outside => Area::outside(&order.regions, size),
             };
             area.translated(margin)
         };
-        let fill = |area: &Area, color| {
+        let fill = |area: &Area| {
             Work::Fill(Fill::new(
                 frames.format,
                 frames.premultiplied,
                 frames.range,
                 frames.matrix,
                 area,
-                color,
+                order.fill_color,
             ))
         };
-        let side = |pixels: u32| usize::try_from(pixels).unwrap_or(usize::MAX);
+        let block = usize::try_from(order.block_size).unwrap_or(usize::MAX);
         let format = frames.format;
-        let work = match order.effect {
-            Effect::Adjust => None,
-            Effect::Fill(color) => Some(fill(&area(), color)),
-            Effect::Pixelate(block) => Some(Work::Pixelate(Pixelate::with_corner(
+        let work = match order.region_effect {
+            RegionEffect::Adjust => None,
+            RegionEffect::Fill => Some(fill(&area())),
+            RegionEffect::Pixelate => Some(Work::Pixelate(Pixelate::with_corner(
                 format,
                 covered,
                 margin,
                 &area(),
-                side(block),
+                block,
             ))),
-            Effect::Blur(block) => {
-                let blur = Blur::new(format, covered, &area(), side(block));
+            RegionEffect::Blur => {
+                let blur = Blur::new(format, covered, &area(), block);
                 Some(Work::Blur(blur))
             }
-            Effect::Outline(line, color) => {
-                let lines = Area::outlines(&order.regions, line, size);
-                Some(fill(&lines.translated(margin), color))
+            RegionEffect::Outline => {
+                let lines = Area::outlines(&order.regions, order.outline_width, size);
+                Some(fill(&lines.translated(margin)))
             }
         };
         // Other effects come with adjustments of the whole picture.
-        let is_partial = order.effect == Effect::Adjust && order.place != Where::All;
+        let is_partial =
+            order.region_effect == RegionEffect::Adjust && order.region_mode != RegionMode::All;
         let has_margin = margin != (0, 0);
         let pieces = (is_partial || has_margin).then(|| {
             let area = match is_partial {
@@ -169,15 +206,15 @@ impl Task {
             plan: FramePlan::new(format, frames.range, &order.adjust),
             pieces,
             work,
-            reach: match order.effect {
-                Effect::Pixelate(block) | Effect::Blur(block) => side(block),
+            reach: match order.region_effect {
+                RegionEffect::Pixelate | RegionEffect::Blur => block,
                 _ => 0,
             },
         }
     }
 
     /// Whether there is nothing to be done.
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_noop(&self) -> bool {
         !(0..4).any(|plane| self.touches(plane))
     }
 

@@ -376,7 +376,9 @@ impl<'w, A: Access> FrameWindow<'w, A> {
             let member = rest.others.get_mut(span.member());
             match member.and_then(Option::as_mut) {
                 Some(windows) => span.lent(windows),
-                None => unreachable!("all memories are open where there are pairs (Calls::touch)"),
+                None => unreachable!(
+                    "all memories are open where there are pairs (CallbackRunner::touch)"
+                ),
             }
         } else if bytes.end <= rest.before.len() {
             span.cut(rest.before.reborrowed(), 0)

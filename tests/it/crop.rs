@@ -16,7 +16,7 @@ use gstdmabufcpu::dmabuf::ReadWrite;
 use gstdmabufcpu::filter::{
     DmaBufFilter, FrameInfo, FrameWindow, FunctionError, Lending, WindowFunction,
 };
-use gstdmabufcpu::memory::How;
+use gstdmabufcpu::memory::AccessOptions;
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, FORMATS};
 
@@ -310,7 +310,7 @@ fn rectangle_that_is_no_part_of_the_frame_is_refused() {
             assert!(error.contains("GstVideoCropMeta says"), "{error}");
             assert!(error.contains("no part of a frame of 50x40"), "{error}");
             assert_same(&frame.now(&buffer), &frame.before, &rect);
-            let how = How::default();
+            let how = AccessOptions::default();
             let opened = video::update(buffer.make_mut(), &caps, &how, |_| ());
             let error = opened.unwrap_err().to_string();
             assert!(error.contains("no part of a frame of 50x40"), "{error}");
@@ -502,7 +502,7 @@ fn opened_frames_are_pictures_in_any_format() {
         VideoFormat::V308,
         VideoFormat::Bgr,
     ];
-    let how = How::default();
+    let how = AccessOptions::default();
     for (seed, format) in (1..).zip(formats) {
         for picture in PICTURES {
             let shapes = [Shape::Padded, Shape::TwoFiles, Shape::Caps];

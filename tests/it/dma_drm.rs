@@ -10,7 +10,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::memory::{self, DrmFormat, Pool};
 use gstdmabufcpu::pixel::{Adjust, Range};
-use gstdmabufcpu::video::{self, FORMATS, Frames};
+use gstdmabufcpu::video::{self, FORMATS, FrameFormat};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
 /// documentation of both. `None` if DRM has no name for the format.
@@ -212,10 +212,10 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
 #[test]
 fn colorimetry_is_read_from_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
-    assert_eq!(Frames::from_caps(&caps).unwrap().range, Range::Limited);
+    assert_eq!(FrameFormat::from_caps(&caps).unwrap().range, Range::Limited);
     // Full range, BT.709.
     caps.make_mut().set("colorimetry", "1:3:5:1");
-    let frames = Frames::from_caps(&caps).unwrap();
+    let frames = FrameFormat::from_caps(&caps).unwrap();
     assert_eq!(frames.range, Range::Full);
     assert_eq!(frames.matrix.red, 0.2126);
     assert_eq!(frames.info.format(), VideoFormat::Nv12);
@@ -431,37 +431,37 @@ fn conversion_of_caps_keeps_the_order_of_formats() {
     for (from, kind, to) in [
         (
             "video/x-raw, format={ AYUV, BGRx, NV12 }, width=[1,9]".to_owned(),
-            video::Kind::DmaDrm,
+            video::CapsKind::DmaDrm,
             Some(format!("{drm}, drm-format={{ XR24, NV12 }}, width=[1,9]")),
         ),
         (
             format!("{drm}, drm-format={{ (string)\"{TILED}\", XR24, QQQQ }}"),
-            video::Kind::Plain,
+            video::CapsKind::Plain,
             Some("video/x-raw, format=BGRx".to_owned()),
         ),
         (
             format!("{drm}, drm-format=(string)\"{TILED}\""),
-            video::Kind::DmaBuf,
+            video::CapsKind::DmaBuf,
             None,
         ),
         (
             "video/x-raw, format=AYUV".to_owned(),
-            video::Kind::DmaDrm,
+            video::CapsKind::DmaDrm,
             None,
         ),
         (
             "video/x-raw".to_owned(),
-            video::Kind::DmaDrm,
+            video::CapsKind::DmaDrm,
             Some(drm.to_owned()),
         ),
         (
             drm.to_owned(),
-            video::Kind::Plain,
+            video::CapsKind::Plain,
             Some("video/x-raw".to_owned()),
         ),
         (
             format!("{drm}, drm-format=YU12"),
-            video::Kind::DmaBuf,
+            video::CapsKind::DmaBuf,
             Some("video/x-raw(memory:DMABuf), format=I420".to_owned()),
         ),
     ] {

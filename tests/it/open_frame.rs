@@ -6,7 +6,7 @@ use dmabufcpu_testing::frame::{
     Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info,
 };
 use gst_video::VideoFormat;
-use gstdmabufcpu::memory::How;
+use gstdmabufcpu::memory::AccessOptions;
 use gstdmabufcpu::video::{self, WindowError};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,7 +35,7 @@ fn rows_are_those_of_the_picture_in_every_layout() {
         VideoFormat::Argb64,
         VideoFormat::Y42b,
     ];
-    let how = How::default();
+    let how = AccessOptions::default();
     for (seed, format) in (1..).zip(formats) {
         for shape in SHAPES {
             for kind in KINDS {
@@ -99,7 +99,7 @@ fn pairs_are_any_two_runs_of_rows_that_do_not_meet() {
         let layout = Layout::new(&info(VideoFormat::I420, 64, 30), shape);
         let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "pairs", 1);
         let expected = rows_of(&layout, &frame.before);
-        video::read(&buffer, &layout.info, &How::default(), |open| {
+        video::read(&buffer, &layout.info, &AccessOptions::default(), |open| {
             for (one, other) in [
                 ((0, 0..10), (0, 10..30)),
                 ((0, 29..30), (0, 0..29)),
@@ -126,7 +126,7 @@ fn pairs_are_any_two_runs_of_rows_that_do_not_meet() {
 fn rows_and_planes_that_there_are_not_are_refused() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 64, 31), Shape::Caps);
     let (_frame, buffer) = Frame::new(&layout, Kind::Fd, "none", 1);
-    video::read(&buffer, &layout.info, &How::default(), |open| {
+    video::read(&buffer, &layout.info, &AccessOptions::default(), |open| {
         let no_plane = open.rows(2, 0..1).unwrap_err().to_string();
         assert_eq!(no_plane, "the frame has 2 planes, there is no plane 2");
         for (plane, rows) in [(0, 0..32), (1, 16..17), (0, 4..4), (0, 31..usize::MAX)] {
@@ -144,7 +144,7 @@ fn frame_that_others_hold_is_read_and_not_written() {
         let (frame, buffer) = Frame::new(&layout, kind, "held", 1);
         // The same memories in another buffer.
         let mut other = buffer.copy();
-        let how = How::default();
+        let how = AccessOptions::default();
         let dark = |frame: &mut video::OpenFrame<'_, _>| {
             frame
                 .rows(0, 0..32)
@@ -174,7 +174,7 @@ fn each_dma_buf_is_opened_and_mapped_once() {
     ] {
         let layout = Layout::new(&info(VideoFormat::I420, 64, 32), shape);
         let (_frame, mut buffer) = Frame::new(&layout, Kind::DmaBuf, "counts", 1);
-        let how = How::default();
+        let how = AccessOptions::default();
         for _ in 0..3 {
             video::read(&buffer, &layout.info, &how, |_| ()).unwrap();
             video::overwrite(buffer.make_mut(), &layout.info, &how, |_| ()).unwrap();

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gst_video::VideoFormat;
 use gstdmabufcpu::dmabuf::faults::{Call, inject, watch};
 use gstdmabufcpu::filter::DmaBufFilter;
-use gstdmabufcpu::memory::{self, How, MapMode, NotWritable};
+use gstdmabufcpu::memory::{self, AccessOptions, MapMode, NotWritable};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, Error};
 use rustix::event::{EventfdFlags, eventfd};
@@ -209,9 +209,9 @@ fn functions_that_read_do_so_without_a_failing_call() {
         let expected = layout.picture(&before).repeat(2);
         assert!(*picture.lock().unwrap() == expected, "{reason:?}");
         filter.assert_counts(&[("frames-in-place", 2), ("frames-copied", 0)]);
-        let how = How {
+        let how = AccessOptions {
             map_mode: mode,
-            ..How::default()
+            ..AccessOptions::default()
         };
         video::read(&buffer, &layout.info, &how, |_| ()).unwrap();
         assert!(filter.warnings().is_empty());
@@ -222,9 +222,9 @@ fn functions_that_read_do_so_without_a_failing_call() {
 fn update_and_overwrite_name_reason_and_remedy() {
     each(|layout, reason, kind, (_, map_mode)| {
         let (mut buffer, before) = read_only(layout, reason, kind, 1);
-        let how = How {
+        let how = AccessOptions {
             map_mode,
-            ..How::default()
+            ..AccessOptions::default()
         };
         let info = &layout.info;
         let update = video::update(buffer.make_mut(), info, &how, |_| ());
@@ -384,7 +384,7 @@ fn memory_that_cannot_be_mapped_keeps_the_kernels_answer() {
     ] {
         let mut buffer = gst::Buffer::new();
         buffer.make_mut().append_memory(memory);
-        let how = How::default();
+        let how = AccessOptions::default();
         let read = video::read(&buffer, &layout.info, &how, |_| ());
         let update = video::update(buffer.make_mut(), &layout.info, &how, |_| ());
         for (result, call) in [(read, "mmap for reading"), (update, "mmap for writing")] {

@@ -10,7 +10,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::Error as DmaBufError;
 use gstdmabufcpu::filter::DmaBufFilter;
-use gstdmabufcpu::memory::{self, How, MapMode, SyncScope};
+use gstdmabufcpu::memory::{self, AccessOptions, MapMode, SyncScope};
 use gstdmabufcpu::pixel::Adjust;
 use gstdmabufcpu::video::{self, Error};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,14 +32,14 @@ fn in_time(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn ways() -> Vec<How> {
+fn ways() -> Vec<AccessOptions> {
     let mut ways = Vec::new();
     for map_mode in [MapMode::Persistent, MapMode::Frame, MapMode::Window] {
         for sync_scope in [SyncScope::Frame, SyncScope::Window] {
-            ways.push(How {
+            ways.push(AccessOptions {
                 map_mode,
                 sync_scope,
-                ..How::default()
+                ..AccessOptions::default()
             });
         }
     }
@@ -47,7 +47,7 @@ fn ways() -> Vec<How> {
 }
 
 /// The picture, as an access that reads finds it.
-fn read(buffer: &gst::Buffer, info: &VideoInfo, how: &How) -> Result<Vec<u8>, Error> {
+fn read(buffer: &gst::Buffer, info: &VideoInfo, how: &AccessOptions) -> Result<Vec<u8>, Error> {
     video::read(buffer, info, how, |open| {
         let mut picture = Vec::new();
         for plane in 0..open.planes().len() {
@@ -101,7 +101,7 @@ fn each_nested_read_has_a_start_and_an_end_and_one_mapping_serves() {
         let layout = layout();
         let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "brackets", 1);
         let kernel = Kernel::new();
-        let how = How::default();
+        let how = AccessOptions::default();
         for round in 1..=3 {
             video::read(&buffer, &layout.info, &how, |_| {
                 assert!(read(&buffer, &layout.info, &how).is_ok());
@@ -124,7 +124,7 @@ fn two_frames_are_read_in_opposite_orders() {
             let (_one, first) = Frame::new(&layout, kind, "first", 1);
             let (_other, second) = Frame::new(&layout, kind, "second", 2);
             let both_open = Barrier::new(2);
-            let how = How::default();
+            let how = AccessOptions::default();
             let (layout, both_open, how) = (&layout, &both_open, &how);
             std::thread::scope(|scope| {
                 for [outer, inner] in [[&first, &second], [&second, &first]] {
@@ -233,7 +233,7 @@ fn frames_that_videorate_repeats_are_compared_with_each_other() {
         let own: &DmaBufFilter = filter.downcast_ref().unwrap();
         own.set_read_closure(move |window| {
             if let Some(before) = &*last.lock().unwrap() {
-                let same = read(before, &info, &How::default()).unwrap();
+                let same = read(before, &info, &AccessOptions::default()).unwrap();
                 let same = window.rows().flatten().eq(&same);
                 *count.lock().unwrap() += usize::from(same);
             }
@@ -309,7 +309,7 @@ fn two_gst_memories_of_one_file_are_written_at_the_same_time() {
         std::thread::scope(|scope| {
             for buffer in [&mut one, &mut other] {
                 scope.spawn(move || {
-                    let how = How::default();
+                    let how = AccessOptions::default();
                     let buffer = buffer.make_mut();
                     video::update(buffer, &layout.info, &how, |_| both_open.wait()).unwrap();
                 });
@@ -343,7 +343,7 @@ fn panic_of_a_reader_leaves_the_others_and_their_brackets() {
     });
 }
 
-fn read_is_whole(buffer: &gst::Buffer, layout: &Layout, how: &How) -> bool {
+fn read_is_whole(buffer: &gst::Buffer, layout: &Layout, how: &AccessOptions) -> bool {
     read(buffer, &layout.info, how).is_ok()
 }
 
@@ -352,7 +352,7 @@ fn memory_that_is_lost_is_an_error_of_each_reader() {
     in_time(|| {
         let layout = Layout::new(&info(VideoFormat::Gray8, 4096, 4), Shape::Caps);
         let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "lost", 1);
-        let (info, how) = (&layout.info, &How::default());
+        let (info, how) = (&layout.info, &AccessOptions::default());
         let outer = video::read(&buffer, info, how, |outer| {
             // Closed, the inner one must not take the guard from the outer one's pages.
             assert!(read(&buffer, info, how).is_ok());

@@ -342,7 +342,8 @@ fn caps_are_plain_unless_downstream_wants_the_feature() {
 fn dma_bufs_under_the_feature_may_go_on_under_plain_caps() {
     let layout = Layout::new(&info(VideoFormat::Nv12, 66, 34), Shape::Caps);
     let plain = layout.info.to_caps().unwrap();
-    let promised = gstdmabufcpu::video::as_kind(&plain, gstdmabufcpu::video::Kind::DmaBuf).unwrap();
+    let promised =
+        gstdmabufcpu::video::as_kind(&plain, gstdmabufcpu::video::CapsKind::DmaBuf).unwrap();
     for (from, to) in [
         (&promised, &promised),
         (&promised, &plain),

@@ -4,7 +4,7 @@
 use super::vtable;
 use crate::dmabuf::exporters::{Allocation, Exporter, Request};
 use crate::dmabuf::{self, Access, Bracket, Options, WriteOnly, page_size};
-use crate::memory::kept;
+use crate::memory::cache;
 use gst::prelude::*;
 use std::sync::LazyLock;
 
@@ -132,7 +132,7 @@ fn zero(memory: &gst::MemoryRef, flags: gst::MemoryFlags) -> Result<(), Error> {
     if ranges.is_empty() {
         return Ok(());
     }
-    let Some(kept) = kept::of(memory)? else {
+    let Some(kept) = cache::of(memory)? else {
         return Ok(());
     };
     let Some(mut claim) = kept.claim(true) else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The pool's class.
+//! GObject class of the pool.
 
 use super::layout::{Layout, Layouts};
 use super::queues;
@@ -8,7 +8,7 @@ use crate::dmabuf::exporters::{Picture, Request};
 use crate::dmabuf::lock;
 use crate::dmabuf::{self, Counters};
 use crate::memory::allocator::CAT;
-use crate::memory::{DrmFormat, Source, kept, video_info};
+use crate::memory::{DrmFormat, Source, cache, video_info};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -20,11 +20,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// How long a device may go on reading a buffer that was given back.
+/// Time limit for devices that still read a returned buffer.
 const READERS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a thread waits for a buffer before this is reported: as a warning at the pool's own
-/// bound, where it goes on waiting, as an error where the exporters have no more memory.
+/// How long a thread waits for a buffer before this is reported: as a warning at the maximum of the
+/// pool, where it continues to wait; as an error if the exporters have no more memory.
 const WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The class of [`super::Pool`].
@@ -34,21 +34,20 @@ pub struct Pool {
     owner: OnceCell<glib::WeakRef<gst::Element>>,
     frames: Mutex<Option<Frames>>,
     counters: Counters,
-    /// Buffers that exist, in the pool and out of it.
+    /// Number of buffers that exist.
     made: AtomicUsize,
     returns: Returns,
-    /// Why `alloc_buffer` made none, by the thread that called it: the parent class passes on no
-    /// more than that it failed.
+    /// Errors of `alloc_buffer` by thread, as the parent class does not return them.
     failures: Mutex<Vec<(ThreadId, Error)>>,
     /// Whether a wait was reported since the pool was started.
     has_warned: AtomicBool,
 }
 
-/// Why no buffer is available now.
+/// Why no buffer is available.
 enum Lack {
-    /// The pool has as many buffers as it may have.
-    Bound,
-    /// The exporters gave none.
+    /// The pool is at its maximum.
+    Maximum,
+    /// The exporters failed.
     Exporters(Error),
     /// Flushing, or a failure of the parent class.
     Flow(gst::FlowError),
@@ -61,7 +60,7 @@ struct Frames {
     alignment: VideoAlignment,
     layouts: Layouts,
     with_meta: bool,
-    /// Of every buffer: GStreamer's pool drops those of another size.
+    /// Size of each buffer in bytes; `GstBufferPool` drops buffers of other sizes.
     size: usize,
 }
 
@@ -143,16 +142,16 @@ impl BufferPoolImpl for Pool {
         let dont_wait = gst::BufferPoolAcquireFlags::DONTWAIT;
         let may_wait = !params.flags().contains(dont_wait);
         params.set_flags(params.flags() | dont_wait);
-        let buffer = match self.look(&params) {
+        let buffer = match self.try_acquire(&params) {
             Ok(buffer) => buffer,
             Err(Lack::Flow(flow)) => return Err(flow),
             Err(_) if may_wait => self.wait(&params)?,
-            Err(Lack::Bound) => return Err(gst::FlowError::Eos),
+            Err(Lack::Maximum) => return Err(gst::FlowError::Eos),
             Err(Lack::Exporters(error)) => return Err(self.report(&error)),
         };
         if let Err(error) = self.wait_for_readers(&buffer) {
-            // The pool has it back, to be tried again later. It is not marked as the pool's yet:
-            // dropped, it would be lost to it.
+            // Returned explicitly, to be retried later: it does not refer to its pool yet, so
+            // dropping would free it.
             self.release_buffer(buffer);
             return Err(self.report(&error.into()));
         }
@@ -181,7 +180,8 @@ impl Pool {
             .unwrap_or_else(|| VideoAlignment::new(0, 0, 0, 0, &[0; 4]));
         let layouts = Layouts::new(&info, &mut alignment)?;
         if aligned {
-            // The option asks for what was made of it (gst_buffer_pool_config_set_video_alignment).
+            // The option requires the resulting alignment in the configuration
+            // (gst_buffer_pool_config_set_video_alignment).
             config.set_video_alignment(&alignment);
         }
         let mut frames = Frames {
@@ -202,8 +202,7 @@ impl Pool {
         Ok(())
     }
 
-    /// What layout an exporter with a pitch of its own gives to these frames: only a buffer
-    /// tells.
+    /// Returns the layout with the pitch of an exporter that has its own, from a trial allocation.
     fn layout_of_exporter(&self, frames: &Frames) -> Option<Layout> {
         let source = self
             .source
@@ -213,17 +212,17 @@ impl Pool {
         frames.layouts.with_pitch(&frames.info, made.pitch?)
     }
 
-    /// A buffer from the pool, or a new one.
-    fn look(&self, params: &gst::BufferPoolAcquireParams) -> Result<gst::Buffer, Lack> {
+    /// Returns a buffer of the pool, or a new one, without waiting.
+    fn try_acquire(&self, params: &gst::BufferPoolAcquireParams) -> Result<gst::Buffer, Lack> {
         self.parent_acquire_buffer(Some(params))
             .map_err(|flow| match flow {
-                // What GstBufferPool answers in place of waiting (gst_buffer_pool_acquire_buffer).
-                gst::FlowError::Eos => Lack::Bound,
+                // GstBufferPool at its maximum with DONTWAIT (gst_buffer_pool_acquire_buffer).
+                gst::FlowError::Eos => Lack::Maximum,
                 flow => self.failure().map_or(Lack::Flow(flow), Lack::Exporters),
             })
     }
 
-    /// Why this thread's last call of `alloc_buffer` failed, if it did.
+    /// Takes the error of this thread's last call of `alloc_buffer`.
     fn failure(&self) -> Option<Error> {
         let mut failures = lock(&self.failures);
         let here = std::thread::current().id();
@@ -233,15 +232,15 @@ impl Pool {
         Some(error)
     }
 
-    /// Waits for a buffer to come back. At the pool's bound that may take any time, as with
-    /// GStreamer's own pools, and is reported once. Where the exporters have no more memory, it is
-    /// an error after a while, or at once if there is no buffer that could come back.
+    /// Waits for a buffer to return. At the maximum of the pool there is no time limit, as with
+    /// GStreamer's own pools, but one warning. If the exporters have no more memory, it is an error
+    /// after [`WAIT_LIMIT`], or immediately if no buffer exists that could return.
     fn wait(&self, params: &gst::BufferPoolAcquireParams) -> Result<gst::Buffer, gst::FlowError> {
         let began = Instant::now();
         let waiter = self.returns.waiter();
         loop {
             let seen = waiter.now();
-            let lack = match self.look(params) {
+            let lack = match self.try_acquire(params) {
                 Ok(buffer) => return Ok(buffer),
                 Err(Lack::Flow(flow)) => return Err(flow),
                 Err(lack) => lack,
@@ -251,14 +250,14 @@ impl Pool {
                 Lack::Exporters(error) if left.is_none() || self.made.load(Relaxed) == 0 => {
                     return Err(self.report(&error));
                 }
-                Lack::Bound if left.is_none() => self.warn_of_wait(),
+                Lack::Maximum if left.is_none() => self.warn_of_wait(),
                 _ => left = left.or(Some(Duration::ZERO)),
             }
             waiter.wait(seen, left);
         }
     }
 
-    /// Reports that a thread waits, once each time that the pool is started.
+    /// Warns that a thread waits, once per start of the pool.
     fn warn_of_wait(&self) {
         if self.has_warned.swap(true, Relaxed) {
             return;
@@ -271,9 +270,9 @@ impl Pool {
              the pool are in use{held}"
         );
         let advice = format!(
-            "said once a stream; {made} is the maximum that the pool was configured with (from the \
-             ALLOCATION query, or by the element that fills the buffers): ask for more buffers, \
-             release frames earlier, or make queues hold fewer frames (min-threshold-buffers)"
+            "reported once per stream; {made} is the maximum of the pool's configuration (from the \
+             ALLOCATION query, or by the element that fills the buffers): request more buffers, \
+             release frames earlier, or let queues hold fewer frames (min-threshold-buffers)"
         );
         match owner {
             Some(owner) => {
@@ -283,7 +282,7 @@ impl Pool {
         }
     }
 
-    /// Posts an error as the owner's, if there is one.
+    /// Posts an error of the owner, if there is one, otherwise logs it.
     fn report(&self, error: &Error) -> gst::FlowError {
         let message = match self.made.load(Relaxed) {
             0 => format!("no buffer for a frame: {error}"),
@@ -298,12 +297,12 @@ impl Pool {
         gst::FlowError::Error
     }
 
-    /// A new buffer.
+    /// Allocates a buffer.
     fn make(&self) -> Result<gst::Buffer, Error> {
         let source = self.source.get().ok_or(Error::NotSetUp)?;
         let frames = lock(&self.frames).clone().ok_or(Error::NotSetUp)?;
         let mut made = source.allocate(&frames.request())?;
-        self.tell_of_memory_files(source);
+        self.report_memory_files(source);
         let usual = &frames.layouts.usual;
         let mut layout = usual.clone();
         if let Some(pitch) = made.pitch {
@@ -311,8 +310,8 @@ impl Pool {
                 Some(own) if own.size <= frames.size && own.size <= made.memory.size() => {
                     layout = own;
                 }
-                // An exporter that was fallen back on later, with a pitch that the size agreed
-                // on has no room for: plain bytes, then, and GStreamer's strides.
+                // A fallback exporter whose pitch exceeds the negotiated size: allocate bytes, with
+                // the strides of GStreamer.
                 _ => {
                     made = source.allocate(&Request {
                         rows: None,
@@ -342,8 +341,8 @@ impl Pool {
         Ok(buffer)
     }
 
-    /// Reports where `auto` has come to memory files, once for each source.
-    fn tell_of_memory_files(&self, source: &Source) {
+    /// Reports, once per source, that `auto` fell back to memory files.
+    fn report_memory_files(&self, source: &Source) {
         let owner = self.owner.get().and_then(glib::WeakRef::upgrade);
         if let Some(owner) = owner
             && let Some(tried) = source.why_memory_files()
@@ -358,16 +357,16 @@ impl Pool {
                      copy, as no exporter gives dma-bufs: {}",
                     failures.join("; ")
                 ),
-                ["said once a stream; allocator=memfd asks for memory files"]
+                ["reported once per stream; allocator=memfd selects memory files"]
             );
         }
     }
 
-    /// A device may still be reading what the buffer last held.
+    /// Waits for devices that still read the previous frame.
     fn wait_for_readers(&self, buffer: &gst::BufferRef) -> dmabuf::Result<()> {
         for memory in buffer.iter_memories() {
-            if let Some(kept) = kept::of(memory)?
-                && let Some(buffer) = kept.claim(false)
+            if let Some(cached) = cache::of(memory)?
+                && let Some(buffer) = cached.claim(false)
             {
                 buffer.wait_until_unused(Some(READERS_LIMIT), &self.counters)?;
             }
@@ -377,7 +376,7 @@ impl Pool {
 }
 
 impl Frames {
-    /// What one of them needs. Rows only with a meta: without it nobody would know of a pitch.
+    /// Returns the request for a frame. It has rows only if the meta can carry their pitch.
     fn request(&self) -> Request<'static> {
         Request {
             size: self.size,
@@ -410,8 +409,8 @@ impl Frames {
             &layout.strides,
         )
         .map_err(|_| Error::Meta)?;
-        // Only tells of the padding that offsets and strides have room for already; a pitch of
-        // the exporter's own fits no alignment, and then there is nothing to tell.
+        // Informative: offsets and strides include the padding. The pitch of an exporter matches no
+        // alignment.
         if meta.set_alignment(&self.alignment).is_err() {
             gst::trace!(CAT, "alignment does not describe {layout:?}");
         }
@@ -419,14 +418,14 @@ impl Frames {
     }
 }
 
-/// Why there is no buffer.
+/// Why a buffer could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     DmaBuf(#[from] dmabuf::Error),
     #[error("the pool was not set up")]
     NotSetUp,
-    #[error("the exporter gave {size} bytes where {needed} were asked for")]
+    #[error("the exporter allocated {size} bytes instead of {needed}")]
     TooSmall { size: usize, needed: usize },
     #[error("GstVideoMeta could not be added")]
     Meta,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where the planes of a pool's frames lie.
+//! Computes offsets and strides of the frames of a pool.
 
 use crate::dmabuf::exporters::Rows;
 use gst::glib;
@@ -14,22 +14,22 @@ pub(super) struct Layout {
     pub(super) size: usize,
 }
 
-/// Layouts of one kind of frame, for any pitch.
+/// The layouts of a frame, for any pitch.
 #[derive(Clone, Debug)]
 pub(super) struct Layouts {
-    /// As GStreamer lays frames out, alignment and padding included.
+    /// The layout of `gst_video_info_align`, with alignment and padding.
     pub(super) usual: Layout,
     /// Rows of each plane, padding included.
     rows: SmallVec<[usize; 4]>,
-    /// What lies between a plane's start and its first pixel: rows, and bytes in a row.
+    /// Padding before the first pixel of a plane: rows, and bytes in a row.
     padding: SmallVec<[(usize, usize); 4]>,
 }
 
 impl Layouts {
-    /// Fills in what the alignment leaves open (`gst_video_info_align`).
+    /// Completes `alignment` (`gst_video_info_align`).
     ///
     /// # Errors
-    /// When the alignment is impossible.
+    /// If the alignment is impossible.
     pub(super) fn new(
         info: &VideoInfo,
         alignment: &mut VideoAlignment,
@@ -78,7 +78,7 @@ impl Layouts {
         })
     }
 
-    /// The rows that an exporter is to make room for, all planes'.
+    /// Returns the rows of all planes, to request from an exporter.
     pub(super) fn rows(&self) -> Option<Rows> {
         let bytes = usize::try_from(*self.usual.strides.first()?).ok()?;
         (bytes > 0).then(|| Rows {
@@ -87,8 +87,8 @@ impl Layouts {
         })
     }
 
-    /// With another pitch in plane 0, and the other planes' strides to match, as displays derive
-    /// them (`gst_video_format_info_extrapolate_stride`); `None` for a pitch that is too large.
+    /// Returns the layout with this pitch in plane 0 and the strides that displays derive from it
+    /// (`gst_video_format_info_extrapolate_stride`); `None` if the pitch is too large.
     pub(super) fn with_pitch(&self, info: &VideoInfo, pitch: usize) -> Option<Layout> {
         if i32::try_from(pitch).ok() == self.usual.strides.first().copied() {
             return Some(self.usual.clone());

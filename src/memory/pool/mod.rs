@@ -15,33 +15,34 @@ use gst::subclass::prelude::*;
 use std::sync::Arc;
 
 glib::wrapper! {
-    /// Video buffers in memory of a [`Source`], recycled with their mappings.
+    /// A pool of video buffers in memory of a [`Source`], recycled with their mappings.
     ///
     /// Takes the options `GstBufferPoolOptionVideoMeta` and `GstBufferPoolOptionVideoAlignment`.
-    /// With the first, the exporter's own pitch is used; without, strides are the caps'. A buffer
-    /// is handed out when the devices that read it before are done with it.
+    /// With the first, the exporter's own pitch is used; without, strides are those of the caps.
+    /// A buffer is acquired only after devices have finished reading it.
     ///
-    /// Grows as GStreamer's pools do: to the maximum of its configuration, without a bound if that
-    /// is 0. A thread that waits at the maximum for more than a second is reported once, as a warning
-    /// of the owner. Where the exporters have no more memory, [`acquire_buffer`] waits up to a
-    /// second for a buffer to come back.
+    /// Like other pools of GStreamer, it grows to the maximum of its configuration, without a limit
+    /// if that is 0. If a thread waits at the maximum for more than a second, the owner posts one
+    /// warning. If the exporters have no more memory, [`acquire_buffer`] waits up to a second for a
+    /// buffer to return.
     ///
     /// [`acquire_buffer`]: gst::prelude::BufferPoolExt::acquire_buffer
     pub struct Pool(ObjectSubclass<imp::Pool>) @extends gst::BufferPool, gst::Object;
 }
 
 impl Pool {
-    /// A pool that is not configured yet. Errors are posted as those of `owner`, if there is one.
+    /// Returns a pool that is not configured. Messages are posted by `owner`, if there is one.
     pub fn new(source: Arc<Source>, owner: Option<&gst::Element>) -> Self {
         let pool: Self = glib::Object::new();
         pool.imp().set_source(source, owner);
         pool
     }
 
-    /// As [`new`](Self::new), configured for frames of `caps`, with `GstVideoMeta` or without.
+    /// Returns a pool that is configured for frames of `caps`, with or without `GstVideoMeta`, and for
+    /// at least `least` buffers.
     ///
     /// # Errors
-    /// When the caps are not raw video.
+    /// If the caps are not raw video.
     pub fn for_caps(
         source: Arc<Source>,
         owner: Option<&gst::Element>,

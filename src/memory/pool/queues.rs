@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which elements hold frames that wait.
+//! Counts frames that wait in queues.
 
 use crate::upstream;
 use gst::prelude::*;
 
-/// What the queues of the pipeline hold that video goes through, as the end of a sentence; empty
-/// where none holds any.
+/// Returns the queues of a pipeline that hold video frames, as the end of a sentence; empty if none
+/// does.
 ///
-/// A buffer does not tell who holds it, but queues (`queue`, `queue2`, `appsrc`) have a property for how
-/// many they hold.
+/// The holder of a buffer is unknown, but queues (`queue`, `queue2`, `appsrc`) have a property with
+/// their number of buffers.
 pub(crate) fn describe(element: &gst::Element) -> String {
     let mut top = element.clone().upcast::<gst::Object>();
     while let Some(parent) = top.parent() {
@@ -19,7 +19,7 @@ pub(crate) fn describe(element: &gst::Element) -> String {
     };
     let elements = bin.iterate_recurse().into_iter();
     let levels = elements
-        // An element that comes or goes meanwhile ends the list: it only advises.
+        // If elements change meanwhile the list ends early; it is advice only.
         .map_while(Result::ok)
         .filter_map(|element| {
             let level = level(&element).filter(|level| *level > 0)?;
@@ -32,7 +32,7 @@ pub(crate) fn describe(element: &gst::Element) -> String {
     }
 }
 
-/// Returns how many frames wait in the queues before an element.
+/// Returns the number of frames in the queues upstream of an element.
 pub(crate) fn waiting_before(element: &gst::Element) -> usize {
     let pads = element.sink_pads().into_iter();
     let before = pads.flat_map(|pad| upstream::elements(&pad));
@@ -40,7 +40,7 @@ pub(crate) fn waiting_before(element: &gst::Element) -> usize {
     levels.sum::<u64>().try_into().unwrap_or(usize::MAX)
 }
 
-/// How many buffers of video wait in an element, if it tells.
+/// Returns the number of video buffers that wait in an element, if it has such a property.
 fn level(element: &gst::Element) -> Option<u64> {
     const PROPERTY: &str = "current-level-buffers";
     element.find_property(PROPERTY)?;

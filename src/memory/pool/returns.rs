@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Waiting for a buffer to come back to a pool.
+//! Waits for a buffer to return to a pool.
 //!
-//! `GstBufferPool` waits by itself, but without a limit, so that a thread that waits for good cannot
-//! report it, and only at the pool's own bound, not at the exporter's.
+//! `GstBufferPool` waits without a time limit, so a stall cannot be reported, and only at the maximum
+//! of the pool, not if the exporter has no more memory.
 
 use crate::dmabuf::lock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Wakes the threads that wait for a buffer.
+/// A condition variable that is notified when a buffer may be available.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
-    /// Threads that wait. Without any, a buffer that comes back costs no lock.
+    /// Number of waiting threads. While it is 0, a returned buffer takes no lock.
     waiting: AtomicUsize,
+    /// Number of notifications.
     count: Mutex<u64>,
     changed: Condvar,
 }
 
-/// A thread that waits until this is dropped.
+/// Registers the current thread as waiting until it is dropped.
 #[derive(Debug)]
 pub(super) struct Waiter<'r>(&'r Returns);
 
 impl Returns {
-    /// Wakes all that wait, after a buffer came back, room for one was made, or the pool began to
-    /// flush.
+    /// Wakes all waiting threads, after a buffer returned or was freed, or the pool began to flush.
     pub(super) fn notify(&self) {
-        // What came back is visible before the waiters are counted; a waiter counts itself before
-        // it looks. So one of the two sees the other.
+        // The buffer is visible before the waiters are counted, and a waiter is counted before it
+        // looks for a buffer. So one of the two sees the other.
         fence(SeqCst);
         if self.waiting.load(SeqCst) > 0 {
             *lock(&self.count) += 1;
@@ -43,16 +43,17 @@ impl Returns {
 }
 
 impl Waiter<'_> {
-    /// What [`wait`](Self::wait) compares with; to be read before looking for a buffer.
+    /// Returns the number of notifications, for [`wait`](Self::wait); to be read before looking for
+    /// a buffer.
     pub(super) fn now(&self) -> u64 {
         *lock(&self.0.count)
     }
 
-    /// Waits until something has changed since `seen`, or the time is up; no limit with `None`.
+    /// Waits until the number of notifications differs from `seen`, or for `limit` if it is `Some`.
     pub(super) fn wait(&self, seen: u64, limit: Option<Duration>) {
         let count = lock(&self.0.count);
         let unchanged = |count: &mut u64| *count == seen;
-        // As in `lock`: a panic leaves the number whole.
+        // As in `lock`, poisoning is ignored.
         match limit {
             Some(limit) => {
                 let waited = self.0.changed.wait_timeout_while(count, limit, unchanged);
@@ -80,7 +81,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn change_before_the_wait_is_not_missed() {
+    fn notification_before_the_wait_is_not_missed() {
         let returns = Returns::default();
         let waiter = returns.waiter();
         let seen = waiter.now();
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn change_during_the_wait_wakes() {
+    fn notification_during_the_wait_wakes() {
         let returns = Arc::new(Returns::default());
         let (ready, is_ready) = channel();
         let thread = {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn wait_without_a_change_ends_in_time() {
+    fn wait_without_a_notification_times_out() {
         let returns = Returns::default();
         let waiter = returns.waiter();
         let begin = Instant::now();

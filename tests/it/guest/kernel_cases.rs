@@ -18,7 +18,7 @@ use gstdmabufcpu::dmabuf::exporters::{Exporter, Kind, Request};
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Mapping, Options, Protection, ReadOnly, ReadWrite, WriteBarrier, WriteOnly,
 };
-use gstdmabufcpu::memory::{How, allocator_of};
+use gstdmabufcpu::memory::{AccessOptions, allocator_of};
 use gstdmabufcpu::video;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
@@ -591,7 +591,12 @@ fn buffer_exported_for_reading_is_copied_and_never_touched() {
         for map_mode in ["persistent", "frame"] {
             let mut frame = gst::Buffer::new();
             frame.get_mut().unwrap().append_memory(memory.clone());
-            let update = video::update(frame.get_mut().unwrap(), &info, &How::default(), |_| ());
+            let update = video::update(
+                frame.get_mut().unwrap(),
+                &info,
+                &AccessOptions::default(),
+                |_| (),
+            );
             let error = update.unwrap_err().to_string();
             say(&error);
             assert!(error.contains("DRM_RDWR"), "{what}: {error}");

@@ -12,7 +12,7 @@ use dmabufcpu_testing::programs::{Programs, example, program};
 use dmabufcpu_testing::testbed::{self, CAMERA, CIRRUS, PROBES, Testbed};
 use gst::prelude::*;
 use gstdmabufcpu::filter::DmaBufFilter;
-use gstdmabufcpu::memory::How;
+use gstdmabufcpu::memory::AccessOptions;
 use gstdmabufcpu::video;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ fn frames_can_be_read_without_the_element() {
     let sample: gst::Sample = sink.property::<Option<gst::Sample>>("last-sample").unwrap();
     let info = gst_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
     let expected = Picture::from_bgrx(&line.last_frame());
-    let how = How::default();
+    let how = AccessOptions::default();
     testbed.reset_probes();
     let pixels = video::read(sample.buffer().unwrap(), &info, &how, |frame| {
         let rows = frame.rows(0, 0..768).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is offered upstream in answer to an ALLOCATION query, and which pools give dma-bufs.
+//! Answers to ALLOCATION queries, and detection of pools of dma-bufs.
 
 use super::{Pool, Source};
 use gst::prelude::*;
@@ -8,24 +8,23 @@ use std::sync::Arc;
 /// The option by which kmssink's pool exports its buffers (`gstkmsbufferpool.h`).
 const KMS_EXPORT: &str = "GstBufferPoolOptionKMSPrimeExport";
 
-/// Whether a query that was answered names a pool.
+/// Whether an answered query names a pool.
 pub fn has_pool(query: &gst::query::Allocation) -> bool {
     query
         .allocation_pools()
         .any(|(pool, _, _, _)| pool.is_some())
 }
 
-/// The first pool in an answered query whose buffers are dma-bufs, as far as its configuration
-/// tells.
+/// Returns the first pool of dma-bufs in an answered query, per [`gives_dma_bufs`].
 pub fn dma_buf_pool(query: &gst::query::Allocation) -> Option<gst::BufferPool> {
     query
         .allocation_pools()
         .find_map(|(pool, _, _, _)| pool.filter(gives_dma_bufs))
 }
 
-/// Whether a pool's buffers are dma-bufs, as far as its configuration tells.
+/// Whether the buffers of a pool are dma-bufs, per its configuration.
 pub fn gives_dma_bufs(pool: &gst::BufferPool) -> bool {
-    // Ours names no allocator, as it may change it; it gives the best that there is.
+    // This crate's pool may change its allocator, so its configuration names none.
     if pool.is::<Pool>() {
         return true;
     }
@@ -37,11 +36,11 @@ pub fn gives_dma_bufs(pool: &gst::BufferPool) -> bool {
     by_allocator || config.has_option(KMS_EXPORT)
 }
 
-/// Puts a pool of `source` first in a query, in place of what stands there, keeping the number
-/// of buffers that downstream wants.
+/// Replaces the first pool of a query by one of `source`, or adds it. The number of buffers that
+/// downstream requires stays.
 ///
 /// # Errors
-/// When the query's caps are not raw video.
+/// If the query's caps are not raw video.
 pub fn put_first(
     query: &mut gst::query::Allocation,
     source: &Arc<Source>,
@@ -59,8 +58,7 @@ pub fn put_first(
         .is_some();
     let pool = Pool::for_caps(Arc::clone(source), Some(owner), &caps, least, with_meta)?;
     let size = pool.config().params().map_or(0, |(_, size, _, _)| size);
-    let there = query.allocation_pools().next().is_some();
-    if there {
+    if query.allocation_pools().next().is_some() {
         query.set_nth_allocation_pool(0, Some(&pool), size, least, most);
     } else {
         query.add_allocation_pool(Some(&pool), size, least, most);
@@ -68,8 +66,8 @@ pub fn put_first(
     Ok(())
 }
 
-/// Hands an answer to an allocation query on to another one for the same frames: pools,
-/// allocators, and those metas that say how frames may lie.
+/// Copies the answer of an ALLOCATION query to another one for the same frames: pools, allocators,
+/// and the metas that concern memory layout.
 pub fn copy_answer(from: &gst::query::Allocation, to: &mut gst::query::Allocation) {
     for (pool, size, least, most) in from.allocation_pools() {
         to.add_allocation_pool(pool.as_ref(), size, least, most);
@@ -81,11 +79,11 @@ pub fn copy_answer(from: &gst::query::Allocation, to: &mut gst::query::Allocatio
     copy_meta::<gst_video::VideoCropMeta>(from, to);
 }
 
-/// Hands on that a meta is understood, with what is said of it: displays of GStreamer 1.26 tell
-/// in VIDEO_META's structure which strides they want.
+/// Copies support for a meta, with its parameters: since GStreamer 1.26, displays request strides
+/// in those of VIDEO_META.
 pub fn copy_meta<M: gst::MetaAPI>(from: &gst::query::Allocation, to: &mut gst::query::Allocation) {
     let api = M::meta_api();
-    if let Some((_, wish)) = from.allocation_metas().find(|(found, _)| *found == api) {
-        to.add_allocation_meta::<M>(wish);
+    if let Some((_, params)) = from.allocation_metas().find(|(found, _)| *found == api) {
+        to.add_allocation_meta::<M>(params);
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The handle and the mapping that are kept on a `GstMemory`.
+//! The dma-buf handle and the mapping that are cached on a `GstMemory`.
 //!
-//! A camera's pool hands the same few memories round for the whole stream, so what is kept on
-//! them is made once a buffer, not once a frame, and goes when the memory is freed.
+//! The pool of a camera reuses the same few memories, so these are made once per buffer instead of
+//! once per frame. They are freed with the memory.
 
-use super::ffi;
+use super::{MapMode, ffi};
 use crate::dmabuf::lock;
 use crate::dmabuf::{
     self, Borrowed, Counters, DmaBuf, Identity, Mapping, Protection, WriteBarrier,
@@ -14,36 +14,23 @@ use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
 
-/// How long a mapping lasts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MapMode {
-    /// It is kept on the memory.
-    #[default]
-    Persistent,
-    /// A frame.
-    Frame,
-    /// A window; only with exporters that are known to honour mmap offsets.
-    Window,
-}
-
-/// What is kept on a memory with a descriptor.
+/// The file of a memory with a descriptor, and its mapping.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedBuffer {
     pub(super) identity: Identity,
-    /// Bytes behind the descriptor.
+    /// Size of the file or dma-buf in bytes.
     pub(super) size: usize,
-    /// Whether a mapping of ours shows what its allocator's does; not known of a file that is
-    /// neither a dma-buf nor a memfd until its allocator has mapped it: that may be MAP_PRIVATE.
-    ours_to_map: OnceLock<bool>,
-    /// Such a file, which its allocator can map, too.
+    /// Whether a mapping made here shows the same bytes as the allocator's. For a plain file, this
+    /// is unknown until its allocator has mapped it, as that may be MAP_PRIVATE.
+    is_mappable: OnceLock<bool>,
+    /// A regular file that is neither a dma-buf nor a memfd.
     is_plain_file: bool,
-    /// Why the descriptor does not allow writing, once it is known that it does not.
+    /// Why the descriptor forbids writing, once that is known.
     barrier: OnceLock<WriteBarrier>,
-    /// Locked for as long as an access lasts: shared by those that read. Never waited for: accesses
-    /// nest, and threads open the memories of a frame in any order.
+    /// Locked during an access, shared by readers. Never waited for, as accesses nest and threads
+    /// open the memories of a frame in any order.
     buffer: RwLock<DmaBuf>,
-    /// Made when it is first needed. Those that read keep it locked only while they take a share of
-    /// it.
+    /// Made on first use. Readers hold the lock only to clone the `Arc`.
     mapping: Mutex<Option<Arc<Mapping>>>,
 }
 
@@ -81,44 +68,44 @@ impl Deref for Claim<'_> {
 /// The mapping of a claimed buffer.
 #[derive(Debug)]
 pub(super) enum Mapped<'k> {
-    /// A share of the one that is kept, which outlives its replacement.
+    /// A reference to the cached one, which outlives its replacement.
     Shared(Arc<Mapping>),
-    /// The one that is kept.
+    /// The cached one.
     Exclusive(MutexGuard<'k, Option<Arc<Mapping>>>),
-    /// One for this access alone.
+    /// A mapping for this access only.
     Own(Mapping),
 }
 
 impl Mapped<'_> {
-    /// `None` never comes: where there is a writer, no reader has a share.
+    /// Never returns `None`: a writer excludes readers, so the `Arc` has no other reference.
     pub(super) fn borrow(&mut self) -> Option<Borrowed<'_, Mapping>> {
         Some(match self {
             Self::Shared(mapping) => Borrowed::Shared(mapping),
-            Self::Exclusive(kept) => Borrowed::Exclusive(Arc::get_mut(kept.as_mut()?)?),
+            Self::Exclusive(cached) => Borrowed::Exclusive(Arc::get_mut(cached.as_mut()?)?),
             Self::Own(mapping) => Borrowed::Exclusive(mapping),
         })
     }
 }
 
-/// Whether a mapping that is kept serves.
-fn serves(mapping: &Mapping, writing: bool) -> bool {
+/// Whether a cached mapping can be used.
+fn is_usable(mapping: &Mapping, writing: bool) -> bool {
     let allows = !writing || mapping.protection() == Protection::ReadWrite;
     allows && !mapping.has_lost_memory()
 }
 
-impl Kept {
+impl CachedBuffer {
     fn new(buffer: DmaBuf, is_dma_buf_memory: bool) -> Self {
         let is_shared = is_dma_buf_memory || buffer.is_dma_buf() || buffer.exporter() == "memfd";
-        // A device is mapped as its driver likes it.
+        // The mapping of a device depends on its driver.
         let is_plain_file = !is_shared && buffer.is_regular_file();
-        let ours_to_map = match is_plain_file {
+        let is_mappable = match is_plain_file {
             true => OnceLock::new(),
             false => OnceLock::from(is_shared),
         };
         Self {
             identity: buffer.identity(),
             size: buffer.size(),
-            ours_to_map,
+            is_mappable,
             is_plain_file,
             barrier: OnceLock::new(),
             buffer: RwLock::new(buffer),
@@ -126,22 +113,21 @@ impl Kept {
         }
     }
 
-    /// Where a memory's allocator has mapped it: whether that shows what the file holds, so that
-    /// from now on it can be mapped here, where memory that is taken away is an error of the frame.
-    fn learn(&self, address: usize) -> bool {
-        if let Some(known) = self.ours_to_map.get() {
+    /// Whether the allocator's mapping at `address` is MAP_SHARED. From then on the file can be mapped
+    /// here, where a truncated file is an error of the frame.
+    fn is_mapped_shared(&self, address: usize) -> bool {
+        if let Some(known) = self.is_mappable.get() {
             return *known;
         }
-        // Without `/proc` it is not known, and asked again with the next frame.
+        // Without `/proc` it stays unknown, and is retried with the next frame.
         let maps = dmabuf::read_text("/proc/self/maps");
         match maps.ok().and_then(|maps| is_shared_at(&maps, address)) {
-            Some(shared) => *self.ours_to_map.get_or_init(|| shared),
+            Some(shared) => *self.is_mappable.get_or_init(|| shared),
             None => false,
         }
     }
 
-    /// Claims the buffer for an access; `None` while another one writes, or this one would write
-    /// what another one reads.
+    /// Claims the buffer for an access; `None` if it conflicts with another one.
     pub(super) fn claim(&self, writing: bool) -> Option<Claim<'_>> {
         match writing {
             true => free(self.buffer.try_write()).map(Claim::Write),
@@ -149,33 +135,35 @@ impl Kept {
         }
     }
 
-    /// The mapping that is kept, for a claim of the buffer: made now if there is none that serves.
+    /// Returns the cached mapping for a claimed buffer, made now if there is no usable one.
     pub(super) fn map(
         &self,
         claim: &Claim<'_>,
         counters: &Arc<Counters>,
     ) -> dmabuf::Result<Mapped<'_>> {
-        let mut kept = lock(&self.mapping);
-        let served = kept.as_ref().filter(|kept| serves(kept, claim.writes()));
-        let mapping = match served {
+        let mut cached = lock(&self.mapping);
+        let usable = cached
+            .as_ref()
+            .filter(|cached| is_usable(cached, claim.writes()));
+        let mapping = match usable {
             Some(mapping) => Arc::clone(mapping),
             None => {
                 let mapping = Arc::new(self.map_whole(claim, counters)?);
-                *kept = Some(Arc::clone(&mapping));
+                *cached = Some(Arc::clone(&mapping));
                 mapping
             }
         };
         Ok(match claim.writes() {
             true => {
                 drop(mapping);
-                Mapped::Exclusive(kept)
+                Mapped::Exclusive(cached)
             }
             false => Mapped::Shared(mapping),
         })
     }
 
-    /// A mapping of a claimed buffer that is not kept: to read, one for writing where there can be
-    /// one, which serves whatever comes later.
+    /// Maps a claimed buffer without caching. A reader also maps for writing if possible, so that the
+    /// mapping suits later writers.
     pub(super) fn map_whole(
         &self,
         claim: &Claim<'_>,
@@ -191,7 +179,7 @@ impl Kept {
         Mapping::whole(claim, Protection::Read, counters)
     }
 
-    /// Maps so many bytes to learn what the kernel answers, of which an allocator reports nothing.
+    /// Maps `length` bytes to get the error of the kernel, which allocators do not report.
     pub(super) fn try_map(&self, writing: bool, length: usize) -> dmabuf::Result<()> {
         let protection = match writing {
             true => Protection::ReadWrite,
@@ -203,35 +191,37 @@ impl Kept {
         }
     }
 
-    /// Why the descriptor does not allow writing. Asked of the kernel until there is a mapping that
-    /// can be written: seals may come at any time, and go never.
+    /// Returns why the descriptor forbids writing. Queries the kernel until a writable mapping exists:
+    /// seals may be added at any time, and are never removed.
     pub(super) fn barrier(&self, map_mode: MapMode) -> Option<WriteBarrier> {
         let known = self.barrier.get().copied();
         if known.is_some() || map_mode == MapMode::Persistent && self.is_mapped_for_writing() {
             return known;
         }
-        // While another access writes, there is none.
+        // If another access writes, there is no barrier.
         let found = free(self.buffer.try_read())?.write_barrier()?;
         Some(*self.barrier.get_or_init(|| found))
     }
 
     fn is_mapped_for_writing(&self) -> bool {
         match free(self.mapping.try_lock()) {
-            Some(kept) => kept.as_ref().is_some_and(|kept| serves(kept, true)),
-            // Just now it is being made, or written through.
+            Some(cached) => cached
+                .as_ref()
+                .is_some_and(|cached| is_usable(cached, true)),
+            // It is being made, or used for writing.
             None => true,
         }
     }
 
-    /// Whether its allocator may have mapped a private copy of the file, which can be written
-    /// whatever the descriptor allows.
+    /// Whether its allocator may have mapped the file MAP_PRIVATE, which can be written regardless of
+    /// the descriptor.
     pub(super) fn may_be_private(&self) -> bool {
-        self.ours_to_map.get() != Some(&true)
+        self.is_mappable.get() != Some(&true)
     }
 }
 
-/// A lock that could be taken. A panic of the access that held it has sent END and left the
-/// mapping as it was.
+/// Returns the guard of a lock that was free. Poisoning is ignored: a panic during an access sends
+/// END, and leaves the mapping unchanged.
 fn free<G>(locked: Result<G, TryLockError<G>>) -> Option<G> {
     match locked {
         Ok(guard) => Some(guard),
@@ -240,7 +230,7 @@ fn free<G>(locked: Result<G, TryLockError<G>>) -> Option<G> {
     }
 }
 
-/// Whether the mapping at an address is MAP_SHARED, by `/proc/self/maps` (proc(5)).
+/// Whether the mapping at an address is MAP_SHARED, per `/proc/self/maps` (proc(5)).
 fn is_shared_at(maps: &str, address: usize) -> Option<bool> {
     let line = maps.lines().find(|line| {
         let range = line
@@ -254,44 +244,44 @@ fn is_shared_at(maps: &str, address: usize) -> Option<bool> {
     Some(line.split(' ').nth(1)?.ends_with('s'))
 }
 
-/// What is kept on a memory, made now if it is seen for the first time; `None` when it is not
-/// ours to map.
-pub(super) fn of(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
-    let kept = look(memory)?;
-    Ok(kept.filter(|kept| kept.ours_to_map.get() == Some(&true)))
+/// Returns the cached buffer of a memory, created if there is none; `None` if it cannot be mapped
+/// here.
+pub(super) fn of(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
+    let cached = of_any(memory)?;
+    Ok(cached.filter(|cached| cached.is_mappable.get() == Some(&true)))
 }
 
-/// The same, where mappings are made of parts; `None` for plain files, whose allocator maps them as
-/// a whole.
-pub(super) fn in_parts(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
-    Ok(of(memory)?.filter(|kept| !kept.is_plain_file))
+/// As [`of`], for mappings of parts; `None` for plain files, which their allocator maps whole.
+pub(super) fn in_parts(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
+    Ok(of(memory)?.filter(|cached| !cached.is_plain_file))
 }
 
-/// The same, of a memory that its allocator has mapped at an address just now.
+/// As [`of`], for a memory that its allocator has just mapped at `address`.
 pub(super) fn of_mapped(
     memory: &gst::MemoryRef,
     address: usize,
-) -> dmabuf::Result<Option<Arc<Kept>>> {
-    Ok(look(memory)?.filter(|kept| kept.learn(address)))
+) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
+    Ok(of_any(memory)?.filter(|cached| cached.is_mapped_shared(address)))
 }
 
-/// What is kept on a memory, whether or not it is ours to map.
-pub(super) fn look(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<Kept>>> {
+/// Returns the cached buffer of a memory, even if it cannot be mapped here; `None` without a
+/// descriptor.
+pub(super) fn of_any(memory: &gst::MemoryRef) -> dmabuf::Result<Option<Arc<CachedBuffer>>> {
     let root = ffi::root(memory);
-    let kept = match ffi::kept(root) {
-        Some(kept) => kept,
+    let cached = match ffi::attached(root) {
+        Some(cached) => cached,
         None => {
             let Some(fd) = ffi::descriptor(root) else {
                 return Ok(None);
             };
             let is_dma_buf_memory = root.is_memory_type::<gst_allocators::DmaBufMemory>();
-            ffi::keep(root, || {
-                let kept = Kept::new(DmaBuf::from_borrowed(fd)?, is_dma_buf_memory);
-                dmabuf::Result::Ok(Arc::new(kept))
+            ffi::attach(root, || {
+                let cached = CachedBuffer::new(DmaBuf::from_borrowed(fd)?, is_dma_buf_memory);
+                dmabuf::Result::Ok(Arc::new(cached))
             })?
         }
     };
-    Ok(kept.downcast::<Kept>().ok())
+    Ok(cached.downcast::<CachedBuffer>().ok())
 }
 
 #[cfg(test)]
@@ -301,13 +291,17 @@ mod tests {
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::Ordering::Relaxed;
 
-    /// Does `work` on all bytes, if they can be claimed now.
-    fn access<A: Access>(kept: &Kept, options: &Options, work: impl FnOnce(&mut Window<'_, A>)) {
+    /// Calls `work` with all bytes, if they can be claimed.
+    fn access<A: Access>(
+        cached: &CachedBuffer,
+        options: &Options,
+        work: impl FnOnce(&mut Window<'_, A>),
+    ) {
         let writing = A::FLAGS == WriteOnly::FLAGS;
-        let Some(mut claim) = kept.claim(writing) else {
+        let Some(mut claim) = cached.claim(writing) else {
             return;
         };
-        let mut mapped = kept.map(&claim, &options.counters).unwrap();
+        let mut mapped = cached.map(&claim, &options.counters).unwrap();
         let buffer = A::borrow(claim.borrow()).unwrap();
         let mut bracket = Bracket::<A>::begin(buffer, options).unwrap();
         let mapping = A::borrow(mapped.borrow().unwrap()).unwrap();
@@ -317,19 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn threads_see_what_one_writer_left() {
-        let fd = memfd_create("kept-test", MemfdFlags::CLOEXEC).unwrap();
+    fn readers_see_whole_writes_of_other_threads() {
+        let fd = memfd_create("cache-test", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&fd, 8192).unwrap();
-        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
+        let cached = CachedBuffer::new(DmaBuf::new(fd).unwrap(), true);
         let options = Options::default();
         std::thread::scope(|scope| {
             for number in 0..5_u8 {
-                let (kept, options) = (&kept, &options);
+                let (cached, options) = (&cached, &options);
                 scope.spawn(move || {
                     for _ in 0..100 {
                         match number {
-                            0 | 1 => access::<WriteOnly>(kept, options, |all| all.fill(number)),
-                            _ => access::<ReadOnly>(kept, options, |all| {
+                            0 | 1 => access::<WriteOnly>(cached, options, |all| all.fill(number)),
+                            _ => access::<ReadOnly>(cached, options, |all| {
                                 assert!(all.iter().all(|byte| *byte == all[0]));
                             }),
                         }
@@ -341,22 +335,22 @@ mod tests {
     }
 
     #[test]
-    fn claims_go_together_only_where_all_read() {
+    fn only_claims_for_reading_coexist() {
         let fd = memfd_create("claims-test", MemfdFlags::CLOEXEC).unwrap();
-        let kept = Kept::new(DmaBuf::new(fd).unwrap(), true);
-        let reads = [kept.claim(false), kept.claim(false)];
+        let cached = CachedBuffer::new(DmaBuf::new(fd).unwrap(), true);
+        let reads = [cached.claim(false), cached.claim(false)];
         assert!(reads.iter().all(Option::is_some));
-        assert!(kept.claim(true).is_none());
+        assert!(cached.claim(true).is_none());
         drop(reads);
-        let write = kept.claim(true);
+        let write = cached.claim(true);
         assert!(write.is_some());
-        assert!(kept.claim(true).is_none() && kept.claim(false).is_none());
+        assert!(cached.claim(true).is_none() && cached.claim(false).is_none());
         drop(write);
-        assert!(kept.claim(false).is_some());
+        assert!(cached.claim(false).is_some());
     }
 
     #[test]
-    fn shared_mappings_are_told_from_private_ones() {
+    fn shared_and_private_mappings_are_distinguished() {
         let maps = "1000-3000 rw-s 00000000 00:01 9 /tmp/a b\n\
                     3000-4000 rw-p 00002000 00:01 9 /tmp/a b\n\
                     7ffe0000-7fff0000 r--s 00000000 00:01 7\n";

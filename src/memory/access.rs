@@ -1,32 +1,55 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame's memories, locked, mapped and in their brackets, lending windows.
+//! CPU access to the memories of a frame: locks, mappings and brackets, and windows of pages.
 
-use super::ffi::{ByteMap, Lock, Use};
-use super::kept::{self, Claim, Kept, MapMode, Mapped};
+use super::cache::{self, CachedBuffer, Claim, Mapped};
+use super::ffi::{ByteMap, Lock, LockMode};
 use super::writable::{NotWritable, why_never_writable, why_not_lockable};
 use crate::dmabuf::{
     self, Access, Borrowed, Bracket, DmaBuf, Mapping, Options, Protection, Window, Windows, uapi,
 };
+use gst::glib;
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a bracket is put around.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SyncScope {
-    /// All windows of a frame.
+/// Lifetime of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuMapMode")]
+pub enum MapMode {
+    /// As long as the memory.
     #[default]
+    #[enum_value(name = "Mapped once, kept on the memory", nick = "persistent")]
+    Persistent,
+    /// As long as the frame is open.
+    #[enum_value(name = "Mapped again for each frame", nick = "frame")]
     Frame,
-    /// Each window.
+    /// As long as a window; only with exporters that are known to honour mmap offsets.
+    #[enum_value(
+        name = "Mapped again for each window; only where the exporter honours mmap offsets",
+        nick = "window"
+    )]
     Window,
 }
 
-/// How memories are opened.
+/// The extent of a CPU-access bracket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstDmaBufCpuSyncScope")]
+pub enum SyncScope {
+    /// All windows of a frame.
+    #[default]
+    #[enum_value(name = "One bracket around a frame's windows", nick = "frame")]
+    Frame,
+    /// Each window.
+    #[enum_value(name = "One bracket around each window", nick = "window")]
+    Window,
+}
+
+/// Options for opening memories.
 #[derive(Clone, Debug, Default)]
-pub struct How {
-    /// How long a mapping lasts.
+pub struct AccessOptions {
+    /// Lifetime of mappings.
     pub map_mode: MapMode,
-    /// What a bracket is put around.
+    /// Extent of brackets.
     pub sync_scope: SyncScope,
     /// Time limit and counters.
     pub options: Options,
@@ -41,27 +64,26 @@ pub enum Error {
     DmaBuf(#[from] dmabuf::Error),
     /// The descriptor holds less than the memory claims.
     #[error(
-        "memory {index} of the frame claims {claimed} bytes, but only {size} lie behind its file \
-         descriptor"
+        "memory {index} of the frame claims {claimed} bytes, but its file descriptor refers to only {size}"
     )]
     TooShort {
         /// The memory's index in its `GstBuffer`.
         index: usize,
         /// Bytes that the `GstMemory` claims, its offset included.
         claimed: usize,
-        /// Bytes that there are.
+        /// Size of the file or dma-buf in bytes.
         size: usize,
     },
-    /// Another access to the memory excludes this one: one of the two writes.
+    /// The memory is in use, and one of the two accesses writes.
     #[error(
-        "memory {index} of the frame is in use elsewhere: readers share a memory, a writer must \
-         have it alone"
+        "memory {index} of the frame is in use elsewhere: readers share a memory, a writer needs \
+         exclusive access"
     )]
     InUse {
         /// The memory's index in its `GstBuffer`.
         index: usize,
     },
-    /// The memory can be read only.
+    /// The memory may not be written.
     #[error("memory {index} of the frame may not be written, as {reason}; {}", .reason.advice())]
     NotWritable {
         /// The memory's index in its `GstBuffer`.
@@ -69,7 +91,7 @@ pub enum Error {
         /// Why.
         reason: NotWritable,
     },
-    /// The memory's allocator gives the CPU no access.
+    /// The memory's allocator cannot map it.
     #[error(
         "memory {index} of the frame ({allocator}) cannot be mapped for the CPU{}",
         .answer.as_ref().map_or_else(String::new, |answer| format!(": {answer}"))
@@ -79,36 +101,36 @@ pub enum Error {
         index: usize,
         /// The allocator's memory type.
         allocator: String,
-        /// What the kernel answers to a mapping of the memory's descriptor, if it has one.
+        /// The kernel's error for a mapping of the memory's descriptor, if it has one.
         answer: Option<Box<dmabuf::Error>>,
     },
 }
 
-/// Where a memory begins in its dma-buf, in bytes.
+/// Returns the offset of a memory in its dma-buf, in bytes.
 pub(crate) fn offset(buffer: &gst::BufferRef, memory: usize) -> usize {
     buffer.peek_memory(memory).offset()
 }
 
-/// Where a memory's bytes lie: in which member of [`OpenMemories`], from which byte on.
+/// The location of a memory in [`OpenMemories`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     /// Index of the member.
     pub(crate) member: usize,
-    /// The memory's first byte there.
+    /// Offset of the memory in the member, in bytes.
     pub(crate) offset: usize,
 }
 
-/// Open memories: a member for each distinct dma-buf, and for each memory that has none.
+/// Open memories: one member per distinct dma-buf, and per memory without one.
 #[derive(Debug)]
 pub(crate) struct OpenMemories<'o, 'b, A: Access> {
     members: SmallVec<[Member<'o, 'b, A>; 4]>,
-    places: SmallVec<[(usize, Place); 4]>,
+    locations: SmallVec<[(usize, Location); 4]>,
     options: &'o Options,
 }
 
 #[derive(Debug)]
 enum Member<'o, 'b, A: Access> {
-    /// Mapped and, where there is need for it, in a bracket.
+    /// Mapped, in a bracket if it needs one.
     Ready(Windows<'o, A>),
     /// Mapped; a bracket for each window.
     Mapped(Borrowed<'o, DmaBuf>, Borrowed<'o, Mapping>),
@@ -119,22 +141,22 @@ enum Member<'o, 'b, A: Access> {
 }
 
 impl<A: Access> OpenMemories<'_, '_, A> {
-    /// Where the memory with this index in its `GstBuffer` lies.
+    /// Returns the location of the memory with this index in its `GstBuffer`.
     ///
     /// # Panics
-    /// When it is not one of those that were to be opened.
-    pub(crate) fn place(&self, memory: usize) -> Place {
-        let found = self.places.iter().find(|(index, _)| *index == memory);
+    /// If the memory was not opened.
+    pub(crate) fn location(&self, memory: usize) -> Location {
+        let found = self.locations.iter().find(|(index, _)| *index == memory);
         match found {
-            Some((_, place)) => *place,
+            Some((_, location)) => *location,
             None => unreachable!("memory {memory} was not opened"),
         }
     }
 
-    /// Lends a run of pages of a member to `work`.
+    /// Calls `work` with a window of pages of a member.
     ///
     /// # Errors
-    /// None where mapping and bracket are the frame's; those of both where they are the window's.
+    /// If a mapping or a bracket per window fails. With both per frame, never.
     pub(crate) fn lend(
         &mut self,
         member: usize,
@@ -148,8 +170,8 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
-    /// All pages of all members, for an access that this one includes; `None` where mapping or
-    /// bracket are for each window.
+    /// Returns all pages of all members, for an access that this one includes; `None` if mapping or
+    /// bracket are per window.
     pub(crate) fn narrowed<B: Access>(&mut self) -> Option<SmallVec<[Windows<'_, B>; 4]>>
     where
         A: dmabuf::Includes<B>,
@@ -163,8 +185,8 @@ impl<A: Access> OpenMemories<'_, '_, A> {
             .collect()
     }
 
-    /// Divides pages among threads: a part for each run of pages, given as (member, pages) and
-    /// sorted; none where mapping or bracket are for each window, which threads would multiply.
+    /// Splits pages for threads: one part per run of pages, given as (member, pages) and sorted.
+    /// `None` if mapping or bracket are per window, which threads would multiply.
     pub(crate) fn parts<'w>(
         &'w mut self,
         runs: &'w [(usize, Range<usize>)],
@@ -185,7 +207,7 @@ impl<A: Access> OpenMemories<'_, '_, A> {
         })
     }
 
-    /// Lends two runs of pages, as (member, pages), to `work`. In one member they must not
+    /// Calls `work` with two windows, given as (member, pages). Those of one member must not
     /// overlap.
     ///
     /// # Errors
@@ -219,7 +241,7 @@ impl<A: Access> OpenMemories<'_, '_, A> {
 }
 
 impl<A: Access> Member<'_, '_, A> {
-    /// Hands windows, of which those in `pages` will be used, to `work`.
+    /// Calls `work` with windows, which may use `pages` only.
     fn with_windows(
         &mut self,
         pages: Range<usize>,
@@ -237,7 +259,7 @@ impl<A: Access> Member<'_, '_, A> {
                 let mut mapping = map_part::<A>(bracket.buffer(), pages, options)?;
                 let borrowed = Borrowed::Exclusive(&mut mapping);
                 work(&mut bracket.windows(claimed::<A, _>(borrowed))?)?;
-                // The bracket outlives the mapping: asked now.
+                // The bracket outlives the mapping, so the check is made now.
                 bracket.check(&mapping)?;
             }
             Member::Neither(buffer) => {
@@ -269,71 +291,71 @@ fn writes<A: Access>() -> bool {
     A::FLAGS & uapi::SYNC_WRITE != 0
 }
 
-/// A borrow for an access, of what was claimed for it.
+/// Borrows what was claimed for an access.
 fn claimed<A: Access, T>(borrowed: Borrowed<'_, T>) -> A::Borrow<'_, T> {
     match A::borrow(borrowed) {
         Some(borrow) => borrow,
-        None => unreachable!("what is claimed for writing is not shared"),
+        None => unreachable!("a buffer that is claimed for writing is not shared"),
     }
 }
 
-/// An access as GStreamer puts it.
-fn usage<A: Access>() -> Use {
-    Use {
+/// Returns the lock mode of an access.
+fn lock_mode<A: Access>() -> LockMode {
+    LockMode {
         read: A::FLAGS & uapi::SYNC_READ != 0,
         write: writes::<A>(),
     }
 }
 
-/// Opens those memories of `buffer` whose indices are in `wanted`, each distinct dma-buf once,
-/// for the access `A`; lends them to `work`; closes them again.
+/// Opens the memories of `buffer` with the indices in `wanted` for the access `A`, each distinct
+/// dma-buf once; calls `work`; closes them.
 ///
 /// # Errors
-/// [`Error`] from opening, in which case nothing was touched, or from closing; otherwise what
-/// `work` returns.
+/// [`Error`] from opening, in which case nothing was accessed, or from closing; otherwise the
+/// result of `work`.
 pub(crate) fn with_memories<A: Access, R, E: From<Error>>(
     buffer: &gst::BufferRef,
     wanted: &[usize],
-    how: &How,
+    access: &AccessOptions,
     work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
 ) -> Result<R, E> {
-    let mut held = Held::default();
+    let mut held = LockedMemories::default();
     for (index, memory) in buffer.iter_memories().enumerate() {
         if wanted.contains(&index) {
-            held.add::<A>(index, memory, how.map_mode)?;
+            held.add::<A>(index, memory, access.map_mode)?;
         }
     }
-    held.open(how, work)
+    held.open(access, work)
 }
 
-/// Memories that are locked against others, before they are mapped and bracketed.
+/// Locked memories, not yet mapped and bracketed.
 #[derive(Default)]
-struct Held<'m> {
-    /// With the index of the first memory on it.
-    kept: SmallVec<[(Arc<Kept>, usize); 4]>,
+struct LockedMemories<'m> {
+    /// With the index of the first memory in it.
+    cached: SmallVec<[(Arc<CachedBuffer>, usize); 4]>,
     bytes: SmallVec<[ByteMap<'m>; 4]>,
-    places: SmallVec<[(usize, HeldPlace); 4]>,
+    locations: SmallVec<[(usize, LockedAt); 4]>,
     _locks: SmallVec<[Lock<'m>; 4]>,
 }
 
-/// Where a memory is held.
+/// The location of a locked memory.
 #[derive(Clone, Copy)]
-enum HeldPlace {
-    Kept(Place),
+enum LockedAt {
+    Cached(Location),
     Bytes(usize),
 }
 
-impl<'m> Held<'m> {
+impl<'m> LockedMemories<'m> {
     fn add<A: Access>(
         &mut self,
         index: usize,
         memory: &'m gst::MemoryRef,
         map_mode: MapMode,
     ) -> Result<(), Error> {
-        let access = usage::<A>();
-        let Some(lock) = Lock::take(memory, access) else {
+        let mode = lock_mode::<A>();
+        let Some(lock) = Lock::take(memory, mode) else {
             let mut why = None;
-            if access.write {
+            if mode.write {
                 why = why_never_writable(memory, map_mode)?.or_else(|| why_not_lockable(memory));
             }
             return Err(match why {
@@ -342,75 +364,74 @@ impl<'m> Held<'m> {
             });
         };
         let in_parts = map_mode == MapMode::Window;
-        let ours = match in_parts {
-            true => kept::in_parts(memory)?,
-            false => kept::of(memory)?,
+        let known = match in_parts {
+            true => cache::in_parts(memory)?,
+            false => cache::of(memory)?,
         };
-        let kept = match ours {
-            Some(kept) => {
-                let barrier = || kept.barrier(map_mode);
-                if let Some(barrier) = access.write.then(barrier).flatten() {
+        let cached = match known {
+            Some(cached) => {
+                let barrier = || cached.barrier(map_mode);
+                if let Some(barrier) = mode.write.then(barrier).flatten() {
                     let reason = NotWritable::of(barrier);
                     return Err(Error::NotWritable { index, reason });
                 }
-                kept
+                cached
             }
             None => {
-                // The memory's allocator maps it, and locks it as it does so.
-                let map = ByteMap::map(memory, access)
-                    .ok_or_else(|| not_mappable(index, memory, access, map_mode))?;
-                // Once it is seen that the file itself is mapped, a mapping of ours does as well.
-                let ours = match in_parts {
+                // The memory's allocator maps it, which also locks it.
+                let map = ByteMap::map(memory, mode)
+                    .ok_or_else(|| not_mappable(index, memory, mode, map_mode))?;
+                // If its mapping is a shared one of the file, a mapping made here is equivalent.
+                let known = match in_parts {
                     true => None,
-                    false => kept::of_mapped(memory, map.address())?,
+                    false => cache::of_mapped(memory, map.address())?,
                 };
-                let Some(kept) = ours else {
+                let Some(cached) = known else {
                     self.bytes.push(map);
-                    let place = HeldPlace::Bytes(self.bytes.len() - 1);
-                    self.places.push((index, place));
+                    let location = LockedAt::Bytes(self.bytes.len() - 1);
+                    self.locations.push((index, location));
                     return Ok(());
                 };
-                kept
+                cached
             }
         };
         let claimed = memory.offset().saturating_add(memory.size());
-        if claimed > kept.size {
+        if claimed > cached.size {
             return Err(Error::TooShort {
                 index,
                 claimed,
-                size: kept.size,
+                size: cached.size,
             });
         }
         self._locks.push(lock);
-        let same = |(other, _): &(Arc<Kept>, usize)| other.identity == kept.identity;
-        let member = self.kept.iter().position(same).unwrap_or_else(|| {
-            self.kept.push((kept, index));
-            self.kept.len() - 1
+        let same = |(other, _): &(Arc<CachedBuffer>, usize)| other.identity == cached.identity;
+        let member = self.cached.iter().position(same).unwrap_or_else(|| {
+            self.cached.push((cached, index));
+            self.cached.len() - 1
         });
-        let place = Place {
+        let location = Location {
             member,
             offset: memory.offset(),
         };
-        self.places.push((index, HeldPlace::Kept(place)));
+        self.locations.push((index, LockedAt::Cached(location)));
         Ok(())
     }
 
     fn open<A: Access, R, E: From<Error>>(
         mut self,
-        how: &How,
+        access: &AccessOptions,
         work: impl FnOnce(&mut OpenMemories<'_, '_, A>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let options = &how.options;
+        let options = &access.options;
         let writing = writes::<A>();
         let counters = &options.counters;
-        // In the order in which things must be let go of, the last first: mappings after brackets,
-        // claims after mappings.
-        let mut claims = claim_all(&self.kept, writing)?;
+        // Drop order is the reverse: brackets, then mappings, then claims.
+        let mut claims = claim_all(&self.cached, writing)?;
         let mut mappings: SmallVec<[Option<Mapped<'_>>; 4]> = SmallVec::new();
-        for ((kept, index), claim) in self.kept.iter().zip(&claims) {
-            let mapped = match how.map_mode {
-                MapMode::Persistent => kept.map(claim, counters).map(Some),
-                MapMode::Frame => kept
+        for ((cached, index), claim) in self.cached.iter().zip(&claims) {
+            let mapped = match access.map_mode {
+                MapMode::Persistent => cached.map(claim, counters).map(Some),
+                MapMode::Frame => cached
                     .map_whole(claim, counters)
                     .map(|mapping| Some(Mapped::Own(mapping))),
                 MapMode::Window => Ok(None),
@@ -427,27 +448,27 @@ impl<'m> Held<'m> {
             let mapped = mapped.as_mut()?;
             match mapped.borrow() {
                 Some(mapping) => Some(mapping),
-                None => unreachable!("a mapping is there, and not shared with one that writes"),
+                None => unreachable!("the mapping exists, and a writer does not share it"),
             }
         });
         let buffers = claims.iter_mut().map(Claim::borrow);
 
-        let places = self.places.iter().map(|(index, held)| {
-            let place = match *held {
-                HeldPlace::Kept(place) => place,
-                HeldPlace::Bytes(bytes) => Place {
-                    member: self.kept.len() + bytes,
+        let locations = self.locations.iter().map(|(index, held)| {
+            let location = match *held {
+                LockedAt::Cached(location) => location,
+                LockedAt::Bytes(bytes) => Location {
+                    member: self.cached.len() + bytes,
                     offset: 0,
                 },
             };
-            (*index, place)
+            (*index, location)
         });
-        let places = places.collect();
+        let locations = locations.collect();
         let bytes = self
             .bytes
             .iter_mut()
             .map(|map| Member::Ready(map.windows()));
-        match how.sync_scope {
+        match access.sync_scope {
             SyncScope::Frame => {
                 let mut brackets: SmallVec<[Bracket<'_, A>; 4]> = SmallVec::new();
                 for buffer in buffers {
@@ -467,10 +488,10 @@ impl<'m> Held<'m> {
                 members.extend(bytes);
                 let result = work(&mut OpenMemories {
                     members,
-                    places,
+                    locations,
                     options,
                 })?;
-                // Each END is sent, whatever the one before it answered.
+                // Each END is sent, even if an earlier one failed.
                 let mut ended = Ok(());
                 for bracket in brackets {
                     ended = ended.and(bracket.end());
@@ -489,7 +510,7 @@ impl<'m> Held<'m> {
                 members.extend(bytes);
                 work(&mut OpenMemories {
                     members,
-                    places,
+                    locations,
                     options,
                 })
             }
@@ -497,20 +518,21 @@ impl<'m> Held<'m> {
     }
 }
 
-/// Claims each for an access. Nothing is waited for: of accesses that exclude each other, the later
-/// one is refused.
+/// Claims each buffer for an access, without waiting: of two conflicting accesses, the later one
+/// fails.
 fn claim_all(
-    kept: &[(Arc<Kept>, usize)],
+    cached: &[(Arc<CachedBuffer>, usize)],
     writing: bool,
 ) -> Result<SmallVec<[Claim<'_>; 4]>, Error> {
-    kept.iter()
-        .map(|(kept, index)| kept.claim(writing).ok_or(Error::InUse { index: *index }))
+    cached
+        .iter()
+        .map(|(cached, index)| cached.claim(writing).ok_or(Error::InUse { index: *index }))
         .collect()
 }
 
-/// What is known of a memory that its allocator does not map.
-fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: MapMode) -> Error {
-    if access.write
+/// Returns the error for a memory that its allocator cannot map.
+fn not_mappable(index: usize, memory: &gst::MemoryRef, mode: LockMode, map_mode: MapMode) -> Error {
+    if mode.write
         && let Ok(Some(reason)) = why_never_writable(memory, map_mode)
     {
         return Error::NotWritable { index, reason };
@@ -519,9 +541,11 @@ fn not_mappable(index: usize, memory: &gst::MemoryRef, access: Use, map_mode: Ma
     Error::NotMappable {
         index,
         allocator: allocator.map_or_else(String::new, |found| found.memory_type().to_string()),
-        answer: kept::look(memory)
-            .and_then(|kept| {
-                kept.map_or(Ok(()), |kept| kept.try_map(access.write, memory.maxsize()))
+        answer: cache::of_any(memory)
+            .and_then(|cached| {
+                cached.map_or(Ok(()), |cached| {
+                    cached.try_map(mode.write, memory.maxsize())
+                })
             })
             .err()
             .map(Box::new),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Functions in C: the other side of `include/dmabufcpu/dmabufcpu.h`, whose structures these are.
+//! User functions in C: the implementation of `include/dmabufcpu/dmabufcpu.h`.
 #![allow(unsafe_code)]
 
 use crate::dmabuf::{ReadOnly, ReadWrite};
@@ -20,7 +20,7 @@ const THREADS: u32 = 1 << 2;
 /// `GstDmaBufCpuFunction`.
 #[repr(C)]
 struct Description {
-    /// `sizeof` it, of the header that the program was built with.
+    /// `sizeof (GstDmaBufCpuFunction)` in the header that the program was built with.
     struct_size: usize,
     flags: u32,
     window: Option<unsafe extern "C" fn(*mut CWindow, gpointer) -> gboolean>,
@@ -56,15 +56,16 @@ struct CWindow {
     session: *mut Session<'static>,
 }
 
-/// A window that C holds.
+/// The state of a window during a call.
 struct Session<'s> {
     second: &'s mut dyn FnMut(usize, Range<usize>) -> Result<CRows, FunctionError>,
     is_open: bool,
-    /// What it did wrong first.
+    /// The first invalid call.
     fault: Option<FunctionError>,
 }
 
-/// Sets what `description` points at, or nothing if it is NULL; whether it was taken.
+/// Sets the function that `description` points at, or removes it if NULL. Returns whether the
+/// description is valid.
 pub(super) fn set_function(
     element: &super::DmaBufFilter,
     description: glib::ffi::gpointer,
@@ -73,8 +74,8 @@ pub(super) fn set_function(
         element.clear_function();
         return true;
     }
-    // SAFETY: whoever emits `set-window-function` gives a GstDmaBufCpuFunction, as the header
-    // asks for; its first field tells how much of one.
+    // SAFETY: the header requires a GstDmaBufCpuFunction for `set-window-function`; its first field
+    // is its size.
     let size = unsafe { *description.cast::<usize>() };
     if size < size_of::<Description>() {
         return refuse(
@@ -82,7 +83,7 @@ pub(super) fn set_function(
             "the structure is smaller than a GstDmaBufCpuFunction",
         );
     }
-    // SAFETY: as above, and it is as large.
+    // SAFETY: as above, and it has that size.
     let description = unsafe { &*description.cast::<Description>() };
     let Some(window) = description.window else {
         return refuse(element, "it has no function");
@@ -103,11 +104,11 @@ pub(super) fn set_function(
         data: description.user_data,
         destroy: description.destroy,
     };
-    // One that only writes is not trusted to leave nothing out.
+    // A function that only writes may leave bytes unwritten, so the bracket also reads.
     let function = if description.flags & WRITE != 0 {
-        AnyFunction::new(Foreign::<ReadWrite>::new(window, data, lending))
+        AnyFunction::new(CFunction::<ReadWrite>::new(window, data, lending))
     } else {
-        AnyFunction::new(Foreign::<ReadOnly>::new(window, data, lending))
+        AnyFunction::new(CFunction::<ReadOnly>::new(window, data, lending))
     };
     element.imp().set_function(Some(function));
     true
@@ -122,7 +123,7 @@ fn refuse(element: &super::DmaBufFilter, why: &str) -> bool {
     false
 }
 
-/// What belongs to a function in C.
+/// The user data of a function.
 struct UserData {
     data: gpointer,
     destroy: Option<unsafe extern "C" fn(gpointer)>,
@@ -131,27 +132,26 @@ struct UserData {
 impl Drop for UserData {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
-            // SAFETY: it was given for this, is called once, and the function no more.
+            // SAFETY: per the header it is called once, after the last call of the function.
             unsafe { destroy(self.data) };
         }
     }
 }
 
-// SAFETY: the header says that the function and `destroy` are called by other threads than the
-// one that set them.
+// SAFETY: the header says that the function and `destroy` may be called by any thread.
 unsafe impl Send for UserData {}
 // SAFETY: the header says so of functions with the flag THREADS; others are called by one thread
 // at a time (Lending).
 unsafe impl Sync for UserData {}
 
-struct Foreign<A> {
+struct CFunction<A> {
     window: unsafe extern "C" fn(*mut CWindow, gpointer) -> gboolean,
     data: UserData,
     lending: Lending,
     access: PhantomData<fn(A)>,
 }
 
-impl<A> Foreign<A> {
+impl<A> CFunction<A> {
     fn new(
         window: unsafe extern "C" fn(*mut CWindow, gpointer) -> gboolean,
         data: UserData,
@@ -166,7 +166,7 @@ impl<A> Foreign<A> {
     }
 }
 
-impl<A: WindowAccess> WindowFunction for Foreign<A> {
+impl<A: WindowAccess> WindowFunction for CFunction<A> {
     type Access = A;
 
     fn lending(&self) -> Lending {
@@ -193,8 +193,8 @@ impl<A: WindowAccess> WindowFunction for Foreign<A> {
             close_second,
             session: (&raw mut session).cast(),
         };
-        // SAFETY: the header's promise: the function uses the window until it returns, within its
-        // bytes and as its flags say.
+        // SAFETY: the header requires that the function uses the window only until it returns, within
+        // its bounds, and per its flags.
         let go_on = unsafe { (self.window)(&raw mut handed, self.data.data) };
         match session.fault {
             Some(fault) => Err(fault),
@@ -204,7 +204,7 @@ impl<A: WindowAccess> WindowFunction for Foreign<A> {
     }
 }
 
-/// Where rows lie, for C: it may write them if its bracket is for that.
+/// Returns rows for C, which may write them if the access is for writing.
 fn c_rows<A: WindowAccess>(rows: &Rows<'_, A>) -> Result<CRows, FunctionError> {
     let plane = rows.plane();
     let range = rows.range();
@@ -230,14 +230,13 @@ unsafe extern "C" fn open_second(
     n_rows: u32,
     second: *mut CRows,
 ) -> gboolean {
-    // SAFETY: C gives back the window that its function was called with, which lives until that
-    // returns.
+    // SAFETY: C passes the window of the current call, which lives until the function returns.
     let session = unsafe { (*window).session };
-    // SAFETY: as above; nobody else has the session meanwhile.
+    // SAFETY: as above; there is no other reference to the session.
     let session = unsafe { &mut *session };
     let opened = if session.is_open {
         Err(
-            "it asked for a third window: two at once are all there are, so the second must be \
+            "it asked for a third window: at most two are open at a time, so the second must be \
              closed first (gst_dmabufcpu_window_close_second)"
                 .into(),
         )
@@ -248,7 +247,7 @@ unsafe extern "C" fn open_second(
     match opened {
         Ok(rows) => {
             session.is_open = true;
-            // SAFETY: C gives room for them.
+            // SAFETY: C passes a valid pointer for the result.
             unsafe { second.write(rows) };
             GTRUE
         }

@@ -4,8 +4,8 @@
 
 use super::error::{CopyError, Error};
 use super::geometry::{self, GeometryError, Picture, Plane};
-use super::lend::WINDOW_PAGES;
-use super::walk::{Cut, Placed};
+use super::pass::{Cut, Placed};
+use super::window_source::WINDOW_PAGES;
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
 use crate::memory::{self, AccessOptions, OpenMemories};
 use gst_video::VideoInfo;

@@ -47,34 +47,33 @@
 //! # }
 //! ```
 
-mod apply;
-mod call;
+mod callbacks;
 mod caps;
-mod copies;
 mod copy;
-mod crew;
+mod copy_pool;
 mod error;
 mod function;
+mod fused;
 mod geometry;
-mod lend;
 mod open;
-mod pages;
+mod page_set;
+mod pass;
+mod processor;
+mod slice_threads;
 mod task;
-mod threads;
-mod together;
-mod walk;
+mod thread_pool;
 mod watchdog;
 mod window;
+mod window_source;
 
-pub use apply::{Extras, FrameProcessor, PassStats};
-pub use call::CallbackRunner;
+pub use callbacks::CallbackRunner;
 pub use caps::{
     CapsKind, FORMATS, FrameFormat, as_kind, copy_template_caps, filter_pad_templates,
     is_dma_buf_caps, pad_templates, template_caps, why_refused, with_and_without_overlays,
     without_overlays,
 };
-pub use copies::{CopyContext, CopyPool, CopyPoolError, FlushGate};
 pub use copy::copy;
+pub use copy_pool::{CopyContext, CopyPool, CopyPoolError, FlushGate};
 pub use error::{CopyError, Error};
 pub(crate) use function::Closure;
 pub use function::{
@@ -85,6 +84,7 @@ pub use geometry::{
     Canvas, GeometryError, Picture, Plane, PlaneShape, planes, shapes, shapes_to_copy,
 };
 pub use open::{OpenFrame, overwrite, read, update};
+pub use processor::{Extras, FrameProcessor, PassStats};
 pub use task::{FilterSettings, RegionEffect, RegionMode, Task};
 pub use watchdog::Watchdog;
 pub use window::{FrameInfo, FrameWindow, PlaneInfo, Rows, WindowError};

@@ -4,9 +4,9 @@
 
 use super::error::Error;
 use super::geometry::{self, Picture, Plane};
-use super::lend::place_all;
-use super::walk::Placed;
+use super::pass::Placed;
 use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
+use super::window_source::place_all;
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};
 use crate::memory::{self, AccessOptions, MapMode, SyncScope};
 use gst_video::VideoInfo;

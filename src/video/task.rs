@@ -254,7 +254,11 @@ impl Task {
             Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
             None => true,
         };
-        let mut steps = self.plan.steps().iter().flat_map(super::lend::planes_of);
+        let mut steps = self
+            .plan
+            .steps()
+            .iter()
+            .flat_map(super::window_source::planes_of);
         (has_part && steps.any(|of_step| of_step == plane)) || self.has_effect(plane)
     }
 

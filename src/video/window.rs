@@ -2,7 +2,7 @@
 //! Rows of a frame, lent: what a user's own pixel work has in its hands.
 
 use super::geometry::{Block, Canvas, Plane};
-use super::walk::Placed;
+use super::pass::Placed;
 use crate::dmabuf::{Access, Window, Windows, Writable, page_size};
 use gst_video::VideoInfo;
 use smallvec::SmallVec;

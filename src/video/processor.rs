@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pixel work, carried out on a frame where it lies.
 
-use super::call::{CallbackRunner, Stage};
+use super::callbacks::{CallbackRunner, Stage};
 use super::error::Error;
+use super::fused::{MOST_PLANES, Together, all_together};
 use super::geometry::{self, GeometryError, Picture};
-use super::lend::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
 use super::open::for_rows;
-use super::pages::Pages;
+use super::page_set::Pages;
+use super::pass::{Cut, Kit, Placed};
+use super::slice_threads::Threads;
 use super::task::Task;
-use super::threads::Threads;
-use super::together::{MOST_PLANES, Together, all_together};
-use super::walk::{Cut, Kit, Placed};
 use super::window::{FrameInfo, plane_infos};
+use super::window_source::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
 use super::{FrameFormat, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, AccessOptions, OpenMemories};

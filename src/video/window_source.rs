@@ -2,8 +2,8 @@
 //! From the planes of a frame to windows of its open memories, counted.
 
 use super::Plane;
-use super::pages::Pages;
-use super::walk::{self, Cut, Kit, Lane, Lend, Placed, Run};
+use super::page_set::Pages;
+use super::pass::{self, Cut, Kit, Lane, Lend, Placed, Run};
 use crate::dmabuf::{Access, Writable, page_size};
 use crate::memory::{self, Location, OpenMemories};
 use crate::pixel::Step;
@@ -82,8 +82,8 @@ pub(super) fn walk_step<L: Lend>(
     cut: Cut,
 ) -> Result<(), L::Error> {
     match (step, placed) {
-        (Step::Plane { op, .. }, [plane]) => walk::plane(lender, plane, op, cut),
-        (Step::Pair { op, .. }, [first, second]) => walk::pair(lender, first, second, op, cut),
+        (Step::Plane { op, .. }, [plane]) => pass::plane(lender, plane, op, cut),
+        (Step::Pair { op, .. }, [first, second]) => pass::pair(lender, first, second, op, cut),
         _ => unreachable!("a step has as many places as planes"),
     }
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A frame's work, shared by threads.
 
-use super::crew::Crew;
-use super::lend::{Job, Lender, walk_step};
-use super::pages::Pages;
-use super::together::Together;
-use super::walk::{Cut, Deal, Kit, Lend, Lot, MOST_BANDS, Placed, Run, Share};
-use crate::dmabuf::lock;
+use super::fused::Together;
+use super::page_set::Pages;
+use super::pass::{Cut, Deal, Kit, Lend, Lot, MOST_BANDS, Placed, Run, Share};
+use super::thread_pool::Crew;
+use super::window_source::{Job, Lender, walk_step};
 use crate::dmabuf::{Access, ReadWrite, Window, Windows};
 use crate::memory::{self, OpenMemories};
 use crate::pixel::Step;

@@ -2,8 +2,8 @@
 //! All that falls on a plane, or on two that are adjusted together, for one walk: by one thread
 //! over all rows, or by several, each over rows of its own.
 
-use super::lend::planes_of;
-use super::walk::{self, Adjusting, Bands, Cut, Lane, Layers, Lot, Placed, Share};
+use super::pass::{self, Adjusting, Bands, Cut, Lane, Layers, Lot, Placed, Share};
+use super::window_source::planes_of;
 use crate::dmabuf::lock;
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
@@ -141,7 +141,7 @@ impl<'t> Together<'t> {
         };
         for effect in lock(&self.effects).iter().flatten() {
             effect.each_rect(&mut |rows, _| {
-                walk::add_band(&mut self.bands, &self.planes, rows, reach, cut.page);
+                pass::add_band(&mut self.bands, &self.planes, rows, reach, cut.page);
             });
         }
         self.bands.iter().for_each(&mut extend);
@@ -178,7 +178,7 @@ impl<'t> Together<'t> {
         let is_drawn_on = |plane: &usize| {
             let lines = self.sprites.iter().map(|sprite| sprite.lines(*plane));
             lines
-                .map(|lines| walk::within(lines, &share.rows))
+                .map(|lines| pass::within(lines, &share.rows))
                 .any(|lines| !lines.is_empty())
         };
         if share.is_bands || self.numbers.iter().any(is_drawn_on) {
@@ -240,9 +240,9 @@ pub(super) fn all_together<'t>(
 #[cfg(test)]
 mod tests {
     use super::super::Plane;
-    use super::super::lend::walk_step;
-    use super::super::pages::Pages;
-    use super::walk::{Deal, Kit, Lend, Run, lend_two};
+    use super::super::page_set::Pages;
+    use super::super::window_source::walk_step;
+    use super::pass::{Deal, Kit, Lend, Run, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
     use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};

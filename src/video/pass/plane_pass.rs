@@ -10,11 +10,11 @@
 //! that nothing falls on, which are in the window and are not touched: a window for each row would
 //! take longer than the work.
 
-use super::front::Front;
+use super::row_cursor::Front;
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};
 use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
-use crate::video::pages::Pages;
+use crate::video::page_set::Pages;
 use smallvec::SmallVec;
 use std::ops::Range;
 

@@ -6,9 +6,9 @@ use super::error::Error;
 use super::function::{
     AnyFunction, ByAccess, CallbackPhase, FunctionError, FunctionFailure, Lending, of_any,
 };
-use super::pages::Pages;
-use super::threads::{Part, Threads};
-use super::walk::{Cut, Lot, Placed, Share};
+use super::page_set::Pages;
+use super::pass::{Cut, Lot, Placed, Share};
+use super::slice_threads::{Part, Threads};
 use super::watchdog::{Watchdog, Watched};
 use super::window::{FrameInfo, FrameWindow, PlaneInfo, Span};
 use super::{Plane, WindowAccess, WindowFunction};

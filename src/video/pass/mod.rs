@@ -6,17 +6,17 @@
 //! worked on with both in hand, which is what the second window is for.
 
 mod bands;
-mod deal;
-mod front;
-mod layers;
 mod pair;
+mod partition;
+mod plane_pass;
+mod row_cursor;
 #[cfg(test)]
 mod tests;
 
 pub(super) use bands::{Bands, MOST_BANDS, add_band};
-pub(super) use deal::{Deal, Lot, Share};
-pub(super) use layers::{Adjusting, Kit, Lane, Layers, within};
 pub(super) use pair::pair;
+pub(super) use partition::{Deal, Lot, Share};
+pub(super) use plane_pass::{Adjusting, Kit, Lane, Layers, within};
 #[cfg(test)]
 pub(super) use tests::lend_two;
 

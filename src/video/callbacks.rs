@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Users' functions, called with the windows of a frame: in order or by threads, their panics
-//! caught, their time watched.
+//! Runs window functions on a frame, in order or on several threads, with panics caught and time
+//! limited.
 
 use super::error::Error;
 use super::function::{
-    AnyFunction, ByAccess, CallbackPhase, FunctionError, FunctionFailure, Lending, of_any,
+    AnyFunction, ByAccess, CallbackPhase, FunctionError, FunctionFailure, Lending, WindowAccess,
+    WindowFunction, of_any,
 };
-use super::page_set::Pages;
-use super::pass::{Cut, Lot, Placed, Share};
-use super::slice_threads::{Part, Threads};
-use super::watchdog::{Watchdog, Watched};
-use super::window::{FrameInfo, FrameWindow, PlaneInfo, Span};
-use super::{Plane, WindowAccess, WindowFunction};
+use super::geometry::Plane;
+use super::page_set::PageSet;
+use super::pass::{MappedPlane, Slice, WindowSize, WorkItem};
+use super::slice_threads::{SliceThreads, SliceWindows};
+use super::watchdog::{WatchGuard, Watchdog};
+use super::window::{FrameInfo, FrameWindow, PlaneInfo, RowSpan};
 use crate::dmabuf::lock;
 use crate::dmabuf::{Includes, ReadOnly, ReadWrite, Window, WriteOnly};
 use crate::memory::{self, OpenMemories};
@@ -22,30 +23,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// The functions that a frame goes through, one after the other.
+/// Runs window functions on a frame, one after another.
 #[derive(Debug)]
 pub struct CallbackRunner<'f> {
-    functions: SmallVec<[(MutexGuard<'f, AnyFunction>, Plan); 3]>,
+    functions: SmallVec<[(MutexGuard<'f, AnyFunction>, WindowRequest); 3]>,
     watchdog: &'f Watchdog,
     number: u64,
 }
 
-/// What a function wants of the frame at hand.
+/// The windows that a function requests for the current frame.
 #[derive(Debug, Default)]
-struct Plan {
+struct WindowRequest {
     lending: Lending,
-    /// Planes, and what the rows of their windows are multiples of.
+    /// (plane, row step): the rows of a window are a multiple of the row step.
     planes: SmallVec<[(usize, usize); 4]>,
 }
 
 impl<'f> CallbackRunner<'f> {
-    /// Of these functions, on frame `number`.
+    /// Creates a runner of `functions` for frame `number`.
     pub fn new(
         functions: impl Iterator<Item = MutexGuard<'f, AnyFunction>>,
         watchdog: &'f Watchdog,
         number: u64,
     ) -> Self {
-        let functions = functions.map(|function| (function, Plan::default()));
+        let functions = functions.map(|function| (function, WindowRequest::default()));
         Self {
             functions: functions.collect(),
             watchdog,
@@ -53,58 +54,62 @@ impl<'f> CallbackRunner<'f> {
         }
     }
 
-    /// The frame's number.
+    /// Returns the number of the frame.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Tells the functions of a frame, and asks them what they want of it.
+    /// Calls `begin` of each function, and stores which windows it requests.
     pub(super) fn begin(&mut self, frame: &FrameInfo<'_>) -> Result<(), FunctionFailure> {
-        for (function, plan) in &mut self.functions {
+        for (function, request) in &mut self.functions {
             let ask = || {
                 function.begin(frame)?;
-                plan.lending = function.lending();
+                request.lending = function.lending();
                 let wanted = frame.planes.iter().filter(|plane| function.wants(plane));
-                plan.planes = wanted
+                request.planes = wanted
                     .map(|plane| (plane.number, function.row_step(plane).max(1)))
                     .collect();
                 Ok(())
             };
-            guarded(|| CallbackPhase::Begin, frame.number, ask)?;
+            catch(|| CallbackPhase::Begin, frame.number, ask)?;
         }
         Ok(())
     }
 
-    /// Tells the functions that a frame is done.
+    /// Calls `end` of each function.
     pub(super) fn end(&mut self, frame: &FrameInfo<'_>) -> Result<(), FunctionFailure> {
         for (function, _) in &mut self.functions {
-            guarded(|| CallbackPhase::End, frame.number, || function.end(frame))?;
+            catch(|| CallbackPhase::End, frame.number, || function.end(frame))?;
         }
         Ok(())
     }
 
-    /// Whether a plane is to be lent: one that is wanted, or that a second window may be of.
-    pub(super) fn touch(&self, plane: usize) -> bool {
-        self.functions.iter().any(|(_, plan)| {
-            let mut wanted = plan.planes.iter();
-            let has_pairs = plan.lending == Lending::Pairs && !plan.planes.is_empty();
+    /// Returns whether a function accesses `plane`, in its windows or in second windows.
+    pub(super) fn needs_plane(&self, plane: usize) -> bool {
+        self.functions.iter().any(|(_, request)| {
+            let mut wanted = request.planes.iter();
+            let has_pairs = request.lending == Lending::Pairs && !request.planes.is_empty();
             has_pairs || wanted.any(|(wanted, _)| *wanted == plane)
         })
     }
 
-    /// Whether a bracket and a mapping of the frame's are needed.
-    pub(super) fn need_pairs(&self) -> bool {
-        let mut plans = self.functions.iter().map(|(_, plan)| plan);
-        plans.any(|plan| plan.lending == Lending::Pairs)
+    /// Returns whether bracket and mapping must cover the frame, for second windows.
+    pub(super) fn needs_pairs(&self) -> bool {
+        let mut requests = self.functions.iter().map(|(_, request)| request);
+        requests.any(|request| request.lending == Lending::Pairs)
     }
 
-    /// Whether nothing of a frame with these planes is read, and every page that is written is
-    /// written whole.
-    pub(super) fn overwrite(&self, buffer: &gst::BufferRef, planes: &[Plane], page: usize) -> bool {
+    /// Returns whether the functions read nothing and write every page of the planes entirely.
+    pub(super) fn overwrites(
+        &self,
+        buffer: &gst::BufferRef,
+        planes: &[Plane],
+        page: usize,
+    ) -> bool {
         let mut functions = self.functions.iter();
-        functions.all(|(function, plan)| {
+        functions.all(|(function, request)| {
             function.overwrites()
-                && plan.planes.len() == planes.len()
+                && request.planes.len() == planes.len()
                 && planes.iter().all(|plane| {
                     let start = memory::offset(buffer, plane.memory) + plane.offset;
                     let is_one_run = plane.partial.is_none() && plane.whole == plane.stride;
@@ -113,83 +118,83 @@ impl<'f> CallbackRunner<'f> {
         })
     }
 
-    /// Has the functions work on a frame that is open for `M`; returns the number of windows.
-    pub(super) fn run<M: Serves>(
+    /// Runs the functions on a frame that is open for `M` and returns the number of windows.
+    pub(super) fn run<M: CallbackAccess>(
         &mut self,
         open: &mut OpenMemories<'_, '_, M>,
-        stage: &mut Stage<'_>,
+        frame_state: &mut CallbackFrame<'_>,
         limit: Option<Duration>,
     ) -> Result<u64, Error> {
         let watched = self.watchdog.watch(limit);
         let mut windows = 0;
-        for (function, plan) in &self.functions {
-            let mut service = Service {
-                plan,
+        for (function, request) in &self.functions {
+            let mut invocation = Invocation {
+                request,
                 watched: &watched,
                 limit: limit.unwrap_or(Duration::MAX),
-                stage: &mut *stage,
+                frame_state: &mut *frame_state,
             };
-            windows += M::serve(&mut service, open, &function.0)?;
+            windows += M::invoke(&mut invocation, open, &function.0)?;
         }
         Ok(windows)
     }
 }
 
-/// A frame whose memories are open.
-pub(super) struct Stage<'s> {
+/// A frame with open memories, as functions see it.
+pub(super) struct CallbackFrame<'s> {
     pub(super) frame: &'s FrameInfo<'s>,
-    pub(super) placed: &'s [Placed],
-    pub(super) cut: Cut,
-    pub(super) threads: Option<&'s mut Threads>,
-    pub(super) pages: &'s mut Pages,
+    pub(super) mapped: &'s [MappedPlane],
+    pub(super) window_size: WindowSize,
+    pub(super) threads: Option<&'s mut SliceThreads>,
+    pub(super) pages: &'s mut PageSet,
 }
 
-/// One function at work on a frame.
-pub(super) struct Service<'c, 's> {
-    plan: &'c Plan,
-    watched: &'c Watched<'c>,
+/// The run of one function on a frame.
+pub(super) struct Invocation<'c, 's> {
+    request: &'c WindowRequest,
+    watched: &'c WatchGuard<'c>,
     limit: Duration,
-    stage: &'c mut Stage<'s>,
+    frame_state: &'c mut CallbackFrame<'s>,
 }
 
-/// An access that frames are opened for, and the functions that can be served then.
-pub(super) trait Serves: WindowAccess {
-    /// A function of this very access.
-    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>>;
+/// Access of an open frame, and the functions that can run with it.
+pub(super) trait CallbackAccess: WindowAccess {
+    /// Returns the function if it has exactly this access.
+    fn matching(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>>;
 
-    /// Has a function work on the frame; returns the number of windows.
-    fn serve(
-        service: &mut Service<'_, '_>,
+    /// Runs a function on the frame and returns the number of windows.
+    fn invoke(
+        invocation: &mut Invocation<'_, '_>,
         open: &mut OpenMemories<'_, '_, Self>,
         function: &ByAccess,
     ) -> Result<u64, Error> {
-        match Self::own(function) {
-            Some(function) => service.run(open, function),
-            None => unreachable!("{function:?} in a bracket for something else"),
+        match Self::matching(function) {
+            Some(function) => invocation.run(open, function),
+            None => unreachable!("{function:?} in a bracket of another access"),
         }
     }
 }
 
-impl Serves for ReadWrite {
-    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
+impl CallbackAccess for ReadWrite {
+    fn matching(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
         match function {
             ByAccess::Update(function) => Some(&**function),
             _ => None,
         }
     }
 
-    /// Whatever it does, this bracket is for it, too.
-    fn serve(
-        service: &mut Service<'_, '_>,
+    /// Read-write access includes every access.
+    fn invoke(
+        invocation: &mut Invocation<'_, '_>,
         open: &mut OpenMemories<'_, '_, Self>,
         function: &ByAccess,
     ) -> Result<u64, Error> {
-        of_any!(function, function => service.run(open, &**function))
+        of_any!(function, function => invocation.run(open, &**function))
     }
 }
 
-impl Serves for ReadOnly {
-    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
+impl CallbackAccess for ReadOnly {
+    fn matching(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
         match function {
             ByAccess::Read(function) => Some(&**function),
             _ => None,
@@ -197,8 +202,8 @@ impl Serves for ReadOnly {
     }
 }
 
-impl Serves for WriteOnly {
-    fn own(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
+impl CallbackAccess for WriteOnly {
+    fn matching(function: &ByAccess) -> Option<&dyn WindowFunction<Access = Self>> {
         match function {
             ByAccess::Write(function) => Some(&**function),
             _ => None,
@@ -206,15 +211,15 @@ impl Serves for WriteOnly {
     }
 }
 
-impl Service<'_, '_> {
+impl Invocation<'_, '_> {
     fn run<M: Includes<F>, F: WindowAccess>(
         &mut self,
         open: &mut OpenMemories<'_, '_, M>,
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<u64, Error> {
-        match self.plan.lending {
+        match self.request.lending {
             Lending::Pairs => self.in_pairs(open, function),
-            Lending::AnyOrder => match self.by_threads(open, function)? {
+            Lending::AnyOrder => match self.on_threads(open, function)? {
                 Some(windows) => Ok(windows),
                 None => self.in_order(open, function),
             },
@@ -222,12 +227,12 @@ impl Service<'_, '_> {
         }
     }
 
-    /// The planes that are wanted, and what the rows of their windows are multiples of.
-    fn wanted(&self) -> impl Iterator<Item = (PlaneInfo, Placed, usize)> + use<'_> {
-        let planes = self.plan.planes.iter();
+    /// Returns the requested planes with their row steps.
+    fn wanted(&self) -> impl Iterator<Item = (PlaneInfo, MappedPlane, usize)> + use<'_> {
+        let planes = self.request.planes.iter();
         planes.map(|(plane, step)| {
-            let info = self.stage.frame.planes[*plane];
-            (info, self.stage.placed[*plane], *step)
+            let info = self.frame_state.frame.planes[*plane];
+            (info, self.frame_state.mapped[*plane], *step)
         })
     }
 
@@ -237,13 +242,13 @@ impl Service<'_, '_> {
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<u64, Error> {
         let mut windows = 0;
-        for number in 0..self.plan.planes.len() {
+        for number in 0..self.request.planes.len() {
             windows += self.rows_in_order(open, function, number, 0..usize::MAX)?;
         }
         Ok(windows)
     }
 
-    /// The windows of some rows of one of the planes that are wanted.
+    /// Runs the function on windows of some rows of requested plane `number`.
     fn rows_in_order<M: Includes<F>, F: WindowAccess>(
         &mut self,
         open: &mut OpenMemories<'_, '_, M>,
@@ -251,20 +256,25 @@ impl Service<'_, '_> {
         number: usize,
         rows: Range<usize>,
     ) -> Result<u64, Error> {
-        let Some((plane, placed, step)) = self.wanted().nth(number) else {
+        let Some((plane, mapped, step)) = self.wanted().nth(number) else {
             return Ok(0);
         };
-        let (frame, cut) = (self.stage.frame, self.stage.cut);
+        let (frame, window_size) = (self.frame_state.frame, self.frame_state.window_size);
         let mut windows = 0;
-        for rows in pieces(rows.start..rows.end.min(plane.rows), step, &plane, cut) {
-            let span = Span::of(plane, &placed, rows);
-            let start = span.pages().start * cut.page;
+        for rows in row_windows(
+            rows.start..rows.end.min(plane.rows),
+            step,
+            &plane,
+            window_size,
+        ) {
+            let span = RowSpan::of(plane, &mapped, rows);
+            let start = span.pages().start * window_size.page;
             let mut called = Ok(());
-            open.lend(span.member(), span.pages(), |window| {
-                let rows = span.cut(window.reborrowed().narrowed(), start);
+            open.lend(span.buffer(), span.pages(), |window| {
+                let rows = span.rows(window.reborrowed().narrowed(), start);
                 called = self.call(function, &mut FrameWindow::alone(rows, frame));
             })?;
-            self.stage.pages.add(&(span.member(), span.pages()));
+            self.frame_state.pages.add(&(span.buffer(), span.pages()));
             windows += 1;
             called?;
         }
@@ -276,87 +286,91 @@ impl Service<'_, '_> {
         open: &mut OpenMemories<'_, '_, M>,
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<u64, Error> {
-        let Some(mut members) = open.narrowed() else {
-            unreachable!("mapping and bracket are for the frame (CallbackRunner::need_pairs)");
+        let Some(mut buffers) = open.narrowed() else {
+            unreachable!("mapping and bracket are for the frame (CallbackRunner::needs_pairs)");
         };
-        let (frame, cut) = (self.stage.frame, self.stage.cut);
+        let (frame, window_size) = (self.frame_state.frame, self.frame_state.window_size);
         let mut windows = 0;
-        for number in 0..self.plan.planes.len() {
-            let Some((plane, placed, step)) = self.wanted().nth(number) else {
+        for number in 0..self.request.planes.len() {
+            let Some((plane, mapped, step)) = self.wanted().nth(number) else {
                 continue;
             };
-            for rows in pieces(0..plane.rows, step, &plane, cut) {
-                let span = Span::of(plane, &placed, rows);
+            for rows in row_windows(0..plane.rows, step, &plane, window_size) {
+                let span = RowSpan::of(plane, &mapped, rows);
                 let mut window =
-                    FrameWindow::with_rest(&span, &mut members, self.stage.placed, frame);
+                    FrameWindow::with_second(&span, &mut buffers, self.frame_state.mapped, frame);
                 self.call(function, &mut window)?;
-                self.stage.pages.add(&(span.member(), span.pages()));
+                self.frame_state.pages.add(&(span.buffer(), span.pages()));
                 windows += 1;
             }
         }
         Ok(windows)
     }
 
-    /// By all threads, if there are any and that is worth it.
-    fn by_threads<M: Includes<F>, F: WindowAccess>(
+    /// Runs the function on all threads; `None` if there are none or dividing the work does not
+    /// pay.
+    fn on_threads<M: Includes<F>, F: WindowAccess>(
         &mut self,
         open: &mut OpenMemories<'_, '_, M>,
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<Option<u64>, Error> {
-        let Some(threads) = self.stage.threads.take() else {
+        let Some(threads) = self.frame_state.threads.take() else {
             return Ok(None);
         };
-        let done = self.deal_out(threads, open, function);
-        self.stage.threads = Some(threads);
+        let done = self.in_slices(threads, open, function);
+        self.frame_state.threads = Some(threads);
         done
     }
 
-    fn deal_out<M: Includes<F>, F: WindowAccess>(
+    fn in_slices<M: Includes<F>, F: WindowAccess>(
         &mut self,
-        threads: &mut Threads,
+        threads: &mut SliceThreads,
         open: &mut OpenMemories<'_, '_, M>,
         function: &dyn WindowFunction<Access = F>,
     ) -> Result<Option<u64>, Error> {
-        let (frame, cut) = (self.stage.frame, self.stage.cut);
+        let (frame, window_size) = (self.frame_state.frame, self.frame_state.window_size);
         let wanted: SmallVec<[_; 4]> = self.wanted().collect();
-        let jobs: SmallVec<[[Placed; 1]; 4]> = wanted.iter().map(|w| [w.1]).collect();
+        let planes: SmallVec<[[MappedPlane; 1]; 4]> = wanted.iter().map(|w| [w.1]).collect();
         let failed: Mutex<Option<FunctionFailure>> = Mutex::new(None);
-        let service = &*self;
-        let work = |share: &Share, part: &mut Part<'_, M>| {
-            let (plane, placed, step) = wanted[share.job];
-            for rows in pieces(share.rows.clone(), step, &plane, cut) {
+        let invocation = &*self;
+        let work = |slice: &Slice, slice_windows: &mut SliceWindows<'_, M>| {
+            let (plane, mapped, step) = wanted[slice.item];
+            for rows in row_windows(slice.rows.clone(), step, &plane, window_size) {
                 if lock(&failed).is_some() {
                     return;
                 }
-                let span = Span::of(plane, &placed, rows);
-                let run = (span.member(), span.pages());
-                let window: Window<'_, M> = part.lend(&run);
-                let rows = span.cut(window.narrowed(), run.1.start * cut.page);
-                let called = service.call(function, &mut FrameWindow::alone(rows, frame));
+                let span = RowSpan::of(plane, &mapped, rows);
+                let page_range = (span.buffer(), span.pages());
+                let window: Window<'_, M> = slice_windows.lend(&page_range);
+                let rows = span.rows(window.narrowed(), page_range.1.start * window_size.page);
+                let called = invocation.call(function, &mut FrameWindow::alone(rows, frame));
                 if let Err(failure) = called {
                     lock(&failed).get_or_insert(failure);
                 }
             }
         };
-        let lots = jobs.iter().zip(&wanted).map(|(job, (_, _, step))| Lot {
-            step: *step,
-            ..Lot::of(job)
-        });
-        let dealt = threads.deal(open, lots, cut, &work);
-        let Some(mut windows) = dealt else {
+        let work_items = planes
+            .iter()
+            .zip(&wanted)
+            .map(|(plane, (_, _, step))| WorkItem {
+                step: *step,
+                ..WorkItem::of(plane)
+            });
+        let done = threads.run_slices(open, work_items, window_size, &work);
+        let Some(mut windows) = done else {
             return Ok(None);
         };
         if let Some(failure) = lock(&failed).take() {
             return Err(failure.into());
         }
-        for (plane, placed, step) in &wanted {
-            for rows in pieces(0..plane.rows, *step, plane, cut) {
-                let span = Span::of(*plane, placed, rows);
-                self.stage.pages.add(&(span.member(), span.pages()));
+        for (plane, mapped, step) in &wanted {
+            for rows in row_windows(0..plane.rows, *step, plane, window_size) {
+                let span = RowSpan::of(*plane, mapped, rows);
+                self.frame_state.pages.add(&(span.buffer(), span.pages()));
             }
         }
-        for share in threads.rest() {
-            windows += self.rows_in_order(open, function, share.job, share.rows.clone())?;
+        for slice in threads.remainder() {
+            windows += self.rows_in_order(open, function, slice.item, slice.rows.clone())?;
         }
         Ok(Some(windows))
     }
@@ -368,10 +382,12 @@ impl Service<'_, '_> {
     ) -> Result<(), FunctionFailure> {
         let (plane, rows) = (window.plane().number, window.range());
         let place = || CallbackPhase::Window(plane, rows);
-        match guarded(place, self.stage.frame.number, || function.window(window)) {
+        match catch(place, self.frame_state.frame.number, || {
+            function.window(window)
+        }) {
             Ok(()) if !self.watched.is_late() => return Ok(()),
-            // One error is enough: this one comes too late for the bus.
-            Err(failure) if self.watched.has_been_silent() => return Err(failure),
+            // The timeout has already been posted; only log this error.
+            Err(failure) if self.watched.suppress_report() => return Err(failure),
             Err(failure) => gst::error!(gst::CAT_RUST, "{failure}"),
             Ok(()) => {}
         }
@@ -379,15 +395,14 @@ impl Service<'_, '_> {
     }
 }
 
-/// Rows, cut into windows of about so many pages as `cut` says, whose rows are multiples of
-/// `step`.
-fn pieces(
+/// Divides rows into windows of about `window_size`, whose rows are multiples of `step`.
+fn row_windows(
     rows: Range<usize>,
     step: usize,
     plane: &PlaneInfo,
-    cut: Cut,
+    window_size: WindowSize,
 ) -> impl Iterator<Item = Range<usize>> + use<> {
-    let fit = cut.pages.saturating_mul(cut.page) / plane.stride.max(1);
+    let fit = window_size.pages.saturating_mul(window_size.page) / plane.stride.max(1);
     let count = (fit / step * step).max(step);
     let mut next = rows.start;
     std::iter::from_fn(move || {
@@ -397,8 +412,8 @@ fn pieces(
     })
 }
 
-/// Calls a user's code: an error of his, or a panic, is told with the place where it happened.
-fn guarded(
+/// Calls user code and reports an error or a panic with the place where it happened.
+fn catch(
     place: impl FnOnce() -> CallbackPhase,
     frame: u64,
     call: impl FnOnce() -> Result<(), FunctionError>,
@@ -413,13 +428,13 @@ fn guarded(
         Err(panic) => Err(FunctionFailure::Panicked {
             place: place(),
             frame,
-            text: words_of(&*panic),
+            text: panic_message(&*panic),
         }),
     }
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a word".to_owned())
+    text.unwrap_or_else(|| "no message".to_owned())
 }

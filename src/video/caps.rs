@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Caps: which frames there are, and what of them the pixel code wants to know.
+//! Caps: supported formats, conversions between kinds of caps, and the negotiated format.
 
 use crate::memory::{self, DMA_DRM, DrmFormat};
 use crate::pixel::{self, regions::ColorMatrix};
@@ -9,7 +9,7 @@ use gst_video::{
     VideoFormatFlags, VideoFormatInfo, VideoInfo,
 };
 
-/// GStreamer's formats and the pixel code's.
+/// The supported formats, by GStreamer and by the pixel crate.
 pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
     (VideoFormat::Nv12, pixel::Format::Nv12),
     (VideoFormat::Nv21, pixel::Format::Nv21),
@@ -44,26 +44,27 @@ pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
     (VideoFormat::Argb, pixel::Format::Argb),
 ];
 
-/// Frames of one negotiated kind.
+/// The negotiated format of frames.
 #[derive(Clone, Debug)]
 pub struct FrameFormat {
     /// Size, default strides and offsets.
     pub info: VideoInfo,
-    /// The pixel code's name for the format.
+    /// The format in the pixel crate.
     pub format: pixel::Format,
-    /// Luma's and chroma's range.
+    /// The range of luma and chroma.
     pub range: pixel::Range,
-    /// How colours become luma and chroma.
+    /// The matrix from colours to luma and chroma.
     pub matrix: ColorMatrix,
-    /// Whether colours are multiplied with alpha.
+    /// Whether colours are premultiplied with alpha.
     pub premultiplied: bool,
 }
 
 impl FrameFormat {
-    /// Reads fixed caps of the filter's formats; [`memory::video_info`] reads those of any.
+    /// Parses fixed caps of the filter's formats; [`memory::video_info`] parses those of any
+    /// format.
     ///
     /// # Errors
-    /// When the caps are not raw video of a format in [`FORMATS`], or not linear.
+    /// Fails if the caps are not raw video of a format in [`FORMATS`], or not linear.
     pub fn from_caps(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
         let info = memory::video_info(caps)?;
         let known = FORMATS.iter().find(|(format, _)| *format == info.format());
@@ -77,7 +78,7 @@ impl FrameFormat {
             VideoColorRange::Range0_255 => pixel::Range::Full,
             _ => pixel::Range::Limited,
         };
-        // What has no luma and chroma has no numbers for them.
+        // RGB has no matrix.
         let matrix = match info.colorimetry().matrix().kr_kb() {
             Ok((red, blue)) => ColorMatrix { red, blue },
             Err(_) => ColorMatrix::BT601,
@@ -92,13 +93,13 @@ impl FrameFormat {
     }
 }
 
-/// What a filter's pad takes and gives: the formats in dma-bufs and in other memory. dma-bufs
-/// flow under plain caps, too (v4l2src and kmssink before 1.26 know no others).
+/// Returns the template caps of the filter: all formats, in dma-bufs and in other memory. Plain
+/// caps may also carry dma-bufs (v4l2src and kmssink before 1.26 support no others).
 pub fn template_caps() -> gst::Caps {
     all_kinds(|| FORMATS.iter().map(|(format, _)| *format))
 }
 
-/// What can be copied: every raw format whose rows are rows of pixels.
+/// Returns caps of all frames that can be copied: every raw format whose rows are rows of pixels.
 pub fn copy_template_caps() -> gst::Caps {
     let refused = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED;
     all_kinds(|| {
@@ -110,9 +111,9 @@ pub fn copy_template_caps() -> gst::Caps {
     })
 }
 
-/// Caps of every kind. Where somebody takes the first that fits, that is `memory:DMABuf` with a
-/// format, which applications of any GStreamer can read; v4l2src of 1.26 offers none of those, and
-/// gets `DMA_DRM`, as it would without us.
+/// Returns caps of every kind. The first is `memory:DMABuf` with a format, for peers that fixate to
+/// the first match: applications of any GStreamer can read it. v4l2src of 1.26 does not offer it,
+/// and negotiates `DMA_DRM`, as without this element.
 fn all_kinds<I: IntoIterator<Item = VideoFormat>>(formats: impl Fn() -> I) -> gst::Caps {
     let plain = gst_video::VideoCapsBuilder::new()
         .format_list(formats())
@@ -126,7 +127,7 @@ fn all_kinds<I: IntoIterator<Item = VideoFormat>>(formats: impl Fn() -> I) -> gs
         })
 }
 
-/// Pads `sink` and `src` that are always there, with the same caps.
+/// Returns templates of always pads `sink` and `src` with the same caps.
 pub fn pad_templates(caps: &gst::Caps) -> Vec<gst::PadTemplate> {
     use gst::{PadDirection, PadPresence, PadTemplate};
     [("sink", PadDirection::Sink), ("src", PadDirection::Src)]
@@ -137,7 +138,7 @@ pub fn pad_templates(caps: &gst::Caps) -> Vec<gst::PadTemplate> {
         .collect()
 }
 
-/// The pads of a filter that draws overlays: the sink pad takes them, as metas.
+/// Returns the templates of a filter that blends overlays: the sink pad accepts them as metas.
 pub fn filter_pad_templates() -> Vec<gst::PadTemplate> {
     use gst::{PadDirection, PadPresence, PadTemplate};
     let caps = template_caps();
@@ -156,7 +157,7 @@ pub fn filter_pad_templates() -> Vec<gst::PadTemplate> {
     .collect()
 }
 
-/// The same caps, without the promise of overlays in metas.
+/// Returns the caps without the feature of overlay metas.
 pub fn without_overlays(caps: &gst::CapsRef) -> gst::Caps {
     let mut without = gst::Caps::new_empty();
     let caps_mut = without.make_mut();
@@ -168,7 +169,7 @@ pub fn without_overlays(caps: &gst::CapsRef) -> gst::Caps {
     without
 }
 
-/// The same caps, each without overlays in metas and then with them.
+/// Returns the caps without the feature of overlay metas, then with it.
 pub fn with_and_without_overlays(caps: &gst::CapsRef) -> gst::Caps {
     let mut both = without_overlays(caps);
     let mut with = both.clone();
@@ -182,13 +183,13 @@ pub fn with_and_without_overlays(caps: &gst::CapsRef) -> gst::Caps {
     both
 }
 
-/// Whether caps promise dma-bufs: the feature `memory:DMABuf`.
+/// Returns whether the caps have the feature `memory:DMABuf`.
 pub fn is_dma_buf_caps(caps: &gst::CapsRef) -> bool {
     caps.features(0)
         .is_some_and(|features| features.contains(gst_allocators::CAPS_FEATURE_MEMORY_DMABUF))
 }
 
-/// How caps describe frames.
+/// The way in which caps describe frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CapsKind {
     /// No feature: any memory.
@@ -200,7 +201,7 @@ pub enum CapsKind {
 }
 
 impl CapsKind {
-    /// That of the first structure.
+    /// Returns the kind of the first structure.
     pub fn of(caps: &gst::CapsRef) -> Self {
         if memory::is_dma_drm(caps) {
             Self::DmaDrm
@@ -212,8 +213,8 @@ impl CapsKind {
     }
 }
 
-/// Caps of one structure in another kind, with all formats that there are in both; `None` where
-/// there are none.
+/// Converts caps of one structure to another kind, with all formats that both can express; `None`
+/// if there are none.
 pub fn as_kind(caps: &gst::CapsRef, kind: CapsKind) -> Option<gst::Caps> {
     let mut converted = caps.to_owned();
     let caps_mut = converted.make_mut();
@@ -259,7 +260,7 @@ pub fn as_kind(caps: &gst::CapsRef, kind: CapsKind) -> Option<gst::Caps> {
     Some(converted)
 }
 
-/// A format's name in another kind of caps.
+/// Converts the name of a format to another kind of caps.
 fn rename(name: &str, from: CapsKind, to: CapsKind) -> Option<String> {
     match (from, to) {
         (CapsKind::DmaDrm, CapsKind::DmaDrm) => Some(name.to_owned()),
@@ -271,12 +272,12 @@ fn rename(name: &str, from: CapsKind, to: CapsKind) -> Option<String> {
             let format = VideoFormat::from_string(name);
             DrmFormat::of(format).map(|format| format.to_string())
         }
-        // What a list of formats says of DMA_DRM is of another kind.
+        // DMA_DRM in a list of formats belongs to another kind.
         _ => (name != DMA_DRM).then(|| name.to_owned()),
     }
 }
 
-/// The strings that a field allows; `None` where it is not there.
+/// Returns the strings that a field allows; `None` if the field is missing.
 fn strings(structure: &gst::StructureRef, field: &str) -> Option<Vec<String>> {
     let value = structure.value(field).ok()?;
     if let Ok(list) = value.get::<gst::List>() {
@@ -286,8 +287,7 @@ fn strings(structure: &gst::StructureRef, field: &str) -> Option<Vec<String>> {
     Some(value.get().into_iter().collect())
 }
 
-/// Why caps cannot be taken where `allowed` is all that is taken, if a `drm-format` is the reason:
-/// in words for who wrote the pipeline.
+/// Returns why caps cannot intersect with `allowed`, if a `drm-format` is the reason.
 pub fn why_refused(caps: &gst::CapsRef, allowed: &gst::CapsRef) -> Option<memory::DrmError> {
     if caps.is_any() || caps.can_intersect(allowed) {
         return None;
@@ -303,10 +303,10 @@ pub fn why_refused(caps: &gst::CapsRef, allowed: &gst::CapsRef) -> Option<memory
             let format = name.parse::<DrmFormat>().and_then(|drm| drm.format());
             let found = match format {
                 Err(error) => error,
-                // Known, but not to this element.
+                // Known to GStreamer, but not to this element.
                 Ok(_) => memory::DrmError::Unknown { fourcc: name },
             };
-            // The first, but tiles before all: they are what users meet.
+            // The first reason, but a tiled layout takes precedence: it is the most frequent.
             let is_layout = matches!(found, memory::DrmError::NotLinear { .. });
             if is_layout {
                 return Some(found);

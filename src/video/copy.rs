@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame copied from where it lies to where it should: the one copy that is made where one
-//! must be.
+//! Copies the picture of a frame into another buffer.
 
 use super::error::{CopyError, Error};
 use super::geometry::{self, GeometryError, Picture, Plane};
-use super::pass::{Cut, Placed};
-use super::window_source::WINDOW_PAGES;
+use super::pass::{MappedPlane, WindowSize};
+use super::window_source::DEFAULT_WINDOW_PAGES;
 use crate::dmabuf::{Access, Counters, Options, ReadOnly, WriteOnly, page_size};
 use crate::memory::{self, AccessOptions, OpenMemories};
 use gst_video::VideoInfo;
@@ -14,12 +13,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Copies the samples of a frame's picture, row by row, from brackets for reading into brackets
-/// for writing, with one window of each in hand, to the beginning of a frame that has room for
-/// them. Returns the number of bytes.
+/// Copies the samples of a frame's picture to the top left of `destination`, and returns the number
+/// of bytes.
+///
+/// The source is in brackets for reading, the destination in brackets for writing, with one window
+/// of each borrowed at a time.
 ///
 /// # Errors
-/// [`CopyError`]; the destination then holds nothing that can be shown.
+/// [`CopyError`]; the contents of the destination are then undefined.
 pub fn copy(
     source: &gst::BufferRef,
     destination: &gst::BufferRef,
@@ -46,7 +47,7 @@ pub fn copy(
     let memories = |planes: &[Plane]| -> SmallVec<[usize; 4]> {
         planes.iter().map(|plane| plane.memory).collect()
     };
-    // The reader's result is a value to the writer, so that each error keeps its side.
+    // The result of the inner access is a value of the outer one, to tell their errors apart.
     let copied = memory::with_memories(
         destination,
         &memories(&to),
@@ -73,10 +74,10 @@ pub fn copy(
         .map_err(CopyError::Source)
 }
 
-fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {
+fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> MappedPlane {
     let place = open.location(plane.memory);
-    Placed {
-        member: place.member,
+    MappedPlane {
+        buffer: place.member,
         start: place.offset + plane.offset,
         plane,
     }
@@ -84,31 +85,31 @@ fn place<A: Access>(open: &OpenMemories<'_, '_, A>, plane: Plane) -> Placed {
 
 fn copy_plane(
     from_memories: &mut OpenMemories<'_, '_, ReadOnly>,
-    from: &Placed,
+    from: &MappedPlane,
     to_memories: &mut OpenMemories<'_, '_, WriteOnly>,
-    to: &Placed,
+    to: &MappedPlane,
 ) -> Result<u64, Error> {
-    let cut = Cut {
+    let window_size = WindowSize {
         page: page_size(),
-        pages: WINDOW_PAGES,
+        pages: DEFAULT_WINDOW_PAGES,
     };
     let mut bytes = 0;
-    for pages in to.windows(cut) {
-        let window = pages.start * cut.page..pages.end * cut.page;
+    for pages in to.windows(window_size) {
+        let window = pages.start * window_size.page..pages.end * window_size.page;
         let mut pieces = pieces(to, from, window.clone()).peekable();
         let Some(first) = pieces.peek().cloned() else {
             continue;
         };
         let last = pieces.last().unwrap_or_else(|| first.clone());
-        let from_page = first.1.start / cut.page;
-        let from_pages = from_page..last.1.end.div_ceil(cut.page);
+        let from_page = first.1.start / window_size.page;
+        let from_pages = from_page..last.1.end.div_ceil(window_size.page);
         let mut result = Ok(());
-        to_memories.lend(to.member, pages, |target| {
-            result = from_memories.lend(from.member, from_pages, |origin| {
+        to_memories.lend(to.buffer, pages, |target| {
+            result = from_memories.lend(from.buffer, from_pages, |origin| {
                 for (to_bytes, from_bytes) in self::pieces(to, from, window.clone()) {
                     bytes += to_bytes.len() as u64;
-                    let from_bytes = from_bytes.start - from_page * cut.page
-                        ..from_bytes.end - from_page * cut.page;
+                    let from_bytes = from_bytes.start - from_page * window_size.page
+                        ..from_bytes.end - from_page * window_size.page;
                     let to_bytes = to_bytes.start - window.start..to_bytes.end - window.start;
                     target[to_bytes].copy_from_slice(&origin[from_bytes]);
                 }
@@ -119,10 +120,10 @@ fn copy_plane(
     Ok(bytes)
 }
 
-/// The pieces of rows of `to` that lie in `window`, and the same pieces of `from`.
+/// Returns the pieces of rows of `to` that lie in `window`, with the same pieces of `from`.
 fn pieces(
-    to: &Placed,
-    from: &Placed,
+    to: &MappedPlane,
+    from: &MappedPlane,
     window: Range<usize>,
 ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let (to, from) = (*to, *from);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where copies of frames go: buffers of a pool, with everything that belongs to the frame.
+//! Copies frames, with their metadata, into buffers of a pool.
 
 use super::copy::copy;
 use super::error::{CopyError, Error};
@@ -15,34 +15,34 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a copy needs to know of a stream.
+/// Properties of the stream that a copy depends on.
 #[derive(Debug)]
 pub struct CopyContext<'t> {
-    /// The element that copies, and posts errors.
+    /// The element that copies and posts errors.
     pub owner: &'t gst::Element,
-    /// Why it must, for messages: "the buffer is shared".
+    /// The reason, for messages: "the buffer is shared".
     pub why: &'t str,
-    /// Frames of these caps.
+    /// The caps of the frames.
     pub caps: &'t gst::Caps,
-    /// What the caps say.
+    /// The parsed caps.
     pub info: &'t VideoInfo,
-    /// Whether a pool of dma-bufs that downstream has is to be used before one of ours.
+    /// Whether a dma-buf pool from downstream is preferred.
     pub prefer_downstream: bool,
-    /// Where memory comes from otherwise.
+    /// The source of memory otherwise.
     pub source: Option<Arc<Source>>,
-    /// How long a frame's fences may take.
+    /// The time limit for the fences of a frame; `None` is no limit.
     pub fence_timeout: Option<Duration>,
-    /// Where it is counted.
+    /// Counters of brackets, system calls and bytes.
     pub counters: &'t Arc<Counters>,
 }
 
-/// Wakes who waits for a buffer to copy into: an element that is stopped or flushed cannot wait
-/// until an application lets go of a frame.
+/// Interrupts waiting for a pool buffer when the element is stopped or flushed: an application may
+/// hold frames for any time.
 #[derive(Debug, Default)]
 pub struct FlushGate(Mutex<(bool, Option<gst::BufferPool>)>);
 
 impl FlushGate {
-    /// Closed, it lets nobody wait; who waits is told that the element is flushing.
+    /// Closes or opens the gate. While closed, acquiring a buffer returns `Flushing` immediately.
     pub fn set_closed(&self, closed: bool) {
         let mut state = lock(&self.0);
         state.0 = closed;
@@ -66,12 +66,12 @@ impl FlushGate {
     }
 }
 
-/// Why there is no copy of a frame.
+/// The reason why a frame was not copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyPoolError {
-    /// The frame is bad ([`Error::is_bad_frame`]). Not posted.
+    /// The frame is bad ([`Error::is_bad_frame`]); no error was posted.
     BadFrame(Error),
-    /// Any other reason. Errors were posted.
+    /// Any other reason; errors were posted.
     Flow(gst::FlowError),
 }
 
@@ -92,7 +92,7 @@ pub struct CopyPool {
 }
 
 impl CopyPool {
-    /// Nothing is made before the first copy.
+    /// Creates no pool before the first copy.
     pub fn new(gate: &Arc<FlushGate>) -> Self {
         Self {
             pool: None,
@@ -102,8 +102,8 @@ impl CopyPool {
         }
     }
 
-    /// Whether `frame` has to be copied so that the stream goes on, as downstream of `element` holds
-    /// the buffers of upstream's pool. See [`Supply::has_run_dry`].
+    /// Returns whether `frame` must be copied to keep the stream going, because elements downstream
+    /// of `element` hold the buffers of upstream's pool. See [`Supply::has_run_dry`].
     pub fn upstream_needs_buffer(
         &mut self,
         frame: &gst::BufferRef,
@@ -113,21 +113,21 @@ impl CopyPool {
         self.supply.has_run_dry(frame, element, || gate.is_closed())
     }
 
-    /// A copy of `frame` with its flags, times and metas, and the number of bytes.
+    /// Copies `frame` with flags, timestamps and metas; returns the copy and the number of bytes.
     ///
-    /// Of a frame with a `GstVideoCropMeta` the picture is copied, to the corner of the copy: one of
-    /// the caps' size has no crop meta then, one that is smaller has a rectangle at its corner. A
-    /// picture that begins at an odd place of a subsampled format is copied with the column or row
-    /// before it, into a frame that is larger by that, if it must be, and has a rectangle at 1.
+    /// Of a frame with a `GstVideoCropMeta`, only the picture is copied, to the top left of the
+    /// copy. A picture of the caps' size then has no crop meta, a smaller one has a rectangle at
+    /// 0,0. A picture at an odd position of a subsampled format is copied with the column or row
+    /// before it, into a larger frame if necessary, and its rectangle begins at 1.
     ///
     /// # Errors
     /// [`CopyPoolError`].
     pub fn copy(
         &mut self,
         frame: &gst::BufferRef,
-        terms: &CopyContext<'_>,
+        context: &CopyContext<'_>,
     ) -> Result<(gst::Buffer, u64), CopyPoolError> {
-        let info = terms.info;
+        let info = context.info;
         let picture =
             Picture::of(frame, info).map_err(|error| CopyPoolError::BadFrame(error.into()))?;
         let (canvas, whole) = (picture.canvas(), Picture::whole(info).canvas());
@@ -137,39 +137,41 @@ impl CopyPool {
         );
         if needed.0 > self.size.0 || needed.1 > self.size.1 {
             self.close();
-            // Pictures that move would otherwise alternate between pools.
+            // Moving pictures would otherwise alternate between pools.
             self.size = (needed.0.max(self.size.0), needed.1.max(self.size.1));
         }
         let pool = match &self.pool {
             Some(pool) => pool,
             None => {
-                let pool = self.pool.insert(start(terms, self.size, whole.size)?);
+                let pool = self
+                    .pool
+                    .insert(start_pool(context, self.size, whole.size)?);
                 self.gate.set_pool(Some(pool));
                 pool
             }
         };
         let mut made = pool.acquire_buffer(None).inspect_err(|flow| {
-            // A pool of ours has said why already.
+            // Our own pool has posted the reason.
             if *flow == gst::FlowError::Error && !pool.is::<Pool>() {
                 post(
-                    terms,
+                    context,
                     &format_args!("the pool {} gave no buffer", pool.name()),
                 );
             }
         })?;
-        let (limit, counters) = (terms.fence_timeout, terms.counters);
+        let (limit, counters) = (context.fence_timeout, context.counters);
         let copied = copy(frame, &made, info, limit, counters);
         let bytes = copied.map_err(|error| match error {
             CopyError::Source(error) if error.is_bad_frame() => CopyPoolError::BadFrame(error),
             error => {
-                post(terms, &error);
+                post(context, &error);
                 CopyPoolError::Flow(gst::FlowError::Error)
             }
         })?;
         let to = made.make_mut();
         copy_metadata(frame, to);
         if canvas != whole || self.size != whole.size {
-            // What fits in a frame whose size caps can say fits in a u32.
+            // Sizes come from caps and fit in a u32.
             let pixels = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             let ((x, y), (width, height)) = (canvas.margin, canvas.size);
             VideoCropMeta::add(to, (pixels(x), pixels(y), pixels(width), pixels(height)));
@@ -180,7 +182,7 @@ impl CopyPool {
     fn close(&mut self) {
         if let Some(pool) = self.pool.take() {
             self.gate.set_pool(None);
-            // Buffers that are still out come back to a pool that frees them.
+            // Outstanding buffers are freed when they return to the pool.
             let _ = pool.set_active(false);
         }
     }
@@ -192,64 +194,64 @@ impl Drop for CopyPool {
     }
 }
 
-/// A pool of frames of this size: downstream's if that is the caps' and it can be started, else one
-/// of ours.
-fn start(
-    terms: &CopyContext<'_>,
+/// Starts a pool of frames of size `wanted`: downstream's if the size is that of the caps and the
+/// pool can be activated, else our own.
+fn start_pool(
+    context: &CopyContext<'_>,
     wanted: (usize, usize),
     of_caps: (usize, usize),
 ) -> Result<gst::BufferPool, gst::FlowError> {
-    if terms.prefer_downstream
+    if context.prefer_downstream
         && wanted == of_caps
-        && let Some(pool) = downstream(terms)
+        && let Some(pool) = downstream_pool(context)
         && pool.set_active(true).is_ok()
     {
         return Ok(pool);
     }
     let failed = |error: &dyn Display| {
-        post(terms, error);
+        post(context, error);
         gst::FlowError::Error
     };
-    let source = terms
+    let source = context
         .source
         .clone()
         .ok_or_else(|| failed(&"there is no allocator for it (allocator=none?)"))?;
-    let mut caps = terms.caps.clone();
+    let mut caps = context.caps.clone();
     if wanted != of_caps {
         let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
         caps.make_mut().set("width", size(wanted.0));
         caps.make_mut().set("height", size(wanted.1));
     }
-    let pool = Pool::for_caps(source, Some(terms.owner), &caps, 0, true)
+    let pool = Pool::for_caps(source, Some(context.owner), &caps, 0, true)
         .map_err(|error| failed(&error))?;
     pool.set_active(true).map_err(|error| failed(&error))?;
     Ok(pool.upcast())
 }
 
-/// A pool of dma-bufs that downstream has. `GstBaseTransform` asks for none: what is worked on in
-/// place needs none.
-fn downstream(terms: &CopyContext<'_>) -> Option<gst::BufferPool> {
-    let mut query = gst::query::Allocation::new(Some(terms.caps), true);
-    let pad = terms.owner.static_pad("src")?;
+/// Queries downstream for a dma-buf pool. `GstBaseTransform` sends no ALLOCATION query for in-place
+/// transforms.
+fn downstream_pool(context: &CopyContext<'_>) -> Option<gst::BufferPool> {
+    let mut query = gst::query::Allocation::new(Some(context.caps), true);
+    let pad = context.owner.static_pad("src")?;
     let answered = pad.peer_query(query.query_mut());
     answered.then(|| dma_buf_pool(&query)).flatten()
 }
 
-fn post(terms: &CopyContext<'_>, error: &dyn Display) {
+fn post(context: &CopyContext<'_>, error: &dyn Display) {
     gst::element_error!(
-        terms.owner,
+        context.owner,
         gst::ResourceError::Failed,
         (
             "A frame that must be copied, as {}, could not be: {error}",
-            terms.why
+            context.why
         )
     );
 }
 
 /// Copies flags, times and metas as `gst_buffer_copy_into` does for a deep copy (gstbuffer.c):
 /// every meta except those that describe memory or hold a reference to it, such as
-/// `GstParentBufferMeta`, which would keep the original from its pool. Nor the crop meta: the copy
-/// begins with the picture, from whose corner regions and overlays count.
+/// `GstParentBufferMeta`, which would keep the original from its pool. The crop meta is not copied
+/// either: the copy begins with the picture, the origin of regions and overlays.
 fn copy_metadata(from: &gst::BufferRef, to: &mut gst::BufferRef) {
     let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
     let _ = from.copy_into(to, flags, ..);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Why a frame could not be worked on.
+//! Errors of processing and copying frames.
 
 use super::function::FunctionFailure;
 use super::geometry::GeometryError;
 use crate::{dmabuf, memory};
 
-/// Why a frame could not be worked on.
+/// The reason why a frame could not be processed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Its layout is impossible; nothing was touched.
+    /// The layout is invalid; nothing was accessed.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
-    /// Its memory could not be opened or closed.
+    /// The memory could not be opened or closed.
     #[error(transparent)]
     Memory(#[from] memory::Error),
     /// A window function failed.
@@ -20,9 +20,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the fault is in the data of this frame: too few bytes, a `GstVideoMeta` that the
-    /// memory or the caps contradict, memory that was taken away. The next frame can be whole,
-    /// while it would meet any other fault, too.
+    /// Returns whether the fault is in the data of this frame: too few bytes, a `GstVideoMeta` that
+    /// contradicts memory or caps, lost memory. The next frame may be valid; any other fault would
+    /// affect it as well.
     #[must_use]
     pub fn is_bad_frame(&self) -> bool {
         match self {
@@ -41,7 +41,7 @@ impl Error {
     }
 }
 
-/// Why a frame was not copied.
+/// The reason why a frame was not copied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CopyError {
     /// The frame could not be read.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pixel work that users bring: what it says of itself, and how it is called.
+//! Window functions: the trait that users implement, and its errors.
 
 use super::window::{FrameInfo, FrameWindow, PlaneInfo};
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, WriteOnly};
@@ -7,33 +7,33 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::time::Duration;
 
-/// What a [`WindowFunction`] answers when it cannot go on: any error, or a text (`"…".into()`).
+/// The error of a [`WindowFunction`]: any error type, or a text (`"…".into()`).
 pub type FunctionError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How a function wants its windows.
+/// The order in which a function is called with windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lending {
-    /// Each for itself, by several threads at once where the element has them (`n-threads`).
+    /// Independent windows, on several threads at once if `n-threads` allows.
     #[default]
     AnyOrder,
     /// One after another: plane by plane, from top to bottom.
     InOrder,
-    /// In order, and with second windows beside them ([`FrameWindow::second`]). The frame is then
-    /// in one bracket and one mapping, whatever `sync-scope` and `map-mode` say.
+    /// In order, with access to second windows ([`FrameWindow::second`]). One bracket and one
+    /// mapping then cover the frame, regardless of `sync-scope` and `map-mode`.
     Pairs,
 }
 
-/// Pixel work of a user's own, run by `dmabuffilter` where the frame lies.
+/// User-defined pixel processing, run in place by `dmabuffilter`.
 ///
-/// For each frame, [`begin`](Self::begin) is called, then [`window`](Self::window) for all rows of
-/// the planes that it [`wants`](Self::wants), each row in one window, then [`end`](Self::end).
-/// Windows are lent inside of the frame's brackets; the other two are called outside of them.
+/// For each frame, the element calls [`begin`](Self::begin), then [`window`](Self::window) for all
+/// rows of the planes that it [`wants`](Self::wants), each row in one window, then
+/// [`end`](Self::end). `window` is called inside the frame's brackets, `begin` and `end` outside.
 ///
 /// ```
 /// use gstdmabufcpu::dmabuf::ReadWrite;
 /// use gstdmabufcpu::video::{FrameWindow, FunctionError, WindowFunction};
 ///
-/// /// Every other row black.
+/// /// Blackens every other row.
 /// struct Blinds;
 ///
 /// impl WindowFunction for Blinds {
@@ -51,66 +51,67 @@ pub enum Lending {
 /// }
 /// ```
 ///
-/// A panic, an error, and windows held for longer than `fence-timeout`, each end the stream with
-/// an error on the bus, and END is sent.
+/// A panic, an error, or windows held for longer than `fence-timeout` end the stream with an error
+/// on the bus. END is issued in each case.
 pub trait WindowFunction: Send + Sync + 'static {
-    /// What it does with the bytes: [`ReadOnly`], [`ReadWrite`] or [`WriteOnly`].
+    /// The access to the bytes: [`ReadOnly`], [`ReadWrite`] or [`WriteOnly`].
     ///
-    /// One that only reads is lent frames that others hold, too, without a copy, in brackets for
-    /// reading. One that only writes must write all bytes of all rows; its brackets are for
-    /// writing only where every page is written whole.
+    /// A read-only function also receives shared frames, without a copy, in brackets for reading. A
+    /// write-only function must write all bytes of all rows; its brackets are for writing only if
+    /// every page is written entirely.
     type Access: WindowAccess;
 
-    /// How it wants its windows.
+    /// Returns the order of windows; [`Lending::AnyOrder`] by default.
     fn lending(&self) -> Lending {
         Lending::default()
     }
 
-    /// Whether it wants the rows of a plane; asked after [`begin`](Self::begin), for each frame.
+    /// Returns whether the function processes `plane`; called after [`begin`](Self::begin) for each
+    /// frame.
     fn wants(&self, plane: &PlaneInfo) -> bool {
         let _ = plane;
         true
     }
 
-    /// Windows begin at rows that are multiples of this, and hold as many rows or a multiple of
-    /// that; but for the last of a plane. `usize::MAX` stands for whole planes.
+    /// Returns the row step: the first row and the number of rows of each window are multiples of
+    /// it, except in the last window of a plane. `usize::MAX` requests whole planes.
     fn row_step(&self, plane: &PlaneInfo) -> usize {
         let _ = plane;
         1
     }
 
-    /// A frame is there; none of its windows is. May block and allocate.
+    /// Called before the first window of a frame. May block and allocate.
     ///
     /// # Errors
-    /// Whatever ends the stream.
+    /// Any error; it ends the stream.
     fn begin(&mut self, frame: &FrameInfo<'_>) -> Result<(), FunctionError> {
         let _ = frame;
         Ok(())
     }
 
-    /// Works on a window. It should neither block nor allocate, nor call the system: every device
-    /// that wants the buffer is waiting meanwhile.
+    /// Processes a window. It should not block, allocate or make system calls: devices wait for the
+    /// buffer meanwhile.
     ///
     /// # Errors
-    /// Whatever ends the stream.
+    /// Any error; it ends the stream.
     fn window(&self, window: &mut FrameWindow<'_, Self::Access>) -> Result<(), FunctionError>;
 
-    /// All windows of the frame were lent and given back. May block and allocate.
+    /// Called after the last window of a frame. May block and allocate.
     ///
     /// # Errors
-    /// Whatever ends the stream.
+    /// Any error; it ends the stream.
     fn end(&mut self, frame: &FrameInfo<'_>) -> Result<(), FunctionError> {
         let _ = frame;
         Ok(())
     }
 }
 
-/// What a closure that is called with windows may return: nothing, or a `Result`.
+/// The return type of a closure used as a window function: `()` or a `Result`.
 pub trait Outcome {
-    /// As [`WindowFunction::window`] has it.
+    /// Converts to the return type of [`WindowFunction::window`].
     ///
     /// # Errors
-    /// What it holds.
+    /// The error of the `Result`.
     fn into_result(self) -> Result<(), FunctionError>;
 }
 
@@ -126,7 +127,7 @@ impl<E: Into<FunctionError>> Outcome for Result<(), E> {
     }
 }
 
-/// A closure as a function, for all rows of all planes.
+/// A closure as a window function, for all rows of all planes.
 pub(crate) struct Closure<F, A>(F, std::marker::PhantomData<fn(A)>);
 
 impl<F, A> Closure<F, A> {
@@ -148,16 +149,16 @@ where
     }
 }
 
-/// An [`Access`] that functions can have.
+/// An [`Access`] of window functions.
 pub trait WindowAccess: Access + Sized + 'static {
     #[doc(hidden)]
     fn boxed<F: WindowFunction<Access = Self>>(function: F) -> AnyFunction;
 }
 
-/// A function of any access.
+/// A window function of any access.
 pub struct AnyFunction(pub(super) ByAccess);
 
-/// What there is of it.
+/// A boxed window function by access.
 pub(super) enum ByAccess {
     Read(Box<dyn WindowFunction<Access = ReadOnly>>),
     Write(Box<dyn WindowFunction<Access = WriteOnly>>),
@@ -198,7 +199,7 @@ impl Debug for ByAccess {
     }
 }
 
-/// Calls the same method of a function, whatever its access.
+/// Calls a method of a function of any access.
 macro_rules! of_any {
     ($function:expr, $inner:ident => $call:expr) => {
         match $function {
@@ -211,12 +212,12 @@ macro_rules! of_any {
 pub(super) use of_any;
 
 impl AnyFunction {
-    /// Any function.
+    /// Boxes a window function.
     pub fn new<F: WindowFunction>(function: F) -> Self {
         F::Access::boxed(function)
     }
 
-    /// Whether it may change a frame.
+    /// Returns whether the function may modify a frame.
     pub fn writes(&self) -> bool {
         !matches!(self.0, ByAccess::Read(_))
     }
@@ -246,14 +247,14 @@ impl AnyFunction {
     }
 }
 
-/// Where a function was when it failed.
+/// The phase in which a window function failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackPhase {
     /// Before the first window.
     Begin,
-    /// In rows of a plane.
+    /// In a window: plane and rows.
     Window(usize, Range<usize>),
-    /// Behind the last window.
+    /// After the last window.
     End,
 }
 
@@ -269,47 +270,47 @@ impl std::fmt::Display for CallbackPhase {
                     rows.end - 1
                 )
             }
-            Self::End => f.write_str("behind the last window"),
+            Self::End => f.write_str("after the last window"),
         }
     }
 }
 
-/// How a function failed.
+/// The failure of a window function.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FunctionFailure {
-    /// It returned an error.
+    /// The function returned an error.
     #[error("the window function failed {place} of frame {frame}: {text}")]
     Failed {
-        /// Where.
+        /// The phase.
         place: CallbackPhase,
         /// The frame's number.
         frame: u64,
-        /// Its words.
+        /// The text of the error.
         text: String,
     },
-    /// It panicked.
+    /// The function panicked.
     #[error("the window function panicked {place} of frame {frame}: {text}")]
     Panicked {
-        /// Where.
+        /// The phase.
         place: CallbackPhase,
         /// The frame's number.
         frame: u64,
-        /// The panic's words.
+        /// The panic message.
         text: String,
     },
-    /// It took longer for a frame's windows than fences may take.
+    /// The windows of a frame took longer than `fence-timeout`.
     #[error("{}", timeout_message(*.limit))]
     Timeout {
-        /// How long it may take.
+        /// The limit.
         limit: Duration,
     },
 }
 
-/// What is said of a function that does not come back, while it has not come back and afterwards.
+/// Returns the message for a window function that exceeds its time limit.
 pub fn timeout_message(limit: Duration) -> String {
     format!(
         "the window function has held a frame's windows for longer than fence-timeout allows \
-         ({limit:?}): nothing in it may block, and what takes long does not belong in a window"
+         ({limit:?}): window functions must not block or run for long"
     )
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! All that falls on a plane, or on two that are adjusted together, for one walk: by one thread
-//! over all rows, or by several, each over rows of its own.
+//! All operations on a plane (or chroma pair), fused into one pass.
 
-use super::pass::{self, Adjusting, Bands, Cut, Lane, Layers, Lot, Placed, Share};
-use super::window_source::planes_of;
+use super::pass::{
+    self, Adjustment, Bands, MappedPlane, PlaneLayers, PlanePass, Slice, WindowSize, WorkItem,
+};
+use super::window_source::step_planes;
 use crate::dmabuf::lock;
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
@@ -11,55 +12,56 @@ use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// A frame has no more planes than this.
-pub(super) const MOST_PLANES: usize = 4;
+/// Upper limit of planes in a frame.
+pub(super) const MAX_PLANES: usize = 4;
 
-/// The effect on each of the planes.
-type Effects<'t> = SmallVec<[Option<&'t mut dyn Steps>; 2]>;
+/// The effect on each plane.
+type EffectSlots<'t> = SmallVec<[Option<&'t mut dyn Steps>; 2]>;
 
-/// All that falls on the planes of a step, or on one that no step is for.
-pub(super) struct Together<'t> {
+/// All operations on the planes of a step, or on a plane that has no step.
+pub(super) struct FusedPass<'t> {
     step: Option<&'t Step>,
     numbers: SmallVec<[usize; 2]>,
-    planes: SmallVec<[Placed; 2]>,
-    /// What is adjusted, if that is not all.
+    planes: SmallVec<[MappedPlane; 2]>,
+    /// The parts to adjust; `None` for all.
     pieces: Option<&'t [Piece]>,
     whole: Option<Piece>,
     all: [Range<usize>; 1],
     has_effect: bool,
-    /// Until somebody takes them: an effect is done by one.
-    effects: Mutex<Effects<'t>>,
+    /// Taken by the one slice that runs the effect.
+    effects: Mutex<EffectSlots<'t>>,
     sprites: &'t [&'t Sprite],
-    /// The rows of the effects, once there are to be shares.
+    /// The rows of the effects, if the pass is divided into slices.
     bands: Bands,
-    /// From the first row that something falls on to the last.
+    /// The first row with an operation to the last.
     rows: Range<usize>,
-    /// Bytes that are worked on.
+    /// Bytes that are processed.
     bytes: usize,
 }
 
-impl<'t> Together<'t> {
-    /// What falls on the planes with these numbers, each of which takes its effect.
+impl<'t> FusedPass<'t> {
+    /// Fuses the operations on planes `numbers`, and takes their effects out of `effects`.
     pub(super) fn new(
         step: Option<&'t Step>,
         numbers: SmallVec<[usize; 2]>,
-        placed: &[Placed],
+        mapped: &[MappedPlane],
         pieces: Option<&'t [Vec<Piece>]>,
         effects: &mut [Option<&'t mut dyn Steps>],
         sprites: &'t [&'t Sprite],
     ) -> Self {
-        let planes: SmallVec<[Placed; 2]> = numbers.iter().map(|plane| placed[*plane]).collect();
-        let effects: Effects<'t> = numbers.iter().map(|plane| effects[*plane].take()).collect();
+        let planes: SmallVec<[MappedPlane; 2]> =
+            numbers.iter().map(|plane| mapped[*plane]).collect();
+        let effects: EffectSlots<'t> = numbers.iter().map(|plane| effects[*plane].take()).collect();
         let (first, plane) = (numbers.first(), planes.first());
         let pieces = match (step, pieces, first) {
             (Some(_), Some(pieces), Some(first)) => Some(&pieces[*first][..]),
             _ => None,
         };
-        let rows = 0..plane.map_or(0, |placed| placed.plane.rows);
+        let rows = 0..plane.map_or(0, |mapped| mapped.plane.rows);
         Self {
             step,
             pieces,
-            whole: plane.map(Placed::whole),
+            whole: plane.map(MappedPlane::whole),
             all: [rows.clone()],
             has_effect: effects.iter().any(Option::is_some),
             effects: Mutex::new(effects),
@@ -72,60 +74,60 @@ impl<'t> Together<'t> {
         }
     }
 
-    /// Whether there is more on its planes than adjustments.
-    pub(super) fn is_more(&self) -> bool {
-        self.has_effect || self.numbers.iter().any(|plane| self.is_drawn_on(*plane))
+    /// Returns whether the planes have an effect or overlays.
+    pub(super) fn has_layers(&self) -> bool {
+        self.has_effect || self.numbers.iter().any(|plane| self.has_overlay(*plane))
     }
 
-    fn is_drawn_on(&self, plane: usize) -> bool {
+    fn has_overlay(&self, plane: usize) -> bool {
         self.sprites.iter().any(|sprite| sprite.touches(plane))
     }
 
-    /// The step, if there is nothing more than that on whole planes.
-    pub(super) fn only_step(&self) -> Option<&'t Step> {
+    /// Returns the step if it is the only operation and covers the planes.
+    pub(super) fn plain_step(&self) -> Option<&'t Step> {
         self.step
-            .filter(|_| self.pieces.is_none() && !self.is_more())
+            .filter(|_| self.pieces.is_none() && !self.has_layers())
     }
 
-    pub(super) fn planes(&self) -> &[Placed] {
+    pub(super) fn planes(&self) -> &[MappedPlane] {
         &self.planes
     }
 
-    /// The same for all rows as one.
-    pub(super) fn whole_lane(&self) -> Lane<'_> {
-        self.lane_of(&self.all, true)
+    /// Returns the pass over all rows.
+    pub(super) fn whole_pass(&self) -> PlanePass<'_> {
+        self.pass_over(&self.all, true)
     }
 
-    fn lane_of<'s>(&'s self, rows: &'s [Range<usize>], with_effects: bool) -> Lane<'s> {
-        let mut effects = Effects::new();
+    fn pass_over<'s>(&'s self, rows: &'s [Range<usize>], with_effects: bool) -> PlanePass<'s> {
+        let mut effects = EffectSlots::new();
         if with_effects {
             std::mem::swap(&mut effects, &mut *lock(&self.effects));
         }
         let mut effects = effects.into_iter();
         let planes = self.numbers.iter().zip(&self.planes);
-        let layers = planes.map(|(number, placed)| {
+        let layers = planes.map(|(number, mapped)| {
             let effect: Option<&'s mut dyn Steps> = match effects.next() {
                 Some(Some(effect)) => Some(effect),
                 _ => None,
             };
             let lines = self.sprites.iter().map(|sprite| sprite.lines(*number));
-            Layers::new(placed, rows, effect, lines)
+            PlaneLayers::new(mapped, rows, effect, lines)
         });
-        let (adjusting, pieces) = match self.step {
-            None => (Adjusting::Nothing, &[][..]),
-            Some(Step::Plane { op, .. }) => (Adjusting::Plane(op), self.pieces()),
-            Some(Step::Pair { op, .. }) => (Adjusting::Pair(op), self.pieces()),
+        let (adjustment, pieces) = match self.step {
+            None => (Adjustment::None, &[][..]),
+            Some(Step::Plane { op, .. }) => (Adjustment::Plane(op), self.pieces()),
+            Some(Step::Pair { op, .. }) => (Adjustment::Pair(op), self.pieces()),
         };
-        Lane::new(adjusting, pieces, rows, layers.collect())
+        PlanePass::new(adjustment, pieces, rows, layers.collect())
     }
 
     fn pieces(&self) -> &[Piece] {
         self.pieces.unwrap_or(self.whole.as_slice())
     }
 
-    /// Finds out which rows can be shared, and how, where an effect has rows as far from one another
-    /// as `reach` in hand at once.
-    pub(super) fn prepare(&mut self, cut: Cut, reach: usize) {
+    /// Computes rows, bands and bytes for slices. `context_rows` is the distance of rows that an
+    /// effect needs at once.
+    pub(super) fn prepare_slices(&mut self, window_size: WindowSize, context_rows: usize) {
         let mut rows = match self.pieces {
             _ if self.step.is_none() => None,
             None => Some(self.rows.clone()),
@@ -141,7 +143,13 @@ impl<'t> Together<'t> {
         };
         for effect in lock(&self.effects).iter().flatten() {
             effect.each_rect(&mut |rows, _| {
-                pass::add_band(&mut self.bands, &self.planes, rows, reach, cut.page);
+                pass::add_band(
+                    &mut self.bands,
+                    &self.planes,
+                    rows,
+                    context_rows,
+                    window_size.page,
+                );
             });
         }
         self.bands.iter().for_each(&mut extend);
@@ -153,72 +161,76 @@ impl<'t> Together<'t> {
             }
         }
         self.rows = rows.unwrap_or(0..0);
-        let bytes_of = |rows: &Range<usize>| self.lot().bytes_of(rows);
+        let bytes_of = |rows: &Range<usize>| self.work_item().bytes_of(rows);
         self.bytes = match self.pieces {
-            // A lane without a step: drawings are small.
+            // Without a step, only the bands count: overlays are small.
             None if self.step.is_none() => self.bands.iter().map(bytes_of).sum(),
             None => bytes_of(&self.rows),
             Some(pieces) => pieces.iter().map(|piece| bytes_of(&piece.rows)).sum(),
         };
     }
 
-    /// What is to be dealt out.
-    pub(super) fn lot(&self) -> Lot<'_> {
-        Lot {
+    /// Returns the rows to divide.
+    pub(super) fn work_item(&self) -> WorkItem<'_> {
+        WorkItem {
             rows: self.rows.clone(),
             bands: &self.bands,
             bytes: self.bytes,
-            ..Lot::of(&self.planes)
+            ..WorkItem::of(&self.planes)
         }
     }
 
-    /// A share as a step on whole rows, if there is nothing more on them.
-    pub(super) fn plain(&self, share: &Share) -> Option<(&'t Step, SmallVec<[Placed; 2]>)> {
+    /// Returns step and rows of a slice that has no other operation.
+    pub(super) fn plain_slice(
+        &self,
+        slice: &Slice,
+    ) -> Option<(&'t Step, SmallVec<[MappedPlane; 2]>)> {
         let step = self.step.filter(|_| self.pieces.is_none())?;
-        let is_drawn_on = |plane: &usize| {
+        let has_overlay = |plane: &usize| {
             let lines = self.sprites.iter().map(|sprite| sprite.lines(*plane));
             lines
-                .map(|lines| pass::within(lines, &share.rows))
+                .map(|lines| pass::lines_in(lines, &slice.rows))
                 .any(|lines| !lines.is_empty())
         };
-        if share.is_bands || self.numbers.iter().any(is_drawn_on) {
+        if slice.is_bands || self.numbers.iter().any(has_overlay) {
             return None;
         }
         let planes = self.planes.iter();
-        let placed = planes.map(|placed| placed.some_rows(share.rows.clone()));
-        Some((step, placed.collect()))
+        let mapped = planes.map(|mapped| mapped.some_rows(slice.rows.clone()));
+        Some((step, mapped.collect()))
     }
 
-    /// All that falls on the rows of a share.
-    pub(super) fn lane<'s>(&'s self, share: &'s Share) -> Lane<'s> {
-        if share.is_bands {
-            self.lane_of(&self.bands, true)
+    /// Returns the pass over the rows of a slice.
+    pub(super) fn slice_pass<'s>(&'s self, slice: &'s Slice) -> PlanePass<'s> {
+        if slice.is_bands {
+            self.pass_over(&self.bands, true)
         } else {
-            self.lane_of(std::slice::from_ref(&share.rows), false)
+            self.pass_over(std::slice::from_ref(&slice.rows), false)
         }
     }
 
-    /// Bytes of the longest row.
+    /// Returns the number of bytes in the longest row.
     pub(super) fn longest_row(&self) -> usize {
-        let rows = self.planes.iter().map(|placed| placed.plane.row_bytes());
+        let rows = self.planes.iter().map(|mapped| mapped.plane.row_bytes());
         rows.max().unwrap_or(0)
     }
 }
 
-/// All that falls on a frame, plane by plane: first what is adjusted, in the order of the steps.
-pub(super) fn all_together<'t>(
+/// Fuses all operations on a frame into one pass per plane or pair: first those with a step, in the
+/// order of the steps.
+pub(super) fn fuse<'t>(
     steps: &'t [Step],
-    planes: &[Placed],
+    planes: &[MappedPlane],
     pieces: Option<&'t [Vec<Piece>]>,
     effects: &mut [Option<&'t mut dyn Steps>],
     sprites: &'t [&'t Sprite],
-) -> SmallVec<[Together<'t>; 4]> {
-    let mut is_done = [false; MOST_PLANES];
+) -> SmallVec<[FusedPass<'t>; 4]> {
+    let mut is_done = [false; MAX_PLANES];
     let mut all = SmallVec::new();
     for step in steps {
-        let numbers: SmallVec<[usize; 2]> = planes_of(step).collect();
+        let numbers: SmallVec<[usize; 2]> = step_planes(step).collect();
         numbers.iter().for_each(|plane| is_done[*plane] = true);
-        all.push(Together::new(
+        all.push(FusedPass::new(
             Some(step),
             numbers,
             planes,
@@ -229,8 +241,8 @@ pub(super) fn all_together<'t>(
     }
     for plane in (0..planes.len()).filter(|plane| !is_done[*plane]) {
         let numbers = SmallVec::from_iter([plane]);
-        let one = Together::new(None, numbers, planes, pieces, effects, sprites);
-        if one.is_more() {
+        let one = FusedPass::new(None, numbers, planes, pieces, effects, sprites);
+        if one.has_layers() {
             all.push(one);
         }
     }
@@ -239,51 +251,62 @@ pub(super) fn all_together<'t>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Plane;
-    use super::super::page_set::Pages;
-    use super::super::window_source::walk_step;
-    use super::pass::{Deal, Kit, Lend, Run, lend_two};
+    use super::super::geometry::Plane;
+    use super::super::page_set::PageSet;
+    use super::super::window_source::run_step;
+    use super::pass::{PageRange, Partition, PassContext, WindowSource, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
     use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};
     use crate::random::{Random, noise};
 
-    /// Members of plain bytes, which lends pages of these runs, and writes down which.
+    /// Buffers of plain bytes that lend only pages of `page_ranges`, and record which.
     struct Bytes<'m> {
-        members: &'m mut [Vec<u8>],
+        buffers: &'m mut [Vec<u8>],
         page: usize,
-        runs: Vec<Run>,
-        lent: Vec<Run>,
+        page_ranges: Vec<PageRange>,
+        used: Vec<PageRange>,
     }
 
     impl Bytes<'_> {
-        fn range(&mut self, run: &Run) -> Range<usize> {
-            let holds =
-                |own: &Run| own.0 == run.0 && own.1.start <= run.1.start && run.1.end <= own.1.end;
-            assert!(self.runs.iter().any(holds), "{run:?} of {:?}", self.runs);
-            self.lent.push(run.clone());
-            let end = self.members[run.0].len();
-            (run.1.start * self.page).min(end)..(run.1.end * self.page).min(end)
+        fn range(&mut self, page_range: &PageRange) -> Range<usize> {
+            let holds = |own: &PageRange| {
+                own.0 == page_range.0
+                    && own.1.start <= page_range.1.start
+                    && page_range.1.end <= own.1.end
+            };
+            assert!(
+                self.page_ranges.iter().any(holds),
+                "{page_range:?} of {:?}",
+                self.page_ranges
+            );
+            self.used.push(page_range.clone());
+            let end = self.buffers[page_range.0].len();
+            (page_range.1.start * self.page).min(end)..(page_range.1.end * self.page).min(end)
         }
     }
 
-    impl Lend for Bytes<'_> {
+    impl WindowSource for Bytes<'_> {
         type Error = ();
 
-        fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), ()> {
-            let range = self.range(&run);
-            work(&mut self.members[run.0][range]);
+        fn with_window(
+            &mut self,
+            page_range: PageRange,
+            work: impl FnOnce(&mut [u8]),
+        ) -> Result<(), ()> {
+            let range = self.range(&page_range);
+            work(&mut self.buffers[page_range.0][range]);
             Ok(())
         }
 
-        fn two(
+        fn with_windows(
             &mut self,
-            first: Run,
-            second: Run,
+            first: PageRange,
+            second: PageRange,
             work: impl FnOnce(&mut [u8], &mut [u8]),
         ) -> Result<(), ()> {
             let ranges = [self.range(&first), self.range(&second)];
-            lend_two(self.members, [first.0, second.0], ranges, work);
+            lend_two(self.buffers, [first.0, second.0], ranges, work);
             Ok(())
         }
     }
@@ -347,7 +370,7 @@ mod tests {
             height,
         };
         let rects = match random.below(6) {
-            // At every edge, and over the whole frame.
+            // At the edges, and the whole frame.
             0 => Vec::from([rect(-3, -3, 20, 9), rect(80, 100, 90, 90)]),
             1 => Vec::from([rect(0, 0, 94, 120)]),
             2 => Vec::from([rect(10, 0, 5, 1), rect(10, 119, 5, 1), rect(0, 50, 1, 2)]),
@@ -388,29 +411,28 @@ mod tests {
         sprites
     }
 
-    /// The planes one behind the other, in one member or in two, or, where chroma has two of them,
-    /// these beside each other.
-    fn any_places(format: Format, random: &mut Random) -> (SmallVec<[Placed; 4]>, Vec<usize>) {
+    /// Places the planes consecutively, in one buffer or two, or two chroma planes side by side.
+    fn any_places(format: Format, random: &mut Random) -> (SmallVec<[MappedPlane; 4]>, Vec<usize>) {
         let mut sizes = Vec::from([random.below(3) * 50, random.below(90)]);
         let way = random.below(4);
         let padding = [0, 34, 170, 4500][random.below(4)];
-        let placed = format.planes().iter().enumerate().map(|(number, layout)| {
-            let member = if way == 0 { number.min(1) } else { 0 };
+        let mapped = format.planes().iter().enumerate().map(|(number, layout)| {
+            let buffer = if way == 0 { number.min(1) } else { 0 };
             let row = layout.row_bytes(SIZE.0).unwrap();
             let rows = layout.rows(SIZE.1);
-            let mut start = sizes[member];
+            let mut start = sizes[buffer];
             let mut stride = row + padding;
             if way == 1 && number > 0 {
                 stride = 2 * row + padding;
                 start = if number == 2 {
-                    sizes[member] - rows * stride + row
+                    sizes[buffer] - rows * stride + row
                 } else {
                     start
                 };
             }
-            sizes[member] = start.max(sizes[member]) + rows * stride;
+            sizes[buffer] = start.max(sizes[buffer]) + rows * stride;
             let plane = Plane {
-                memory: member,
+                memory: buffer,
                 offset: start,
                 stride,
                 rows,
@@ -418,34 +440,40 @@ mod tests {
                 unit: layout.unit(),
                 partial: layout.partial_unit(SIZE.0),
             };
-            Placed {
-                member,
+            MappedPlane {
+                buffer,
                 start,
                 plane,
             }
         });
-        (placed.collect(), sizes)
+        (mapped.collect(), sizes)
     }
 
-    fn all_pages(members: &[Vec<u8>], page: usize) -> Vec<Run> {
-        let sizes = members.iter().map(|bytes| bytes.len().div_ceil(page));
+    fn all_pages(buffers: &[Vec<u8>], page: usize) -> Vec<PageRange> {
+        let sizes = buffers.iter().map(|bytes| bytes.len().div_ceil(page));
         sizes
             .enumerate()
             .map(|(at, pages)| (at, 0..pages))
             .collect()
     }
 
-    fn do_share(together: &Together<'_>, share: &Share, lender: &mut Bytes<'_>, kit: &mut Kit<'_>) {
-        match together.plain(share) {
-            Some((step, placed)) => walk_step(lender, step, &placed, kit.cut).unwrap(),
-            None => together.lane(share).walk(lender, kit).unwrap(),
+    fn do_slice(
+        fused: &FusedPass<'_>,
+        slice: &Slice,
+        source: &mut Bytes<'_>,
+        context: &mut PassContext<'_>,
+    ) {
+        match fused.plain_slice(slice) {
+            Some((step, mapped)) => run_step(source, step, &mapped, context.window_size).unwrap(),
+            None => fused.slice_pass(slice).run(source, context).unwrap(),
         }
     }
 
-    /// The page sizes of real machines, and smaller ones; any places, rows and windows.
-    /// `DMABUFCPU_LONG` is how many times as many are tried.
+    /// Random places, rows and windows, with page sizes of real machines and smaller ones: slices
+    /// produce the bytes of the undivided pass, use only their own pages, and these once.
+    /// `DMABUFCPU_LONG` multiplies the number of cases.
     #[test]
-    fn shares_make_what_one_makes_and_lend_their_own_pages_only_and_once() {
+    fn slices_equal_the_undivided_pass_on_their_own_pages() {
         let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
         let mut random = Random(5);
         let (mut with_bands, mut after) = (0, 0);
@@ -475,80 +503,89 @@ mod tests {
             let pieces = is_partial.then_some(&pieces[..]);
             let sprites = any_sprites(format, &mut random);
             let sprites: Vec<&Sprite> = sprites.iter().collect();
-            let (placed, sizes) = any_places(format, &mut random);
+            let (mapped, sizes) = any_places(format, &mut random);
             let before: Vec<Vec<u8>> = sizes.iter().map(|size| noise(*size, 9)).collect();
             let page = [64, 64, 256, 4096, 16384, 65536][random.below(6)];
             let pages = [1, 3, 100_000][random.below(3)];
-            let grows = random.below(2) == 0;
-            let cut = Cut { page, pages };
-            let (mut wanted, mut scratch) = (Pages::default(), Vec::new());
-            let mut kit = Kit {
-                cut,
-                grows,
-                wanted: &mut wanted,
+            let can_extend = random.below(2) == 0;
+            let window_size = WindowSize { page, pages };
+            let (mut wanted, mut scratch) = (PageSet::default(), Vec::new());
+            let mut context = PassContext {
+                window_size,
+                can_extend,
+                needed_pages: &mut wanted,
                 scratch: &mut scratch,
             };
-            let what = format!("{number}: {format:?} {adjust:?} {of_effect} {area:?} {cut:?}");
+            let what =
+                format!("{number}: {format:?} {adjust:?} {of_effect} {area:?} {window_size:?}");
 
             let mut effect = Effect::new(of_effect, format, &area);
             let mut results = Vec::new();
-            for is_shared in [false, true] {
-                let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
+            for is_split in [false, true] {
+                let mut effects: [Option<&mut dyn Steps>; MAX_PLANES] = Default::default();
                 if let Some(effect) = &mut effect {
                     effect.put(&mut effects);
                 }
-                let mut all = all_together(plan.steps(), &placed, pieces, &mut effects, &sprites);
-                let mut members = before.clone();
-                let mut lender = Bytes {
-                    runs: all_pages(&members, page),
-                    members: &mut members,
+                let mut all = fuse(plan.steps(), &mapped, pieces, &mut effects, &sprites);
+                let mut buffers = before.clone();
+                let mut source = Bytes {
+                    page_ranges: all_pages(&buffers, page),
+                    buffers: &mut buffers,
                     page,
-                    lent: Vec::new(),
+                    used: Vec::new(),
                 };
-                if !is_shared {
-                    for together in &all {
-                        match together.only_step() {
+                if !is_split {
+                    for fused in &all {
+                        match fused.plain_step() {
                             Some(step) => {
-                                walk_step(&mut lender, step, together.planes(), cut).unwrap();
+                                run_step(&mut source, step, fused.planes(), window_size).unwrap();
                             }
-                            None => together.whole_lane().walk(&mut lender, &mut kit).unwrap(),
+                            None => fused.whole_pass().run(&mut source, &mut context).unwrap(),
                         }
                     }
-                    results.push(members);
+                    results.push(buffers);
                     continue;
                 }
-                let reach = [0, 0, 0, 7, 50, 6, 60][of_effect];
+                let context_rows = [0, 0, 0, 7, 50, 6, 60][of_effect];
                 all.iter_mut()
-                    .for_each(|together| together.prepare(cut, reach));
-                let mut deal = Deal::default();
+                    .for_each(|fused| fused.prepare_slices(window_size, context_rows));
+                let mut partition = Partition::default();
                 let bytes = 500 + random.below(9000);
-                deal.cut(all.iter().map(Together::lot), page, bytes);
-                with_bands += deal.shares.iter().filter(|share| share.is_bands).count();
-                after += deal.rest.iter().filter(|share| share.is_bands).count();
-                let everything = std::mem::take(&mut lender.runs);
-                // In the opposite order: which is of no importance.
-                for (owner, share) in deal.shares.iter().enumerate().rev() {
-                    let own = deal.runs.iter().zip(&deal.owners);
+                partition.split(all.iter().map(FusedPass::work_item), page, bytes);
+                with_bands += partition
+                    .slices
+                    .iter()
+                    .filter(|slice| slice.is_bands)
+                    .count();
+                after += partition
+                    .remainder
+                    .iter()
+                    .filter(|slice| slice.is_bands)
+                    .count();
+                let everything = std::mem::take(&mut source.page_ranges);
+                // In reverse: the order of slices does not matter.
+                for (owner, slice) in partition.slices.iter().enumerate().rev() {
+                    let own = partition.page_ranges.iter().zip(&partition.owners);
                     let own = own.filter(|(_, of)| **of == owner);
-                    lender.runs = own.map(|(run, _)| run.clone()).collect();
-                    do_share(&all[share.job], share, &mut lender, &mut kit);
+                    source.page_ranges = own.map(|(page_range, _)| page_range.clone()).collect();
+                    do_slice(&all[slice.item], slice, &mut source, &mut context);
                 }
-                // Windows as long as can be: nobody needs a page twice. (But where one thing begins
-                // at the right of a row, and another at its left.)
+                // With the longest windows no page is used twice, unless one operation begins at
+                // the right end of a row and another at the left.
                 if pages > 1000 && !is_partial && adjust.gamma == 1.0 {
-                    let lent = lender.lent.iter().cloned();
-                    let lent = lent.flat_map(|(of, pages)| pages.map(move |page| (of, page)));
-                    let mut lent: Vec<_> = lent.collect();
-                    let count = lent.len();
-                    lent.sort_unstable();
-                    lent.dedup();
-                    assert_eq!(lent.len(), count, "{what}");
+                    let used = source.used.iter().cloned();
+                    let used = used.flat_map(|(of, pages)| pages.map(move |page| (of, page)));
+                    let mut used: Vec<_> = used.collect();
+                    let count = used.len();
+                    used.sort_unstable();
+                    used.dedup();
+                    assert_eq!(used.len(), count, "{what}");
                 }
-                lender.runs = everything;
-                for share in &deal.rest {
-                    do_share(&all[share.job], share, &mut lender, &mut kit);
+                source.page_ranges = everything;
+                for slice in &partition.remainder {
+                    do_slice(&all[slice.item], slice, &mut source, &mut context);
                 }
-                results.push(members);
+                results.push(buffers);
             }
             assert!(results[0] == results[1], "{what}");
         }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where a frame's planes lie, and the proof that they lie there.
+//! Checked planes of a frame, from caps, `GstVideoMeta` and `GstVideoCropMeta`.
 //!
-//! What a `GstVideoMeta` says is a claim of another element. Every plane's offset, stride and
-//! height is checked against the memory that it is claimed to be in before a byte is touched;
-//! behind this module nothing needs checking.
+//! Metas are untrusted claims of other elements. Offset, stride and height of every plane are
+//! checked against the memory before a byte is accessed; later code checks nothing again.
 
 use crate::memory;
 use crate::pixel::PlaneLayout;
@@ -11,39 +10,38 @@ use gst::glib::translate::IntoGlib;
 use gst_video::{VideoCropMeta, VideoFormatFlags, VideoInfo, VideoMeta};
 use smallvec::SmallVec;
 
-/// The part of a frame that is its picture: the rectangle of the `GstVideoCropMeta` or, without
-/// one, what the caps say.
+/// The picture in a frame: the rectangle of the `GstVideoCropMeta` or, without one, the size in the
+/// caps.
 ///
 /// Caps may have the size of the rectangle (`videocrop`, which leaves the frame's in the
 /// `GstVideoMeta`: `gst_video_crop_transform_ip`) or of the frame (decoders, such as `theoradec`:
 /// `theora_handle_image`); what is shown is the rectangle (`gst_kms_sink_show_frame`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// The first column and row of the frame that samples of all planes begin at, at most a
-    /// sample's worth before the picture.
+    /// The last column and row at or before the picture at which samples of all planes begin.
     origin: (usize, usize),
     canvas: Canvas,
 }
 
-/// The pixels that the samples of a picture stand for.
+/// The pixels that are covered by the samples of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Canvas {
-    /// Columns and rows before the picture's first: samples at its edges stand for these, too.
-    /// None unless the picture begins at an odd place of a subsampled format.
+    /// Columns and rows before the picture that are covered by samples at its edges. 0 unless the
+    /// picture begins at an odd position of a subsampled format.
     pub margin: (usize, usize),
     /// Width and height of the picture.
     pub size: (usize, usize),
 }
 
 impl Canvas {
-    /// Width and height, margin included.
+    /// Returns width and height including the margin.
     pub fn covered(&self) -> (usize, usize) {
         (self.margin.0 + self.size.0, self.margin.1 + self.size.1)
     }
 }
 
 impl Picture {
-    /// The picture of a frame with these caps.
+    /// Returns the picture of a frame with the caps of `info`.
     ///
     /// # Errors
     /// [`GeometryError::Crop`].
@@ -77,7 +75,7 @@ impl Picture {
         })
     }
 
-    /// All of a frame with these caps.
+    /// Returns the picture that is the whole frame.
     pub fn whole(info: &VideoInfo) -> Self {
         Self {
             origin: (0, 0),
@@ -88,12 +86,12 @@ impl Picture {
         }
     }
 
-    /// The pixels of its samples.
+    /// Returns the pixels that the samples cover.
     pub fn canvas(&self) -> Canvas {
         self.canvas
     }
 
-    /// The same picture where a frame begins with its samples.
+    /// Returns the same picture at the origin of a frame.
     pub(super) fn moved_to_origin(&self) -> Self {
         Self {
             origin: (0, 0),
@@ -101,7 +99,7 @@ impl Picture {
         }
     }
 
-    /// Caps' info for frames of the picture's size, or of its canvas.
+    /// Returns `info` with another size.
     pub(super) fn info(
         info: &VideoInfo,
         (width, height): (usize, usize),
@@ -122,8 +120,8 @@ impl Picture {
         resized.map_err(|_| GeometryError::TooLarge)
     }
 
-    /// From planes that hold the samples of the canvas to what users' functions are lent: each
-    /// plane from its first sample that stands for a pixel of the picture.
+    /// Trims planes of the canvas to the picture: each begins with the first sample that covers a
+    /// pixel of the picture.
     pub(super) fn trimmed(&self, info: &VideoInfo, planes: &[Plane]) -> SmallVec<[Plane; 4]> {
         let trim = |(number, plane): (usize, &Plane)| {
             let (rows, bytes) = Block::nth(info, number).before(self.canvas.margin);
@@ -138,10 +136,10 @@ impl Picture {
     }
 }
 
-/// The least that a plane repeats: a sample, or pixels that share one (YUY2).
+/// The repeating block of a plane: a sample, or pixels that share one (YUY2).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
-    /// Columns and rows of the frame that it stands for.
+    /// Columns and rows of the frame that it covers.
     pub(super) columns: usize,
     pub(super) rows: usize,
     bytes: usize,
@@ -168,7 +166,7 @@ impl Block {
             }
         }
         if block.bytes == 0 {
-            // Pixels that are no number of bytes apart: a row is one block.
+            // The pixel stride is not a whole number of bytes: a row is one block.
             block.columns = usize::MAX;
         }
         block
@@ -178,13 +176,13 @@ impl Block {
         Self::of(info, u32::try_from(plane).unwrap_or(u32::MAX))
     }
 
-    /// Rows and bytes of a row of the plane that stand for so many columns and rows.
+    /// Returns the rows, and bytes of a row, of the plane that cover these columns and rows.
     fn before(&self, (columns, rows): (usize, usize)) -> (usize, usize) {
         (rows / self.rows, columns / self.columns * self.bytes)
     }
 }
 
-/// What a plane consists of, wherever it lies.
+/// The rows of a plane, independent of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneShape {
     /// Number of rows.
@@ -193,15 +191,16 @@ pub struct PlaneShape {
     pub whole: usize,
     /// Bytes in a unit of the format.
     pub unit: usize,
-    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::partial_unit`]).
+    /// Mask of the partial unit after the whole ones, if there is one
+    /// ([`PlaneLayout::partial_unit`]).
     pub partial: Option<&'static [u8]>,
-    /// Rows, and bytes of a row, before the picture's first.
+    /// Rows, and bytes of a row, before the picture.
     pub skipped: (usize, usize),
-    /// One row of colours, whose stride says nothing.
+    /// Whether it is a palette: one row of colours whose stride is meaningless.
     pub is_palette: bool,
 }
 
-/// The planes' shapes for the pixel code, which must not touch padding within a row.
+/// Returns the shapes of planes for pixel code, which must not access padding within a row.
 ///
 /// # Errors
 /// [`GeometryError::TooLarge`].
@@ -225,7 +224,7 @@ pub fn shapes(
     shapes.ok_or(GeometryError::TooLarge)
 }
 
-/// The planes' shapes for copying, of any format whose rows are rows of pixels.
+/// Returns the shapes of planes for copying, in any format whose rows are rows of pixels.
 ///
 /// # Errors
 /// [`GeometryError::Rows`] for tiled and other complex formats; [`GeometryError::TooLarge`].
@@ -259,12 +258,12 @@ pub fn shapes_to_copy(
             let last = (info.comp_width(component) as usize).saturating_sub(1) * step;
             shape.rows = shape.rows.max(info.comp_height(component) as usize);
             if step == 0 {
-                // Pixels that are no number of bytes apart (IYU1): all that a row may hold.
+                // The pixel stride is not a whole number of bytes (IYU1): all bytes of a row.
                 let stride = info.stride().get(plane as usize).copied().unwrap_or(0);
                 shape.whole = usize::try_from(stride).unwrap_or(0);
                 continue;
             }
-            // A pixel's padding (BGRx) is copied with it.
+            // The padding of a pixel (BGRx) is copied as well.
             shape.whole = shape
                 .whole
                 .max((first + last + bytes).max(last + step.min(4)));
@@ -279,14 +278,14 @@ pub fn shapes_to_copy(
     Ok(shapes)
 }
 
-/// A plane within a memory, checked.
+/// A plane in a memory, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plane {
     /// Index of the memory in its `GstBuffer`.
     pub memory: usize,
-    /// Where row 0 begins, in bytes from the memory's first.
+    /// Offset of row 0 in the memory, in bytes.
     pub offset: usize,
-    /// From row to row, in bytes.
+    /// Bytes from one row to the next.
     pub stride: usize,
     /// Number of rows.
     pub rows: usize,
@@ -294,12 +293,13 @@ pub struct Plane {
     pub whole: usize,
     /// Bytes in a unit of the format.
     pub unit: usize,
-    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::partial_unit`]).
+    /// Mask of the partial unit after the whole ones, if there is one
+    /// ([`PlaneLayout::partial_unit`]).
     pub partial: Option<&'static [u8]>,
 }
 
 impl Plane {
-    /// Bytes of a row that belong to the picture, from the first to the last.
+    /// Returns the number of bytes of a row from the first of the picture to the last.
     pub fn row_bytes(&self) -> usize {
         self.whole
             + self.partial.map_or(0, |mask| {
@@ -309,7 +309,7 @@ impl Plane {
             })
     }
 
-    /// Bytes from row 0's first to the last row's last.
+    /// Returns the number of bytes from the first of row 0 to the last of the last row.
     pub fn extent(&self) -> usize {
         match self.rows {
             0 => 0,
@@ -318,11 +318,11 @@ impl Plane {
     }
 }
 
-/// What is wrong with a frame's layout.
+/// An invalid layout of a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GeometryError {
-    /// The meta is of another format than the caps.
+    /// The formats of meta and caps differ.
     #[error("the frame's GstVideoMeta says {meta}, the caps say {caps}")]
     Format {
         /// Format in the meta.
@@ -330,7 +330,7 @@ pub enum GeometryError {
         /// Format in the caps.
         caps: String,
     },
-    /// The meta tells of a smaller frame than the caps.
+    /// The frame is smaller in the meta than in the caps.
     #[error(
         "the frame's GstVideoMeta says {}x{}, the caps say {}x{}", meta.0, meta.1, caps.0, caps.1
     )]
@@ -340,7 +340,7 @@ pub enum GeometryError {
         /// Width and height in the caps.
         caps: (u32, u32),
     },
-    /// The crop meta's rectangle is empty, or not a part of the frame.
+    /// The rectangle of the crop meta is empty or outside of the frame.
     #[error(
         "the frame's GstVideoCropMeta says {}x{} at {},{}, which is no part of a frame of {}x{}",
         rect.2, rect.3, rect.0, rect.1, frame.0, frame.1
@@ -351,10 +351,10 @@ pub enum GeometryError {
         /// Width and height of the frame.
         frame: (u32, u32),
     },
-    /// A task that was made for pictures of another size.
+    /// The task was created for pictures of another size.
     #[error("the frame's picture is not of the size that the task was made for")]
     Picture,
-    /// The meta has another number of planes than the format.
+    /// The numbers of planes in meta and format differ.
     #[error("the frame's GstVideoMeta has {meta} planes, its format has {format}")]
     Planes {
         /// Planes in the meta.
@@ -362,13 +362,13 @@ pub enum GeometryError {
         /// Planes of the format.
         format: usize,
     },
-    /// Rows longer than an address space.
+    /// The rows exceed the address space.
     #[error("the frame is too large for this machine")]
     TooLarge,
     /// The format has no rows of pixels.
     #[error("frames of format {0} are not made of rows of pixels")]
     Rows(String),
-    /// A row is longer than the distance to the next.
+    /// A row is longer than the stride.
     #[error("plane {plane}: rows of {row} bytes do not fit a stride of {stride}")]
     Stride {
         /// Number of the plane.
@@ -378,7 +378,7 @@ pub enum GeometryError {
         /// Claimed stride.
         stride: i32,
     },
-    /// The plane ends behind its memory.
+    /// The plane exceeds its memory.
     #[error(
         "plane {plane}: {rows} rows of stride {stride} from offset {offset} do not fit the \
          {available} bytes of the frame's memory there"
@@ -397,12 +397,12 @@ pub enum GeometryError {
     },
 }
 
-/// Finds and checks the planes of a frame.
+/// Returns the checked planes of a frame.
 ///
-/// Strides and offsets come from the `GstVideoMeta` where there is one, else from the caps.
+/// Strides and offsets are those of the `GstVideoMeta` if there is one, else of the caps.
 ///
 /// # Errors
-/// [`GeometryError`]; the frame must not be touched then.
+/// [`GeometryError`]; the frame must not be accessed then.
 pub fn planes(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
@@ -412,7 +412,7 @@ pub fn planes(
     let (width, height) = (info.width(), info.height());
     match buffer.meta::<VideoMeta>() {
         Some(meta) => {
-            // Under caps of format DMA_DRM a meta may say the same, or the format that it stands for.
+            // With caps of format DMA_DRM, the meta may have DMA_DRM or the actual format.
             let is_drm = meta.format().into_glib() == memory::DMA_DRM_FORMAT;
             if meta.format() != info.format() && !is_drm {
                 return Err(GeometryError::Format {
@@ -442,8 +442,7 @@ pub fn planes(
     }
 }
 
-/// Checks claimed offsets and strides of planes against the sizes of the memories that they are
-/// in, one behind the other.
+/// Checks claimed offsets and strides of planes against the sizes of consecutive memories.
 fn check<'c>(
     claims: impl Iterator<Item = (&'c usize, &'c i32)>,
     memories: &[usize],
@@ -493,7 +492,8 @@ fn check<'c>(
     Ok(planes)
 }
 
-/// The memory that holds byte `offset` of all of them, where that byte is in it, and its size.
+/// Returns the index of the memory that holds byte `offset` of all memories, the offset in it, and
+/// its size.
 fn find(memories: &[usize], offset: usize) -> Option<(usize, usize, usize)> {
     let mut rest = offset;
     for (index, &size) in memories.iter().enumerate() {
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn last_row_needs_no_padding_behind_it() {
+    fn last_row_needs_no_padding() {
         assert!(nv12([0, 128], [32, 32], &[128 + 32 + 16]).is_ok());
         assert!(nv12([0, 128], [32, 32], &[128 + 32 + 15]).is_err());
     }
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_refused() {
+    fn false_claims_are_refused() {
         let huge = usize::MAX - 8;
         for (offsets, strides) in [
             ([0, huge], [16, 16]),
@@ -568,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn row_of_an_odd_macropixel_ends_with_its_last_byte_of_picture() {
+    fn row_with_a_partial_macropixel_ends_at_its_last_used_byte() {
         let claims = || [0usize].into_iter();
         let check_uyvy = |size: usize| {
             let offsets: Vec<usize> = claims().collect();

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Video frames: from caps to pixel formats, from metas to planes that are proven to lie within
-//! their memory, from planes to page windows and the row pieces in them.
+//! Video frames: caps and metas to checked planes, and processing of planes in windows of pages.
 //!
-//! Frames from anywhere can be worked on without the elements: [`read`], [`update`] and
-//! [`overwrite`] open one for the CPU, and lend its rows. These do not outlive the bracket,
+//! [`read`], [`update`] and [`overwrite`] open a frame of any origin for the CPU, without the
+//! elements, and lend windows of its rows. Windows do not outlive the bracket,
 //!
 //! ```compile_fail,E0521
 //! # use gstdmabufcpu::{memory::AccessOptions, video};
@@ -13,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! are lent two at a time only as a [`pair`](OpenFrame::pair),
+//! are borrowed two at a time only as a [`pair`](OpenFrame::pair),
 //!
 //! ```compile_fail,E0499
 //! # use gstdmabufcpu::{memory::AccessOptions, video};
@@ -26,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! are written only where the bracket is for that,
+//! are writable only if the bracket is for writing,
 //!
 //! ```compile_fail,E0599
 //! # use gstdmabufcpu::{memory::AccessOptions, video};
@@ -37,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! and a frame is not opened to be changed twice at once:
+//! and a frame cannot be opened for writing twice at once:
 //!
 //! ```compile_fail,E0501
 //! # use gstdmabufcpu::{memory::AccessOptions, video};

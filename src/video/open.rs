@@ -1,58 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame opened for the CPU, wherever it came from: one bracket for each distinct dma-buf,
-//! planes proven to lie within them, rows lent.
+//! Opens a frame for the CPU: one bracket per distinct dma-buf, checked planes, windows of rows.
 
 use super::error::Error;
 use super::geometry::{self, Picture, Plane};
-use super::pass::Placed;
-use super::window::{PlaneInfo, Rows, Span, WindowError, plane_infos};
-use super::window_source::place_all;
+use super::pass::MappedPlane;
+use super::window::{PlaneInfo, RowSpan, Rows, WindowError, plane_infos};
+use super::window_source::map_planes;
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Windows, WriteOnly};
 use crate::memory::{self, AccessOptions, MapMode, SyncScope};
 use gst_video::VideoInfo;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// A frame in its brackets.
+/// A frame that is open for CPU access.
 #[derive(Debug)]
 pub struct OpenFrame<'o, A: Access> {
-    members: SmallVec<[Windows<'o, A>; 4]>,
-    placed: SmallVec<[Placed; 4]>,
+    buffers: SmallVec<[Windows<'o, A>; 4]>,
+    mapped: SmallVec<[MappedPlane; 4]>,
     planes: SmallVec<[PlaneInfo; 4]>,
 }
 
 impl<A: Access> OpenFrame<'_, A> {
-    /// Its planes.
+    /// Returns the planes.
     pub fn planes(&self) -> &[PlaneInfo] {
         &self.planes
     }
 
-    /// Lends rows of a plane.
+    /// Borrows rows of a plane.
     ///
     /// # Errors
-    /// [`WindowError`] when there is no such plane, or there are no such rows.
+    /// [`WindowError`] if the plane or the rows do not exist.
     pub fn rows(&mut self, plane: usize, rows: Range<usize>) -> Result<Rows<'_, A>, WindowError> {
-        let span = Span::new(&self.planes, &self.placed, plane, rows)?;
-        Ok(span.lent(&mut self.members[span.member()]))
+        let span = RowSpan::new(&self.planes, &self.mapped, plane, rows)?;
+        Ok(span.borrow(&mut self.buffers[span.buffer()]))
     }
 
-    /// Lends two runs of rows, given as (plane, rows): source and destination.
+    /// Borrows two windows, given as (plane, rows), such as source and destination.
     ///
     /// # Errors
-    /// As [`rows`](Self::rows); and [`WindowError::Overlap`] when they have bytes in common.
+    /// As [`rows`](Self::rows), and [`WindowError::Overlap`] if they have bytes in common.
     pub fn pair(
         &mut self,
         first: (usize, Range<usize>),
         second: (usize, Range<usize>),
     ) -> Result<(Rows<'_, A>, Rows<'_, A>), WindowError> {
-        let first = Span::new(&self.planes, &self.placed, first.0, first.1)?;
-        let second = Span::new(&self.planes, &self.placed, second.0, second.1)?;
-        if first.member() != second.member() {
-            let members = [first.member(), second.member()];
-            let Ok([one, other]) = self.members.get_disjoint_mut(members) else {
-                unreachable!("planes lie in members that there are");
+        let first = RowSpan::new(&self.planes, &self.mapped, first.0, first.1)?;
+        let second = RowSpan::new(&self.planes, &self.mapped, second.0, second.1)?;
+        if first.buffer() != second.buffer() {
+            let buffers = [first.buffer(), second.buffer()];
+            let Ok([one, other]) = self.buffers.get_disjoint_mut(buffers) else {
+                unreachable!("every plane is in an open buffer");
             };
-            return Ok((first.lent(one), second.lent(other)));
+            return Ok((first.borrow(one), second.borrow(other)));
         }
         let (low, high) = if first.bytes().start <= second.bytes().start {
             (&first, &second)
@@ -63,9 +62,9 @@ impl<A: Access> OpenFrame<'_, A> {
         if high.bytes().start < border {
             return Err(WindowError::Overlap);
         }
-        let all = self.members[first.member()].window(0..usize::MAX);
+        let all = self.buffers[first.buffer()].window(0..usize::MAX);
         let [left, _, right] = all.split(border..border);
-        let (left, right) = (low.cut(left, 0), high.cut(right, border));
+        let (left, right) = (low.rows(left, 0), high.rows(right, border));
         Ok(if std::ptr::eq(low, &raw const first) {
             (left, right)
         } else {
@@ -74,13 +73,13 @@ impl<A: Access> OpenFrame<'_, A> {
     }
 }
 
-/// Opens a frame to read it: `DMA_BUF_SYNC_READ`. It may be shared, and is not copied; several
-/// reads of one memory nest, and run at the same time in several threads.
+/// Opens a frame for reading (`DMA_BUF_SYNC_READ`). The frame may be shared and is not copied.
+/// Reads of one memory may nest, and may run concurrently on several threads.
 ///
-/// `info` comes from the caps by [`memory::video_info`], under `DMA_DRM` caps, too. Every raw format
-/// whose rows are rows of pixels can be read, not only those of the filter. Strides and offsets come
-/// from the frame's `GstVideoMeta`, if it has one. The rows are those of the picture: of the rectangle
-/// of a `GstVideoCropMeta`, if there is one.
+/// `info` is parsed from the caps by [`memory::video_info`], also for `DMA_DRM` caps. Every raw
+/// format whose rows are rows of pixels can be read, not only those of the filter. Strides and
+/// offsets are those of the `GstVideoMeta` if the frame has one. The rows are those of the picture:
+/// the rectangle of the `GstVideoCropMeta` if there is one.
 ///
 /// ```
 /// use gstdmabufcpu::{memory::{self, AccessOptions}, video};
@@ -97,8 +96,8 @@ impl<A: Access> OpenFrame<'_, A> {
 /// ```
 ///
 /// # Errors
-/// [`Error`], before `work` was called, or from END; [`memory::Error::InUse`] while one of its
-/// memories is written.
+/// [`Error`], before `work` is called or from END; [`memory::Error::InUse`] while one of the
+/// memories is open for writing.
 pub fn read<R>(
     buffer: &gst::BufferRef,
     info: &VideoInfo,
@@ -108,11 +107,11 @@ pub fn read<R>(
     open(buffer, info, how, work)
 }
 
-/// Opens a frame to change it: `DMA_BUF_SYNC_RW`.
+/// Opens a frame for reading and writing (`DMA_BUF_SYNC_RW`).
 ///
 /// # Errors
-/// As [`read`]; [`memory::Error::InUse`] while one of its memories is read, too; and
-/// [`memory::Error::NotWritable`] when one is shared or read-only.
+/// As [`read`]; [`memory::Error::InUse`] also while one of the memories is open for reading; and
+/// [`memory::Error::NotWritable`] if one is shared or read-only.
 pub fn update<R>(
     buffer: &mut gst::BufferRef,
     info: &VideoInfo,
@@ -122,8 +121,8 @@ pub fn update<R>(
     open(buffer, info, how, work)
 }
 
-/// Opens a frame to write all of it: `DMA_BUF_SYNC_WRITE`. What is left out may then hold
-/// anything.
+/// Opens a frame for writing (`DMA_BUF_SYNC_WRITE`). Bytes that are not written are undefined
+/// afterwards.
 ///
 /// # Errors
 /// As [`update`].
@@ -147,22 +146,21 @@ fn open<A: Access, R>(
     let planes = geometry::planes(buffer, info, &shapes)?;
     let planes = picture.trimmed(info, &planes);
     let wanted: SmallVec<[usize; 4]> = planes.iter().map(|plane: &Plane| plane.memory).collect();
-    memory::with_memories::<A, _, _>(buffer, &wanted, &for_rows(how), |open| {
-        let placed = place_all(open, &planes, &wanted);
-        let Some(members) = open.narrowed() else {
+    memory::with_memories::<A, _, _>(buffer, &wanted, &frame_scoped(how), |open| {
+        let mapped = map_planes(open, &planes, &wanted);
+        let Some(buffers) = open.narrowed() else {
             unreachable!("mapping and bracket are for the frame");
         };
         Ok(work(&mut OpenFrame {
-            members,
-            placed,
+            buffers,
+            mapped,
             planes: plane_infos(info, &picture.canvas(), &planes),
         }))
     })
 }
 
-/// Two windows of a member at a time, of the caller's choosing, need a bracket and a mapping that
-/// hold longer than one.
-pub(super) fn for_rows(how: &AccessOptions) -> AccessOptions {
+/// Returns options with bracket and mapping for the whole frame, as two windows at a time require.
+pub(super) fn frame_scoped(how: &AccessOptions) -> AccessOptions {
     AccessOptions {
         map_mode: match how.map_mode {
             MapMode::Window => MapMode::Frame,

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which pages were in the pixel code's hands.
+//! A set of pages of the buffers of a frame.
 
 use std::ops::Range;
 
 const BITS: usize = u64::BITS as usize;
 
-/// A set of pages of the members of a frame's memory; kept from frame to frame, for its memory.
+/// A bit set of pages per buffer. Reused from frame to frame to avoid allocations.
 #[derive(Debug, Default)]
-pub(super) struct Pages(Vec<Vec<u64>>);
+pub(super) struct PageSet(Vec<Vec<u64>>);
 
-impl Pages {
+impl PageSet {
     pub(super) fn clear(&mut self) {
-        for member in &mut self.0 {
-            member.clear();
+        for buffer in &mut self.0 {
+            buffer.clear();
         }
     }
 
-    /// Makes room for the pages of a member up to this one, so that none is made later.
-    pub(super) fn make_room(&mut self, member: usize, end: usize) {
-        if self.0.len() <= member {
-            self.0.resize_with(member + 1, Vec::new);
+    /// Reserves room for the pages of a buffer below `end`, so that adding them does not allocate.
+    pub(super) fn reserve(&mut self, buffer: usize, end: usize) {
+        if self.0.len() <= buffer {
+            self.0.resize_with(buffer + 1, Vec::new);
         }
-        let bits = &mut self.0[member];
+        let bits = &mut self.0[buffer];
         bits.reserve(end.div_ceil(BITS).saturating_sub(bits.len()));
     }
 
-    pub(super) fn add(&mut self, (member, pages): &(usize, Range<usize>)) {
+    pub(super) fn add(&mut self, (buffer, pages): &(usize, Range<usize>)) {
         if pages.is_empty() {
             return;
         }
-        if self.0.len() <= *member {
-            self.0.resize_with(member + 1, Vec::new);
+        if self.0.len() <= *buffer {
+            self.0.resize_with(buffer + 1, Vec::new);
         }
-        let bits = &mut self.0[*member];
+        let bits = &mut self.0[*buffer];
         let words = pages.start / BITS..pages.end.div_ceil(BITS);
         if bits.len() < words.end {
             bits.resize(words.end, 0);
@@ -44,7 +44,7 @@ impl Pages {
         }
     }
 
-    /// Adds all of another set.
+    /// Adds all pages of `other`.
     pub(super) fn add_all(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize_with(other.0.len(), Vec::new);
@@ -59,9 +59,10 @@ impl Pages {
         }
     }
 
-    /// Where the last page ends that lies in `pages`; where they begin, if none does.
-    pub(super) fn last_end(&self, member: usize, pages: Range<usize>) -> usize {
-        let bits = self.0.get(member).map_or(&[][..], Vec::as_slice);
+    /// Returns the end of the last page of the set within `pages`, or `pages.start` if there is
+    /// none.
+    pub(super) fn last_end(&self, buffer: usize, pages: Range<usize>) -> usize {
+        let bits = self.0.get(buffer).map_or(&[][..], Vec::as_slice);
         let mut end = pages.end.min(bits.len() * BITS);
         while end > pages.start {
             let number = (end - 1) / BITS;
@@ -87,8 +88,8 @@ mod tests {
 
     #[test]
     fn pages_count_once() {
-        let mut pages = Pages::default();
-        for (run, count) in [
+        let mut pages = PageSet::default();
+        for (page_range, count) in [
             ((0, 3..4), 1),
             ((0, 3..4), 1),
             ((0, 0..64), 64),
@@ -97,20 +98,20 @@ mod tests {
             ((1, 5..5), 67),
             ((1, 10..300), 357),
         ] {
-            pages.add(&run);
-            assert_eq!(pages.count(), count, "{run:?}");
+            pages.add(&page_range);
+            assert_eq!(pages.count(), count, "{page_range:?}");
         }
         pages.clear();
         assert_eq!(pages.count(), 0);
     }
 
     #[test]
-    fn the_last_page_of_a_run_is_found_over_gaps() {
-        let mut pages = Pages::default();
-        for run in [(1, 3..64), (1, 70..71), (1, 128..150), (1, 400..401)] {
-            pages.add(&run);
+    fn last_end_skips_gaps() {
+        let mut pages = PageSet::default();
+        for page_range in [(1, 3..64), (1, 70..71), (1, 128..150), (1, 400..401)] {
+            pages.add(&page_range);
         }
-        for (run, end) in [
+        for (page_range, end) in [
             (3..1000, 401),
             (3..401, 401),
             (3..400, 150),
@@ -127,23 +128,23 @@ mod tests {
             (0..3, 0),
             (9..9, 9),
         ] {
-            assert_eq!(pages.last_end(1, run.clone()), end, "{run:?}");
+            assert_eq!(pages.last_end(1, page_range.clone()), end, "{page_range:?}");
         }
         assert_eq!(pages.last_end(0, 3..9), 3);
         assert_eq!(pages.last_end(7, 3..9), 3);
     }
 
     #[test]
-    fn sets_are_put_together() {
-        let mut pages = Pages::default();
+    fn add_all_is_the_union() {
+        let mut pages = PageSet::default();
         pages.add(&(0, 3..5));
-        let mut others = Pages::default();
-        for run in [(0, 4..6), (2, 100..300)] {
-            others.add(&run);
+        let mut others = PageSet::default();
+        for page_range in [(0, 4..6), (2, 100..300)] {
+            others.add(&page_range);
         }
         pages.add_all(&others);
         assert_eq!(pages.count(), 203);
-        pages.add_all(&Pages::default());
+        pages.add_all(&PageSet::default());
         assert_eq!(pages.count(), 203);
     }
 }

@@ -1,81 +1,83 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pixel work, carried out on a frame where it lies.
+//! Processes a frame in place: adjustments, effect, window functions and overlays in one access.
 
-use super::callbacks::{CallbackRunner, Stage};
+use super::callbacks::{CallbackFrame, CallbackRunner};
+use super::caps::FrameFormat;
 use super::error::Error;
-use super::fused::{MOST_PLANES, Together, all_together};
-use super::geometry::{self, GeometryError, Picture};
-use super::open::for_rows;
-use super::page_set::Pages;
-use super::pass::{Cut, Kit, Placed};
-use super::slice_threads::Threads;
+use super::fused::{FusedPass, MAX_PLANES, fuse};
+use super::geometry::{self, GeometryError, Picture, Plane};
+use super::open::frame_scoped;
+use super::page_set::PageSet;
+use super::pass::{MappedPlane, PassContext, WindowSize};
+use super::slice_threads::SliceThreads;
 use super::task::Task;
 use super::window::{FrameInfo, plane_infos};
-use super::window_source::{Job, Lender, cut, memories, place_all, planes_of, walk_step};
-use super::{FrameFormat, Plane};
-use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
+use super::window_source::{
+    CountedWindows, StepItem, map_planes, run_step, step_planes, touched_memories, window_size,
+};
+use crate::dmabuf::{Access, ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, AccessOptions, OpenMemories};
 use crate::pixel::regions::{Sprite, Steps};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
-/// What was done on a frame.
+/// Statistics of one processed frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassStats {
-    /// Windows that were borrowed.
+    /// Number of windows.
     pub windows: u64,
-    /// Pages that the pixel code had in its hands.
+    /// Number of distinct pages that pixel code accessed.
     pub pages: u64,
-    /// Time from the first window to the last.
+    /// Time of all windows, without START and END.
     pub time: Duration,
 }
 
-/// What is done with a frame besides its task.
+/// Operations on a frame after its task.
 #[derive(Debug, Default)]
 pub struct Extras<'m, 'f> {
-    /// What is drawn on it, last.
+    /// Overlays, blended last.
     pub sprites: &'m [&'m Sprite],
-    /// Users' functions, before that.
+    /// Window functions, called before overlays are blended.
     pub callbacks: Option<&'m mut CallbackRunner<'f>>,
 }
 
-/// What works on frames, one at a time, and keeps what it needs for that.
+/// Processes frames one at a time. Keeps threads and buffers between frames.
 #[derive(Debug, Default)]
 pub struct FrameProcessor {
-    pub(super) threads: Option<Threads>,
-    pub(super) jobs: Vec<Job>,
-    pub(super) pages: Pages,
-    wanted: Pages,
+    pub(super) threads: Option<SliceThreads>,
+    pub(super) step_items: Vec<StepItem>,
+    pub(super) pages: PageSet,
+    needed_pages: PageSet,
     scratch: Vec<u8>,
 }
 
-/// What goes over a frame together.
-struct Pass<'p> {
-    planes: &'p [Placed],
+/// The operations of one pass over a frame.
+struct FramePass<'p> {
+    planes: &'p [MappedPlane],
     task: Option<&'p mut Task>,
-    /// Whether the frame is adjusted already.
+    /// Whether the adjustments are done already.
     is_adjusted: bool,
     sprites: &'p [&'p Sprite],
-    cut: Cut,
-    /// Whether windows may be longer than that.
-    grows: bool,
+    window_size: WindowSize,
+    /// Whether windows may be extended beyond `window_size`.
+    can_extend: bool,
 }
 
 impl FrameProcessor {
-    /// Sets how many threads share a frame's work (0: one a core, where that helps).
+    /// Sets the number of threads (0: one per core, where that helps).
     pub fn set_threads(&mut self, threads: u32) {
-        if self.threads.as_ref().map_or(1, Threads::asked) != threads {
-            self.threads = (threads != 1).then(|| Threads::new(threads));
+        if self.threads.as_ref().map_or(1, SliceThreads::requested) != threads {
+            self.threads = (threads != 1).then(|| SliceThreads::new(threads));
         }
     }
 
-    /// Carries a task out on a frame, in place, in windows of `window_pages` pages (0: as many
-    /// as go well), then what there is to do besides.
+    /// Runs a task, then `extras`, on a frame in place, in windows of `window_pages` pages (0:
+    /// automatic).
     ///
     /// # Errors
-    /// [`Error`]. Unless mapping or bracket are for each window, the frame is then either
-    /// untouched or, when END or a function failed, done or partly done.
+    /// [`Error`]. Unless mapping or bracket are per window, the frame is then either untouched or,
+    /// if END or a function failed, processed completely or in part.
     pub fn apply(
         &mut self,
         buffer: &mut gst::BufferRef,
@@ -85,138 +87,134 @@ impl FrameProcessor {
         how: &AccessOptions,
         window_pages: usize,
     ) -> Result<PassStats, Error> {
-        let Extras {
-            sprites,
-            callbacks: calls,
-        } = extras;
+        let Extras { sprites, callbacks } = extras;
         let picture = Picture::of(buffer, &frames.info)?;
         if picture.canvas() != task.canvas() {
             return Err(GeometryError::Picture.into());
         }
         let planes = planes(buffer, frames, &picture)?;
         let touches =
-            |plane| task.touches(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
-        let (cut, grows) = (cut(window_pages), window_pages == 0);
+            |plane| task.needs_plane(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
+        let (window_size, can_extend) = (window_size(window_pages), window_pages == 0);
         self.pages.clear();
-        let Some(calls) = calls else {
-            let wanted = memories(&planes, touches);
-            if sprites.is_empty() && task.overwrites(buffer, &planes, cut.page) {
-                return memory::with_memories::<WriteOnly, _, _>(buffer, &wanted, how, |open| {
-                    let begin = Instant::now();
-                    let placed = place_all(open, &planes, &wanted);
-                    let pass = Pass {
-                        planes: &placed,
+        let Some(callbacks) = callbacks else {
+            let wanted = touched_memories(&planes, touches);
+            if sprites.is_empty() && task.overwrites(buffer, &planes, window_size.page) {
+                return self.access::<WriteOnly>(buffer, &wanted, how, |processor, open| {
+                    let mapped = map_planes(open, &planes, &wanted);
+                    let pass = FramePass {
+                        planes: &mapped,
                         task: Some(task),
                         is_adjusted: false,
                         sprites,
-                        cut,
-                        grows,
+                        window_size,
+                        can_extend,
                     };
-                    let windows = self.pass(open, pass)?;
-                    Ok(self.done(windows, begin))
+                    Ok(processor.run_pass(open, pass)?)
                 });
             }
-            return memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
-                let begin = Instant::now();
-                let placed = place_all(open, &planes, &wanted);
-                let windows = self.shared_pass(open, &placed, task, sprites, (cut, grows))?;
-                Ok(self.done(windows, begin))
+            return self.access::<ReadWrite>(buffer, &wanted, how, |processor, open| {
+                let mapped = map_planes(open, &planes, &wanted);
+                let size = (window_size, can_extend);
+                Ok(processor.run_threaded(open, &mapped, task, sprites, size)?)
             });
         };
-        let is_alone = !(0..planes.len()).any(touches);
+        let has_only_callbacks = !(0..planes.len()).any(touches);
         let trimmed = picture.trimmed(&frames.info, &planes);
-        self.call(
+        self.with_callbacks(
             buffer,
             frames,
             (&picture, &trimmed[..]),
-            calls,
+            callbacks,
             how,
-            |worker, buffer, frame, calls, how| {
-                let wanted = memories(&planes, |plane| {
-                    calls.touch(plane)
-                        || task.touches(plane)
+            |processor, buffer, frame, callbacks, how| {
+                let wanted = touched_memories(&planes, |plane| {
+                    callbacks.needs_plane(plane)
+                        || task.needs_plane(plane)
                         || sprites.iter().any(|sprite| sprite.touches(plane))
                 });
-                if is_alone && calls.overwrite(buffer, &trimmed, cut.page) {
-                    return memory::with_memories::<WriteOnly, _, _>(
+                if has_only_callbacks && callbacks.overwrites(buffer, &trimmed, window_size.page) {
+                    return processor.access::<WriteOnly>(
                         buffer,
                         &wanted,
                         how,
-                        |open| {
-                            let begin = Instant::now();
-                            let placed = place_all(open, &trimmed, &wanted);
+                        |processor, open| {
+                            let mapped = map_planes(open, &trimmed, &wanted);
                             let limit = how.options.fence_timeout;
-                            let windows =
-                                calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
-                            Ok(worker.done(windows, begin))
+                            let mut frame = processor.callback_frame(frame, &mapped, window_size);
+                            callbacks.run(open, &mut frame, limit)
                         },
                     );
                 }
-                memory::with_memories::<ReadWrite, _, _>(buffer, &wanted, how, |open| {
-                    let begin = Instant::now();
-                    let placed = place_all(open, &planes, &wanted);
-                    let mut windows = worker.shared_pass(open, &placed, task, &[], (cut, grows))?;
+                processor.access::<ReadWrite>(buffer, &wanted, how, |processor, open| {
+                    let mapped = map_planes(open, &planes, &wanted);
+                    let mut windows = processor.run_threaded(
+                        open,
+                        &mapped,
+                        task,
+                        &[],
+                        (window_size, can_extend),
+                    )?;
                     let limit = how.options.fence_timeout;
-                    let lent = place_all(open, &trimmed, &wanted);
-                    windows += calls.run(open, &mut worker.stage(frame, &lent, cut), limit)?;
-                    let after = Pass {
-                        planes: &placed,
+                    let lent = map_planes(open, &trimmed, &wanted);
+                    let mut frame = processor.callback_frame(frame, &lent, window_size);
+                    windows += callbacks.run(open, &mut frame, limit)?;
+                    let after = FramePass {
+                        planes: &mapped,
                         task: None,
                         is_adjusted: true,
                         sprites,
-                        cut,
-                        grows,
+                        window_size,
+                        can_extend,
                     };
-                    windows += worker.pass(open, after)?;
-                    Ok(worker.done(windows, begin))
+                    Ok(windows + processor.run_pass(open, after)?)
                 })
             },
         )
     }
 
-    /// Has functions that only read look at a frame, which others may hold, too.
+    /// Runs read-only window functions on a frame, which may be shared.
     ///
     /// # Errors
-    /// [`Error`]; the frame is as it was.
+    /// [`Error`]; the frame is unchanged.
     pub fn read(
         &mut self,
         buffer: &gst::BufferRef,
         frames: &FrameFormat,
-        calls: &mut CallbackRunner<'_>,
+        callbacks: &mut CallbackRunner<'_>,
         how: &AccessOptions,
         window_pages: usize,
     ) -> Result<PassStats, Error> {
         let picture = Picture::of(buffer, &frames.info)?;
         let planes = planes(buffer, frames, &picture)?;
         let planes = picture.trimmed(&frames.info, &planes);
-        let cut = cut(window_pages);
+        let window_size = window_size(window_pages);
         self.pages.clear();
-        self.call(
+        self.with_callbacks(
             buffer,
             frames,
             (&picture, &planes[..]),
-            calls,
+            callbacks,
             how,
-            |worker, buffer, frame, calls, how| {
-                let wanted = memories(&planes, |plane| calls.touch(plane));
-                memory::with_memories::<ReadOnly, _, _>(buffer, &wanted, how, |open| {
-                    let begin = Instant::now();
-                    let placed = place_all(open, &planes, &wanted);
+            |processor, buffer, frame, callbacks, how| {
+                let wanted = touched_memories(&planes, |plane| callbacks.needs_plane(plane));
+                processor.access::<ReadOnly>(buffer, &wanted, how, |processor, open| {
+                    let mapped = map_planes(open, &planes, &wanted);
                     let limit = how.options.fence_timeout;
-                    let windows = calls.run(open, &mut worker.stage(frame, &placed, cut), limit)?;
-                    Ok(worker.done(windows, begin))
+                    let mut frame = processor.callback_frame(frame, &mapped, window_size);
+                    callbacks.run(open, &mut frame, limit)
                 })
             },
         )
     }
 
-    /// Does `work` between the beginning and the end of a frame's functions.
-    fn call<'f>(
+    /// Calls `work` between `begin` and `end` of the window functions.
+    fn with_callbacks<'f>(
         &mut self,
         buffer: &gst::BufferRef,
         frames: &FrameFormat,
         (picture, planes): (&Picture, &[Plane]),
-        calls: &mut CallbackRunner<'f>,
+        callbacks: &mut CallbackRunner<'f>,
         how: &AccessOptions,
         work: impl FnOnce(
             &mut Self,
@@ -233,176 +231,189 @@ impl FrameProcessor {
             planes: &infos,
             pts: buffer.pts(),
             duration: buffer.duration(),
-            number: calls.number(),
+            number: callbacks.number(),
         };
-        calls.begin(&frame)?;
-        let for_pairs = calls.need_pairs().then(|| for_rows(how));
+        callbacks.begin(&frame)?;
+        let for_pairs = callbacks.needs_pairs().then(|| frame_scoped(how));
         let done = work(
             self,
             buffer,
             &frame,
-            calls,
+            callbacks,
             for_pairs.as_ref().unwrap_or(how),
         )?;
-        calls.end(&frame)?;
+        callbacks.end(&frame)?;
         Ok(done)
     }
 
-    fn stage<'s>(
+    fn callback_frame<'s>(
         &'s mut self,
         frame: &'s FrameInfo<'s>,
-        placed: &'s [Placed],
-        cut: Cut,
-    ) -> Stage<'s> {
-        Stage {
+        mapped: &'s [MappedPlane],
+        window_size: WindowSize,
+    ) -> CallbackFrame<'s> {
+        CallbackFrame {
             frame,
-            placed,
-            cut,
+            mapped,
+            window_size,
             threads: self.threads.as_mut(),
             pages: &mut self.pages,
         }
     }
 
-    fn done(&self, windows: u64, begin: Instant) -> PassStats {
-        PassStats {
-            windows,
-            pages: self.pages.count(),
-            time: begin.elapsed(),
-        }
+    /// Opens memories of a frame for `work`, which returns the number of windows.
+    fn access<A: Access>(
+        &mut self,
+        buffer: &gst::BufferRef,
+        memories: &[usize],
+        how: &AccessOptions,
+        work: impl FnOnce(&mut Self, &mut OpenMemories<'_, '_, A>) -> Result<u64, Error>,
+    ) -> Result<PassStats, Error> {
+        memory::with_memories::<A, _, _>(buffer, memories, how, |open| {
+            let begin = Instant::now();
+            let windows = work(self, open)?;
+            Ok(PassStats {
+                windows,
+                pages: self.pages.count(),
+                time: begin.elapsed(),
+            })
+        })
     }
 
-    /// Has threads share the adjustments, if that can be and is worth it; returns the number of
-    /// windows then.
-    fn share(
+    /// Runs the adjustments on threads and returns the number of windows; `None` if the work cannot
+    /// be divided or dividing it does not pay.
+    fn run_steps_threaded(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
-        planes: &[Placed],
+        planes: &[MappedPlane],
         task: &Task,
-        cut: Cut,
+        window_size: WindowSize,
     ) -> Result<Option<u64>, memory::Error> {
         let Some(threads) = &mut self.threads else {
             return Ok(None);
         };
         let steps = task.plan().steps();
-        self.jobs.clear();
+        self.step_items.clear();
         for (number, step) in steps.iter().enumerate() {
-            add_jobs(&mut self.jobs, number, step, planes, task.pieces());
+            add_step_items(&mut self.step_items, number, step, planes, task.pieces());
         }
-        let shared = threads.share(open, steps, &self.jobs, &mut self.pages, cut)?;
+        let shared =
+            threads.run_steps(open, steps, &self.step_items, &mut self.pages, window_size)?;
         if shared.is_some() {
-            for placed in self.jobs.iter().flat_map(|job| &job.placed) {
-                for pages in placed.windows(cut) {
-                    self.pages.add(&(placed.member, pages));
+            for mapped in self.step_items.iter().flat_map(|item| &item.mapped) {
+                for pages in mapped.windows(window_size) {
+                    self.pages.add(&(mapped.buffer, pages));
                 }
             }
         }
         Ok(shared)
     }
 
-    /// All that falls on the frame, by threads if that can be; returns the number of windows.
-    fn shared_pass(
+    /// Runs task and overlays, on threads if possible, and returns the number of windows.
+    fn run_threaded(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
-        planes: &[Placed],
+        planes: &[MappedPlane],
         task: &mut Task,
         sprites: &[&Sprite],
-        (cut, grows): (Cut, bool),
+        (window_size, can_extend): (WindowSize, bool),
     ) -> Result<u64, memory::Error> {
-        // What falls on adjusted planes goes over them in the same walk.
-        let mut adjusted = task.plan().steps().iter().flat_map(planes_of);
-        let meets = adjusted.any(|plane| {
+        // Effects and overlays on adjusted planes are fused with the adjustment.
+        let mut adjusted = task.plan().steps().iter().flat_map(step_planes);
+        let can_fuse = adjusted.any(|plane| {
             task.has_effect(plane) || sprites.iter().any(|sprite| sprite.touches(plane))
         });
-        let shared = match meets {
+        let shared = match can_fuse {
             true => None,
-            false => self.share(open, planes, task, cut)?,
+            false => self.run_steps_threaded(open, planes, task, window_size)?,
         };
-        let pass = Pass {
+        let pass = FramePass {
             planes,
             task: Some(task),
             is_adjusted: shared.is_some(),
             sprites,
-            cut,
-            grows,
+            window_size,
+            can_extend,
         };
-        let reach = pass.task.as_ref().map_or(0, |task| task.reach());
-        let windows = self.pass_by(open, pass, |threads, open, all, pages, kit| {
-            if !meets {
+        let context_rows = pass.task.as_ref().map_or(0, |task| task.context_rows());
+        let windows = self.run_pass_with(open, pass, |threads, open, all, pages, context| {
+            if !can_fuse {
                 return Ok(None);
             }
             all.iter_mut()
-                .for_each(|together| together.prepare(kit.cut, reach));
-            threads.share_together(open, all, pages, kit)
+                .for_each(|fused| fused.prepare_slices(context.window_size, context_rows));
+            threads.run_passes(open, all, pages, context)
         })?;
         Ok(shared.unwrap_or(0) + windows)
     }
 
-    /// One walk over each plane for all that falls on it; returns the number of windows.
-    fn pass<A: Writable>(
+    /// Runs one fused pass per plane and returns the number of windows.
+    fn run_pass<A: Writable>(
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
-        pass: Pass<'_>,
+        pass: FramePass<'_>,
     ) -> Result<u64, memory::Error> {
-        self.pass_by(open, pass, |_, _, _, _, _| Ok(None))
+        self.run_pass_with(open, pass, |_, _, _, _, _| Ok(None))
     }
 
-    /// The same, by threads if `share` says that they did it.
-    fn pass_by<A: Writable>(
+    /// As [`run_pass`](Self::run_pass), unless `on_threads` returns a number of windows.
+    fn run_pass_with<A: Writable>(
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
-        pass: Pass<'_>,
-        share: impl FnOnce(
-            &mut Threads,
+        pass: FramePass<'_>,
+        on_threads: impl FnOnce(
+            &mut SliceThreads,
             &mut OpenMemories<'_, '_, A>,
-            &mut [Together<'_>],
-            &mut Pages,
-            &mut Kit<'_>,
+            &mut [FusedPass<'_>],
+            &mut PageSet,
+            &mut PassContext<'_>,
         ) -> Result<Option<u64>, memory::Error>,
     ) -> Result<u64, memory::Error> {
-        let Pass {
+        let FramePass {
             planes,
             task,
             is_adjusted,
             sprites,
-            cut,
-            grows,
+            window_size,
+            can_extend,
         } = pass;
-        let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
+        let mut effects: [Option<&mut dyn Steps>; MAX_PLANES] = Default::default();
         let (mut steps, mut pieces) = (&[][..], None);
         if let Some(task) = task {
-            let parts = task.parts();
-            pieces = parts.pieces;
+            let operations = task.operations();
+            pieces = operations.pieces;
             if !is_adjusted {
-                steps = parts.plan.steps();
+                steps = operations.plan.steps();
             }
-            if let Some(effect) = parts.effect {
-                effect.steps(&mut effects);
+            if let Some(effect) = operations.effect {
+                effect.assign_to(&mut effects);
             }
         }
-        let mut all = all_together(steps, planes, pieces, &mut effects, sprites);
-        let mut kit = Kit {
-            cut,
-            grows,
-            wanted: &mut self.wanted,
+        let mut all = fuse(steps, planes, pieces, &mut effects, sprites);
+        let mut context = PassContext {
+            window_size,
+            can_extend,
+            needed_pages: &mut self.needed_pages,
             scratch: &mut self.scratch,
         };
         if let Some(threads) = &mut self.threads
-            && let Some(windows) = share(threads, open, &mut all, &mut self.pages, &mut kit)?
+            && let Some(windows) =
+                on_threads(threads, open, &mut all, &mut self.pages, &mut context)?
         {
             return Ok(windows);
         }
-        let mut lender = Lender::new(open, &mut self.pages);
-        for together in &all {
-            match together.only_step() {
-                Some(step) => walk_step(&mut lender, step, together.planes(), cut)?,
-                None => lender.walk(together.whole_lane(), &mut kit)?,
+        let mut source = CountedWindows::new(open, &mut self.pages);
+        for fused in &all {
+            match fused.plain_step() {
+                Some(step) => run_step(&mut source, step, fused.planes(), window_size)?,
+                None => source.run_pass(fused.whole_pass(), &mut context)?,
             }
         }
-        Ok(lender.windows)
+        Ok(source.windows)
     }
 }
 
-/// The planes that hold the samples of a picture, for the pixel code.
+/// Returns the planes that hold the samples of a picture, for pixel code.
 fn planes(
     buffer: &gst::BufferRef,
     frames: &FrameFormat,
@@ -412,27 +423,27 @@ fn planes(
     geometry::planes(buffer, &frames.info, &shapes)
 }
 
-/// What a step does, as jobs.
-fn add_jobs(
-    jobs: &mut Vec<Job>,
+/// Adds a step as items, one per part of its planes.
+fn add_step_items(
+    step_items: &mut Vec<StepItem>,
     number: usize,
     step: &Step,
-    planes: &[Placed],
+    planes: &[MappedPlane],
     pieces: Option<&[Vec<Piece>]>,
 ) {
-    let mut add = |place: &dyn Fn(&Placed) -> Placed| {
-        let placed = planes_of(step).map(|plane| place(&planes[plane]));
-        jobs.push(Job {
+    let mut add = |place: &dyn Fn(&MappedPlane) -> MappedPlane| {
+        let mapped = step_planes(step).map(|plane| place(&planes[plane]));
+        step_items.push(StepItem {
             step: number,
-            placed: placed.collect(),
+            mapped: mapped.collect(),
         });
     };
     let Some(pieces) = pieces else {
-        return add(&|placed| *placed);
+        return add(&|mapped| *mapped);
     };
-    for plane in planes_of(step).take(1) {
+    for plane in step_planes(step).take(1) {
         for piece in &pieces[plane] {
-            add(&|placed| placed.piece(piece));
+            add(&|mapped| mapped.piece(piece));
         }
     }
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A frame's work, shared by threads.
+//! Slice threading: a frame's work, divided into slices that a thread pool processes.
 
-use super::fused::Together;
-use super::page_set::Pages;
-use super::pass::{Cut, Deal, Kit, Lend, Lot, MOST_BANDS, Placed, Run, Share};
-use super::thread_pool::Crew;
-use super::window_source::{Job, Lender, walk_step};
+use super::fused::FusedPass;
+use super::page_set::PageSet;
+use super::pass::{
+    MAX_BANDS, MappedPlane, PageRange, Partition, PassContext, Slice, WindowSize, WindowSource,
+    WorkItem,
+};
+use super::thread_pool::ThreadPool;
+use super::window_source::{CountedWindows, StepItem, run_step};
+use crate::dmabuf::lock;
 use crate::dmabuf::{Access, ReadWrite, Window, Windows};
 use crate::memory::{self, OpenMemories};
 use crate::pixel::Step;
@@ -15,316 +19,333 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// More threads than memory has lanes for are of no use to work that memory limits.
-const MOST: usize = 16;
+/// Upper limit of threads: the work is limited by memory bandwidth.
+const MAX_THREADS: usize = 16;
 
-/// Bytes in a share: enough that taking it costs nothing beside the work on it.
-const SHARE: usize = 512 << 10;
+/// Bytes in a slice: large enough that taking one costs nothing next to processing it.
+const SLICE_BYTES: usize = 512 << 10;
 
-/// Shares at most, so that the list of them needs no allocation.
-const SHARES: usize = 48;
+/// Upper limit of slices, so that their list needs no allocation.
+const MAX_SLICES: usize = 48;
 
-/// Parts of a frame at most.
-const JOBS: usize = 16;
+/// Upper limit of work items in a frame.
+const MAX_ITEMS: usize = 16;
 
-/// Shares there can be besides: pieces at the ends of parts, and between bands.
-const MORE: usize = JOBS + 4 * (MOST_BANDS + 2);
+/// Additional slices: at the ends of work items, and between bands.
+const EXTRA_SLICES: usize = MAX_ITEMS + 4 * (MAX_BANDS + 2);
 
-/// Bytes from which on threads are never slower, where it is ours to say. Below it, waking the
-/// helpers can cost as much as they save (`benches/threads.rs`).
-const WORTH_IT: usize = 4 << 20;
+/// Bytes from which threads are never slower, for `n-threads=0`. Below, waking the workers can cost
+/// as much as they save (`benches/threads.rs`).
+const MIN_BYTES: usize = 4 << 20;
 
-/// Threads that work on one frame at a time.
+/// The threads that process one frame at a time.
 #[derive(Debug)]
-pub(super) struct Threads {
-    asked: u32,
-    crew: Crew,
-    deal: Deal,
-    /// One for each thread.
-    tools: Vec<Tools>,
+pub(super) struct SliceThreads {
+    requested: u32,
+    pool: ThreadPool,
+    partition: Partition,
+    /// One per thread.
+    scratches: Vec<ThreadScratch>,
 }
 
-/// What a thread needs to walk a lane.
+/// Buffers that a thread needs for a [`PlanePass`](super::pass::PlanePass).
 #[derive(Debug, Default)]
-struct Tools {
-    wanted: Pages,
+struct ThreadScratch {
+    needed_pages: PageSet,
     scratch: Vec<u8>,
-    /// The pages it had in its hands.
-    pages: Pages,
+    /// Pages that the thread has accessed.
+    pages: PageSet,
 }
 
-impl Tools {
-    /// Makes room for all that the frame can ask for: helpers allocate nothing.
-    fn make_ready(&mut self, all: &[Together<'_>], cut: Cut) {
-        self.wanted.clear();
+impl ThreadScratch {
+    /// Reserves room for every plane of the frame: workers must not allocate.
+    fn reserve(&mut self, all: &[FusedPass<'_>], window_size: WindowSize) {
+        self.needed_pages.clear();
         self.pages.clear();
-        for placed in all.iter().flat_map(Together::planes) {
-            let end = placed.pages(cut.page).end;
-            self.wanted.make_room(placed.member, end);
-            self.pages.make_room(placed.member, end);
+        for mapped in all.iter().flat_map(FusedPass::planes) {
+            let end = mapped.pages(window_size.page).end;
+            self.needed_pages.reserve(mapped.buffer, end);
+            self.pages.reserve(mapped.buffer, end);
         }
-        let longest = all.iter().map(Together::longest_row).max().unwrap_or(0);
+        let longest = all.iter().map(FusedPass::longest_row).max().unwrap_or(0);
         if self.scratch.len() < longest {
             self.scratch.resize(longest, 0);
         }
     }
 }
 
-impl Threads {
-    /// As many threads as are asked for, the caller's included; 0 stands for one a core, used
-    /// where they help. More than 16 are 16.
-    pub(super) fn new(asked: u32) -> Self {
-        let threads = match asked {
+impl SliceThreads {
+    /// Creates `requested` threads including the caller's, at most 16. 0 means one per core, used
+    /// only where they help.
+    pub(super) fn new(requested: u32) -> Self {
+        let threads = match requested {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
-            _ => usize::try_from(asked).unwrap_or(MOST),
+            _ => usize::try_from(requested).unwrap_or(MAX_THREADS),
         };
-        let crew = Crew::new("dmabuffilter", threads.min(MOST) - 1);
-        let mut tools = Vec::new();
-        tools.resize_with(crew.helpers() + 1, Tools::default);
+        let pool = ThreadPool::new("dmabuffilter", threads.min(MAX_THREADS) - 1);
+        let mut scratches = Vec::new();
+        scratches.resize_with(pool.workers() + 1, ThreadScratch::default);
         Self {
-            asked,
-            crew,
-            deal: Deal::default(),
-            tools,
+            requested,
+            pool,
+            partition: Partition::default(),
+            scratches,
         }
     }
 
-    /// What was asked for.
-    pub(super) fn asked(&self) -> u32 {
-        self.asked
+    /// Returns the number that was requested.
+    pub(super) fn requested(&self) -> u32 {
+        self.requested
     }
 
-    /// Carries the plan out, if its work can be shared and that is worth it; returns the number
-    /// of windows then.
-    pub(super) fn share(
+    /// Runs adjustment steps in slices and returns the number of windows; `None` if the work cannot
+    /// be divided or dividing it does not pay.
+    pub(super) fn run_steps(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
         steps: &[Step],
-        jobs: &[Job],
-        pages: &mut Pages,
-        cut: Cut,
+        items: &[StepItem],
+        pages: &mut PageSet,
+        window_size: WindowSize,
     ) -> Result<Option<u64>, memory::Error> {
-        let lots = jobs.iter().map(|job| Lot::of(&job.placed));
-        let work = |share: &Share, part: &mut Part<'_, ReadWrite>| {
-            let job = &jobs[share.job];
-            let placed = rows_of(&job.placed, &share.rows);
-            let Ok(()) = walk_step(part, &steps[job.step], &placed, cut);
+        let work_items = items.iter().map(|item| WorkItem::of(&item.mapped));
+        let work = |slice: &Slice, windows: &mut SliceWindows<'_, ReadWrite>| {
+            let item = &items[slice.item];
+            let mapped = rows_of(&item.mapped, &slice.rows);
+            let Ok(()) = run_step(windows, &steps[item.step], &mapped, window_size);
         };
-        let Some(windows) = self.deal(open, lots, cut, &work) else {
+        let Some(windows) = self.run_slices(open, work_items, window_size, &work) else {
             return Ok(None);
         };
-        let mut lender = Lender::new(open, pages);
-        for share in self.rest() {
-            let job = &jobs[share.job];
-            let placed = rows_of(&job.placed, &share.rows);
-            walk_step(&mut lender, &steps[job.step], &placed, cut)?;
+        let mut source = CountedWindows::new(open, pages);
+        for slice in self.remainder() {
+            let item = &items[slice.item];
+            let mapped = rows_of(&item.mapped, &slice.rows);
+            run_step(&mut source, &steps[item.step], &mapped, window_size)?;
         }
-        Ok(Some(windows + lender.windows))
+        Ok(Some(windows + source.windows))
     }
 
-    /// Does all that falls on a frame's planes, each share in one walk, if the work can be shared
-    /// and that is worth it; returns the number of windows then.
-    pub(super) fn share_together(
+    /// Runs fused passes in slices and returns the number of windows; `None` if the work cannot be
+    /// divided or dividing it does not pay.
+    pub(super) fn run_passes(
         &mut self,
         open: &mut OpenMemories<'_, '_, ReadWrite>,
-        all: &[Together<'_>],
-        pages: &mut Pages,
-        kit: &mut Kit<'_>,
+        all: &[FusedPass<'_>],
+        pages: &mut PageSet,
+        context: &mut PassContext<'_>,
     ) -> Result<Option<u64>, memory::Error> {
-        let (cut, grows) = (kit.cut, kit.grows);
-        let mut tools = std::mem::take(&mut self.tools);
-        for tools in &mut tools {
-            tools.make_ready(all, cut);
+        let (window_size, can_extend) = (context.window_size, context.can_extend);
+        let mut scratches = std::mem::take(&mut self.scratches);
+        for scratch in &mut scratches {
+            scratch.reserve(all, window_size);
         }
-        let tools = Mutex::new(tools);
-        let work = |share: &Share, part: &mut Part<'_, ReadWrite>| {
-            let together = &all[share.job];
-            // There are as many as threads, unless one panicked.
-            let mut own = lock(&tools).pop().unwrap_or_default();
-            let mut kit = Kit {
-                cut,
-                grows,
-                wanted: &mut own.wanted,
+        let scratches = Mutex::new(scratches);
+        let work = |slice: &Slice, windows: &mut SliceWindows<'_, ReadWrite>| {
+            let fused = &all[slice.item];
+            // One per thread, unless a thread panicked.
+            let mut own = lock(&scratches).pop().unwrap_or_default();
+            let mut context = PassContext {
+                window_size,
+                can_extend,
+                needed_pages: &mut own.needed_pages,
                 scratch: &mut own.scratch,
             };
-            let Ok(()) = match together.plain(share) {
-                Some((step, placed)) => {
-                    for placed in &placed {
-                        for run in placed.windows(cut) {
-                            own.pages.add(&(placed.member, run));
+            let Ok(()) = match fused.plain_slice(slice) {
+                Some((step, mapped)) => {
+                    for mapped in &mapped {
+                        for page_range in mapped.windows(window_size) {
+                            own.pages.add(&(mapped.buffer, page_range));
                         }
                     }
-                    walk_step(part, step, &placed, cut)
+                    run_step(windows, step, &mapped, window_size)
                 }
                 None => {
-                    let walked = together.lane(share).walk(part, &mut kit);
-                    own.pages.add_all(kit.wanted);
-                    walked
+                    let done = fused.slice_pass(slice).run(windows, &mut context);
+                    own.pages.add_all(context.needed_pages);
+                    done
                 }
             };
-            lock(&tools).push(own);
+            lock(&scratches).push(own);
         };
-        let lots = all.iter().map(Together::lot);
-        let dealt = self.deal(open, lots, cut, &work);
-        self.tools = tools.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some(windows) = dealt else {
+        let work_items = all.iter().map(FusedPass::work_item);
+        let done = self.run_slices(open, work_items, window_size, &work);
+        self.scratches = scratches
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(windows) = done else {
             return Ok(None);
         };
-        for tools in &self.tools {
-            pages.add_all(&tools.pages);
+        for scratch in &self.scratches {
+            pages.add_all(&scratch.pages);
         }
-        let mut lender = Lender::new(open, pages);
-        for share in self.rest() {
-            let together = &all[share.job];
-            match together.plain(share) {
-                Some((step, placed)) => walk_step(&mut lender, step, &placed, cut)?,
-                None => lender.walk(together.lane(share), kit)?,
+        let mut source = CountedWindows::new(open, pages);
+        for slice in self.remainder() {
+            let fused = &all[slice.item];
+            match fused.plain_slice(slice) {
+                Some((step, mapped)) => run_step(&mut source, step, &mapped, window_size)?,
+                None => source.run_pass(fused.slice_pass(slice), context)?,
             }
         }
-        Ok(Some(windows + lender.windows))
+        Ok(Some(windows + source.windows))
     }
 
-    /// Has jobs done in shares by all threads, if they can be shared and that is worth it: the
-    /// number of windows then, and there is a [`rest`](Self::rest) for the caller.
-    pub(super) fn deal<'p, A: Access>(
+    /// Divides work items into slices, processes these on all threads and returns the number of
+    /// windows; `None` if the work cannot be divided or dividing it does not pay.
+    ///
+    /// The caller must then process the [`remainder`](Self::remainder).
+    pub(super) fn run_slices<'p, A: Access>(
         &mut self,
         open: &mut OpenMemories<'_, '_, A>,
-        lots: impl Iterator<Item = Lot<'p>> + Clone,
-        cut: Cut,
-        work: &(dyn Fn(&Share, &mut Part<'_, A>) + Sync),
+        work_items: impl Iterator<Item = WorkItem<'p>> + Clone,
+        window_size: WindowSize,
+        work: &(dyn Fn(&Slice, &mut SliceWindows<'_, A>) + Sync),
     ) -> Option<u64> {
-        // Many small parts are done before the helpers are awake.
-        if lots.clone().count() > JOBS {
+        // Many small items are done before the workers are awake.
+        if work_items.clone().count() > MAX_ITEMS {
             return None;
         }
-        let bytes: usize = lots.clone().map(|lot| lot.bytes).sum();
-        let helpers = self.crew.helpers();
-        if helpers == 0 || (self.asked == 0 && bytes < WORTH_IT) {
+        let bytes: usize = work_items.clone().map(|work_item| work_item.bytes).sum();
+        let workers = self.pool.workers();
+        if workers == 0 || (self.requested == 0 && bytes < MIN_BYTES) {
             return None;
         }
-        let all: usize = lots.clone().map(|lot| lot.bytes_of(&lot.rows)).sum();
-        let share = match self.asked {
-            0 => SHARE.max(all / SHARES),
-            // Told to, we also divide small frames.
-            _ => SHARE.min(all / (helpers + 1)).max(all / SHARES),
+        let all: usize = work_items
+            .clone()
+            .map(|work_item| work_item.bytes_of(&work_item.rows))
+            .sum();
+        let slice = match self.requested {
+            0 => SLICE_BYTES.max(all / MAX_SLICES),
+            // An explicit number of threads also divides small frames.
+            _ => SLICE_BYTES.min(all / (workers + 1)).max(all / MAX_SLICES),
         };
-        self.deal.cut(lots, cut.page, share.max(cut.page));
-        if !self.saves(bytes) {
+        self.partition
+            .split(work_items, window_size.page, slice.max(window_size.page));
+        if !self.is_worthwhile(bytes) {
             return None;
         }
-        let Deal {
-            shares,
-            runs,
+        let Partition {
+            slices,
+            page_ranges,
             owners,
             ..
-        } = &self.deal;
-        let parts = open.parts(runs).filter(|_| shares.len() > 1)?;
-        let mut lenders: SmallVec<[Mutex<Part<'_, A>>; SHARES + MORE]> = SmallVec::new();
-        lenders.resize_with(shares.len(), Mutex::default);
-        for ((part, (member, _)), owner) in parts.zip(runs).zip(owners) {
-            let lender = lenders[*owner].get_mut();
-            let lender = lender.unwrap_or_else(PoisonError::into_inner);
-            lender.windows.push((*member, part));
+        } = &self.partition;
+        let parts = open.parts(page_ranges).filter(|_| slices.len() > 1)?;
+        let mut slots: SmallVec<[Mutex<SliceWindows<'_, A>>; MAX_SLICES + EXTRA_SLICES]> =
+            SmallVec::new();
+        slots.resize_with(slices.len(), Mutex::default);
+        for ((windows, (buffer, _)), owner) in parts.zip(page_ranges).zip(owners) {
+            let slot = slots[*owner].get_mut();
+            let slot = slot.unwrap_or_else(PoisonError::into_inner);
+            slot.windows.push((*buffer, windows));
         }
         let next = AtomicUsize::new(0);
-        self.crew.run(&|| {
+        self.pool.run(&|| {
             loop {
                 let number = next.fetch_add(1, Relaxed);
-                let Some(share) = shares.get(number) else {
+                let Some(slice) = slices.get(number) else {
                     return;
                 };
-                // Nobody else takes this number.
-                let mut lender = lenders[number]
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                work(share, &mut lender);
+                // No other thread takes this number.
+                let mut slot = slots[number].lock().unwrap_or_else(PoisonError::into_inner);
+                work(slice, &mut slot);
             }
         });
-        let lent = lenders.into_iter().map(|lender| {
-            let lender = lender.into_inner();
-            lender.unwrap_or_else(PoisonError::into_inner).lent
+        let counts = slots.into_iter().map(|slot| {
+            let slot = slot.into_inner();
+            slot.unwrap_or_else(PoisonError::into_inner).count
         });
-        Some(lent.sum())
+        Some(counts.sum())
     }
 
-    /// Whether sharing saves enough of work on so many bytes, as dealt out.
-    fn saves(&self, bytes: usize) -> bool {
-        let longest = self.deal.undivided.max(bytes / (self.crew.helpers() + 1));
+    /// Returns whether the partition saves enough of the work on `bytes` bytes.
+    fn is_worthwhile(&self, bytes: usize) -> bool {
+        let longest = self
+            .partition
+            .serial_bytes
+            .max(bytes / (self.pool.workers() + 1));
         let saved = bytes.saturating_sub(longest);
-        match self.asked {
-            0 => saved >= WORTH_IT / 2,
+        match self.requested {
+            0 => saved >= MIN_BYTES / 2,
             _ => saved >= bytes / 8,
         }
     }
 
-    /// What could not be shared of what was last dealt out: to be done by one thread.
-    pub(super) fn rest(&self) -> &[Share] {
-        &self.deal.rest
+    /// Returns the slices of the last partition that must be processed by one thread, afterwards.
+    pub(super) fn remainder(&self) -> &[Slice] {
+        &self.partition.remainder
     }
 }
 
-fn rows_of(planes: &[Placed], rows: &Range<usize>) -> SmallVec<[Placed; 2]> {
+fn rows_of(planes: &[MappedPlane], rows: &Range<usize>) -> SmallVec<[MappedPlane; 2]> {
     let planes = planes.iter();
     planes
-        .map(|placed| placed.some_rows(rows.clone()))
+        .map(|mapped| mapped.some_rows(rows.clone()))
         .collect()
 }
 
-/// The pages of one share.
-pub(super) struct Part<'w, A: Access> {
-    windows: SmallVec<[(usize, Windows<'w, A>); 2 * MOST_BANDS]>,
-    lent: u64,
+/// The windows of one slice.
+pub(super) struct SliceWindows<'w, A: Access> {
+    windows: SmallVec<[(usize, Windows<'w, A>); 2 * MAX_BANDS]>,
+    /// Windows lent so far.
+    count: u64,
 }
 
-impl<A: Access> Default for Part<'_, A> {
+impl<A: Access> Default for SliceWindows<'_, A> {
     fn default() -> Self {
         Self {
             windows: SmallVec::new(),
-            lent: 0,
+            count: 0,
         }
     }
 }
 
-impl<A: Access> Part<'_, A> {
-    /// Lends a run of its pages.
-    pub(super) fn lend(&mut self, run: &Run) -> Window<'_, A> {
-        self.lent += 1;
-        let index = self.find(run);
-        self.windows[index].1.window(run.1.clone())
+impl<A: Access> SliceWindows<'_, A> {
+    /// Lends a range of the slice's pages.
+    pub(super) fn lend(&mut self, page_range: &PageRange) -> Window<'_, A> {
+        self.count += 1;
+        let index = self.find(page_range);
+        self.windows[index].1.window(page_range.1.clone())
     }
 
-    /// Which of its runs of pages holds `run`.
-    fn find(&self, run: &Run) -> usize {
-        let holds = |(member, windows): &(usize, Windows<'_, A>)| {
+    /// Returns the index of the page range that contains `page_range`.
+    fn find(&self, page_range: &PageRange) -> usize {
+        let holds = |(buffer, windows): &(usize, Windows<'_, A>)| {
             let pages = windows.pages();
-            *member == run.0 && pages.start <= run.1.start && run.1.end <= pages.end
+            *buffer == page_range.0
+                && pages.start <= page_range.1.start
+                && page_range.1.end <= pages.end
         };
         match self.windows.iter().position(holds) {
             Some(index) => index,
-            None => unreachable!("a share asks for pages {run:?} of others"),
+            None => unreachable!("pages {page_range:?} are not in this slice"),
         }
     }
 }
 
-impl Lend for Part<'_, ReadWrite> {
+impl WindowSource for SliceWindows<'_, ReadWrite> {
     type Error = Infallible;
 
-    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), Infallible> {
-        self.lent += 1;
-        let index = self.find(&run);
+    fn with_window(
+        &mut self,
+        page_range: PageRange,
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), Infallible> {
+        self.count += 1;
+        let index = self.find(&page_range);
         self.windows[index]
             .1
-            .atomic(run.1, |mut window| work(&mut window));
+            .atomic(page_range.1, |mut window| work(&mut window));
         Ok(())
     }
 
-    fn two(
+    fn with_windows(
         &mut self,
-        first: Run,
-        second: Run,
+        first: PageRange,
+        second: PageRange,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), Infallible> {
-        self.lent += 2;
+        self.count += 2;
         let indices = [self.find(&first), self.find(&second)];
         if indices[0] == indices[1] {
             let windows = &mut self.windows[indices[0]].1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is to be done with the frames of a stream.
+//! The task for frames of one format and size: adjustments, regions and effect, prepared.
 
-use super::geometry::{Canvas, Picture};
-use super::{FrameFormat, Plane};
+use super::caps::FrameFormat;
+use super::geometry::{Canvas, Picture, Plane};
+use super::window_source::step_planes;
 use crate::memory;
 use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
 use crate::pixel::{Adjust, FramePlan, Piece};
@@ -12,14 +13,14 @@ use gst::glib;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstDmaBufCpuRegionMode")]
 pub enum RegionMode {
-    /// Everywhere.
+    /// The whole frame.
     #[default]
     #[enum_value(name = "The whole frame", nick = "all")]
     All,
-    /// In the regions.
+    /// Inside the regions.
     #[enum_value(name = "Inside the regions", nick = "inside")]
     Inside,
-    /// In none of the regions.
+    /// Outside of all regions.
     #[enum_value(name = "Outside the regions", nick = "outside")]
     Outside,
 }
@@ -47,12 +48,12 @@ pub enum RegionEffect {
     /// The mean of [`block_size`](FilterSettings::block_size) pixels in each direction.
     #[enum_value(name = "Mean of block-size pixels in each direction", nick = "blur")]
     Blur,
-    /// Outlines of the regions, in `fill_color`, whatever the region mode.
+    /// Outlines of the regions, in `fill_color`, regardless of the region mode.
     #[enum_value(name = "Outlines of the regions, in fill-color", nick = "outline")]
     Outline,
 }
 
-/// What a filter does with pixels. The fields are the properties of `dmabuffilter` of these names.
+/// Settings of the pixel operations. The fields are the properties of `dmabuffilter` of these names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilterSettings {
     /// Adjustments of colours.
@@ -67,7 +68,7 @@ pub struct FilterSettings {
     pub outline_width: u32,
     /// For `Pixelate` and `Blur`, in pixels.
     pub block_size: u32,
-    /// Rectangles in pixels from the picture's corner; they may exceed it.
+    /// Rectangles in pixels from the top left of the picture; they may exceed it.
     pub regions: Vec<Rect>,
 }
 
@@ -85,35 +86,35 @@ impl Default for FilterSettings {
     }
 }
 
-/// What to do with frames of one kind: all that can be worked out before the frame is there.
+/// The operations on frames of one format and size, prepared before the first frame.
 #[derive(Debug)]
 pub struct Task {
     canvas: Canvas,
     plan: FramePlan,
-    /// The parts of each plane that the plan is for; `None` for all.
+    /// The parts of each plane to adjust; `None` for all.
     pieces: Option<Vec<Vec<Piece>>>,
-    work: Option<Work>,
-    reach: usize,
+    effect: Option<PreparedEffect>,
+    context_rows: usize,
 }
 
-/// What a task consists of.
-pub(super) struct Parts<'t> {
+/// The operations of a task, borrowed separately.
+pub(super) struct Operations<'t> {
     pub(super) plan: &'t FramePlan,
     pub(super) pieces: Option<&'t [Vec<Piece>]>,
-    pub(super) effect: Option<&'t mut Work>,
+    pub(super) effect: Option<&'t mut PreparedEffect>,
 }
 
-/// An effect that knows its area.
+/// An effect prepared for its area.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum PreparedEffect {
     Fill(Fill),
     Pixelate(Pixelate),
     Blur(Blur),
 }
 
-impl Work {
-    /// Puts the work on each plane at the place of the plane's number.
-    pub(super) fn steps<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+impl PreparedEffect {
+    /// Stores the effect on each plane at the index of the plane.
+    pub(super) fn assign_to<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
         fn put<'s>(
             planes: &mut [Option<&'s mut dyn Steps>],
             steps: impl Iterator<Item = (usize, &'s mut dyn Steps)>,
@@ -141,39 +142,39 @@ impl Work {
 }
 
 impl Task {
-    /// Makes ready for frames of this kind whose pictures are of the caps' size.
-    pub fn new(frames: &FrameFormat, order: &FilterSettings) -> Self {
-        Self::for_canvas(frames, Picture::whole(&frames.info).canvas(), order)
+    /// Prepares for frames whose picture has the size of the caps.
+    pub fn new(frames: &FrameFormat, settings: &FilterSettings) -> Self {
+        Self::for_canvas(frames, Picture::whole(&frames.info).canvas(), settings)
     }
 
-    /// Makes ready for frames of this kind with pictures on this canvas.
-    pub fn for_canvas(frames: &FrameFormat, canvas: Canvas, order: &FilterSettings) -> Self {
+    /// Prepares for frames whose picture has this canvas.
+    pub fn for_canvas(frames: &FrameFormat, canvas: Canvas, settings: &FilterSettings) -> Self {
         let Canvas { margin, size } = canvas;
         let covered = canvas.covered();
         let area = || {
-            let area = match order.region_mode {
+            let area = match settings.region_mode {
                 RegionMode::All => Area::all(size),
-                RegionMode::Inside => Area::inside(&order.regions, size),
-                RegionMode::Outside => Area::outside(&order.regions, size),
+                RegionMode::Inside => Area::inside(&settings.regions, size),
+                RegionMode::Outside => Area::outside(&settings.regions, size),
             };
             area.translated(margin)
         };
         let fill = |area: &Area| {
-            Work::Fill(Fill::new(
+            PreparedEffect::Fill(Fill::new(
                 frames.format,
                 frames.premultiplied,
                 frames.range,
                 frames.matrix,
                 area,
-                order.fill_color,
+                settings.fill_color,
             ))
         };
-        let block = usize::try_from(order.block_size).unwrap_or(usize::MAX);
+        let block = usize::try_from(settings.block_size).unwrap_or(usize::MAX);
         let format = frames.format;
-        let work = match order.region_effect {
+        let effect = match settings.region_effect {
             RegionEffect::Adjust => None,
             RegionEffect::Fill => Some(fill(&area())),
-            RegionEffect::Pixelate => Some(Work::Pixelate(Pixelate::with_corner(
+            RegionEffect::Pixelate => Some(PreparedEffect::Pixelate(Pixelate::with_corner(
                 format,
                 covered,
                 margin,
@@ -182,16 +183,16 @@ impl Task {
             ))),
             RegionEffect::Blur => {
                 let blur = Blur::new(format, covered, &area(), block);
-                Some(Work::Blur(blur))
+                Some(PreparedEffect::Blur(blur))
             }
             RegionEffect::Outline => {
-                let lines = Area::outlines(&order.regions, order.outline_width, size);
+                let lines = Area::outlines(&settings.regions, settings.outline_width, size);
                 Some(fill(&lines.translated(margin)))
             }
         };
-        // Other effects come with adjustments of the whole picture.
-        let is_partial =
-            order.region_effect == RegionEffect::Adjust && order.region_mode != RegionMode::All;
+        // With other effects, adjustments apply to the whole picture.
+        let is_partial = settings.region_effect == RegionEffect::Adjust
+            && settings.region_mode != RegionMode::All;
         let has_margin = margin != (0, 0);
         let pieces = (is_partial || has_margin).then(|| {
             let area = match is_partial {
@@ -203,22 +204,22 @@ impl Task {
         });
         Self {
             canvas,
-            plan: FramePlan::new(format, frames.range, &order.adjust),
+            plan: FramePlan::new(format, frames.range, &settings.adjust),
             pieces,
-            work,
-            reach: match order.region_effect {
+            effect,
+            context_rows: match settings.region_effect {
                 RegionEffect::Pixelate | RegionEffect::Blur => block,
                 _ => 0,
             },
         }
     }
 
-    /// Whether there is nothing to be done.
+    /// Returns whether the task has no operation.
     pub fn is_noop(&self) -> bool {
-        !(0..4).any(|plane| self.touches(plane))
+        !(0..4).any(|plane| self.needs_plane(plane))
     }
 
-    /// The pixels of the pictures that it was made for.
+    /// Returns the canvas that the task was created for.
     pub(super) fn canvas(&self) -> Canvas {
         self.canvas
     }
@@ -231,47 +232,44 @@ impl Task {
         self.pieces.as_deref()
     }
 
-    pub(super) fn parts(&mut self) -> Parts<'_> {
-        Parts {
+    pub(super) fn operations(&mut self) -> Operations<'_> {
+        Operations {
             plan: &self.plan,
             pieces: self.pieces.as_deref(),
-            effect: self.work.as_mut(),
+            effect: self.effect.as_mut(),
         }
     }
 
-    /// How many rows may lie between two that the effect needs for one another, at most.
-    pub(super) fn reach(&self) -> usize {
-        self.reach
+    /// Returns the maximum distance of rows that the effect needs at once.
+    pub(super) fn context_rows(&self) -> usize {
+        self.context_rows
     }
 
-    /// Whether an effect is for this plane.
+    /// Returns whether the effect processes `plane`.
     pub(super) fn has_effect(&self, plane: usize) -> bool {
-        self.work.as_ref().is_some_and(|work| work.touches(plane))
+        self.effect
+            .as_ref()
+            .is_some_and(|effect| effect.touches(plane))
     }
 
-    pub(super) fn touches(&self, plane: usize) -> bool {
+    pub(super) fn needs_plane(&self, plane: usize) -> bool {
         let has_part = match &self.pieces {
             Some(pieces) => pieces.get(plane).is_some_and(|pieces| !pieces.is_empty()),
             None => true,
         };
-        let mut steps = self
-            .plan
-            .steps()
-            .iter()
-            .flat_map(super::window_source::planes_of);
+        let mut steps = self.plan.steps().iter().flat_map(step_planes);
         (has_part && steps.any(|of_step| of_step == plane)) || self.has_effect(plane)
     }
 
-    /// Whether nothing of a frame with these planes is read, and every page that is written is
-    /// written whole: then a bracket for writing is enough, and nothing of what is there before
-    /// needs to be made ready for the CPU.
+    /// Returns whether the task reads nothing and writes every page that it accesses entirely: a
+    /// bracket for writing is then sufficient, and caches need not be invalidated.
     pub(super) fn overwrites(
         &self,
         buffer: &gst::BufferRef,
         planes: &[Plane],
         page: usize,
     ) -> bool {
-        let Some(Work::Fill(fill)) = &self.work else {
+        let Some(PreparedEffect::Fill(fill)) = &self.effect else {
             return false;
         };
         if !self.plan.is_identity() {
@@ -282,7 +280,7 @@ impl Task {
                 return false;
             };
             let start = memory::offset(buffer, plane.memory) + plane.offset;
-            // Rows that follow one another without a gap are one run of bytes.
+            // Rows without padding are one run of bytes.
             let is_one_run = |piece: &Piece| {
                 let bytes = piece.units.len() * plane.unit;
                 piece.rows.len() == 1 || bytes == plane.stride

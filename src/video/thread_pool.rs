@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Threads that wait, parked, for a frame's shares of work.
+//! A pool of parked worker threads that run one borrowed closure at a time.
 //!
-//! A frame is there every few milliseconds and takes less than one: threads are made once and
-//! parked between frames, and nobody spins. The frame's own thread begins at once; who wakes up
-//! late finds less to do, and who does not wake up before all is dealt out is not waited for.
-#![allow(unsafe_code)] // what is borrowed for a call is worked on by threads that outlive it
+//! A frame arrives every few milliseconds and takes less than one, so threads are created once and
+//! parked between frames. Workers never spin. The calling thread starts at once; a late worker
+//! takes fewer slices, and [`ThreadPool::run`] does not wait for workers that never started.
+#![allow(unsafe_code)] // extends the lifetime of a borrowed closure for the duration of `run`
 
 use crate::dmabuf;
 use std::any::Any;
@@ -12,11 +12,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-type Work<'w> = dyn Fn() + Sync + 'w;
+type Job<'w> = dyn Fn() + Sync + 'w;
 
-/// Threads that help the one that calls [`run`](Self::run).
+/// Worker threads that support the caller of [`run`](Self::run).
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(super) struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -24,16 +24,16 @@ pub(super) struct Crew {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is work, or it is time to go home.
+    /// Signals new work or shutdown.
     work: Condvar,
-    /// The last one who works has finished.
+    /// Signals that the last running worker has finished.
     finished: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What there is to do, and how many more may join in.
-    work: Option<(&'static Work<'static>, usize)>,
+    /// The closure, and how many more workers may start it.
+    work: Option<(&'static Job<'static>, usize)>,
     working: usize,
     panic: Option<Box<dyn Any + Send>>,
     stop: bool,
@@ -49,18 +49,18 @@ impl std::fmt::Debug for State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // What the mutex guards is whole at every moment; work is done outside of it.
+        // The state is never left inconsistent; the closure runs without the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn park(&self) {
+    fn work_loop(&self) {
         let mut state = self.lock();
         while !state.stop {
-            let Some((work, places @ 1..)) = state.work else {
+            let Some((work, vacancies @ 1..)) = state.work else {
                 state = wait(&self.work, state);
                 continue;
             };
-            state.work = Some((work, places - 1));
+            state.work = Some((work, vacancies - 1));
             state.working += 1;
             drop(state);
             let result = catch_unwind(AssertUnwindSafe(work));
@@ -80,37 +80,39 @@ fn wait<'s>(condition: &Condvar, state: MutexGuard<'s, State>) -> MutexGuard<'s,
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Crew {
-    /// A crew of `helpers` threads, named after `name`; fewer where the system gives no more.
-    pub(super) fn new(name: &str, helpers: usize) -> Self {
+impl ThreadPool {
+    /// Spawns `workers` threads named `name-1`, `name-2`, …; fewer if the system refuses more.
+    pub(super) fn new(name: &str, workers: usize) -> Self {
         let shared = Arc::new(Shared::default());
-        let threads = (1..=helpers).map_while(|number| {
+        let threads = (1..=workers).map_while(|number| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
-            dmabuf::spawn(thread, move || shared.park()).ok()
+            dmabuf::spawn(thread, move || shared.work_loop()).ok()
         });
         let threads = threads.collect();
         Self { shared, threads }
     }
 
-    /// Threads that help.
-    pub(super) fn helpers(&self) -> usize {
+    /// Returns the number of worker threads.
+    pub(super) fn workers(&self) -> usize {
         self.threads.len()
     }
 
-    /// Calls `work` on this thread and on helpers, at the same time, once each, and returns when
-    /// all who began have finished. How often it was called is not known before: it must take
-    /// its shares from somewhere until there are none left.
+    /// Calls `work` concurrently on this thread and on the workers, at most once each, and returns
+    /// when all calls that began have returned.
+    ///
+    /// The number of calls is not known in advance: `work` must take slices from a shared source
+    /// until none are left.
     ///
     /// # Panics
-    /// With what a call of `work` panicked with.
+    /// Resumes the panic of a call of `work`.
     pub(super) fn run(&mut self, work: &(dyn Fn() + Sync)) {
         // SAFETY: only the lifetime changes. `Finish` takes the reference away from the threads,
         // and waits until none of them uses it, before this function returns or unwinds.
-        let lent: &'static Work<'static> = unsafe { std::mem::transmute(work) };
+        let lent: &'static Job<'static> = unsafe { std::mem::transmute(work) };
         self.shared.lock().work = Some((lent, self.threads.len()));
         self.shared.work.notify_all();
-        let finish = Finish(&self.shared);
+        let finish = FinishGuard(&self.shared);
         work();
         drop(finish);
         let panic = self.shared.lock().panic.take();
@@ -120,10 +122,10 @@ impl Crew {
     }
 }
 
-/// Waits for everybody.
-struct Finish<'s>(&'s Shared);
+/// Withdraws the closure on drop and waits until no worker runs it.
+struct FinishGuard<'s>(&'s Shared);
 
-impl Drop for Finish<'_> {
+impl Drop for FinishGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.work = None;
@@ -133,12 +135,12 @@ impl Drop for Finish<'_> {
     }
 }
 
-impl Drop for Crew {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
-            // Its panics were caught.
+            // Panics were caught in `work_loop`.
             let _ = thread.join();
         }
     }
@@ -151,12 +153,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     #[test]
-    fn helpers_work_at_the_same_time() {
-        let mut crew = Crew::new("crew-test", 3);
+    fn workers_run_concurrently() {
+        let mut pool = ThreadPool::new("pool-test", 3);
         for _ in 0..50 {
-            // Passed only when all four are there at once.
+            // Passes only when all four threads wait at once.
             let (all, calls) = (Barrier::new(4), AtomicUsize::new(0));
-            crew.run(&|| {
+            pool.run(&|| {
                 calls.fetch_add(1, SeqCst);
                 all.wait();
             });
@@ -165,11 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_still_at_work_afterwards() {
-        let mut crew = Crew::new("crew-test", 4);
+    fn no_worker_runs_after_run_returns() {
+        let mut pool = ThreadPool::new("pool-test", 4);
         for _ in 0..2000 {
             let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            crew.run(&|| {
+            pool.run(&|| {
                 while next.fetch_add(1, SeqCst) < 5 {
                     std::thread::yield_now();
                     done.fetch_add(1, SeqCst);
@@ -180,19 +182,19 @@ mod tests {
     }
 
     #[test]
-    fn panic_of_a_helper_reaches_the_caller_and_the_crew_lives_on() {
-        let mut crew = Crew::new("crew-test", 1);
+    fn worker_panic_reaches_the_caller_and_the_pool_survives() {
+        let mut pool = ThreadPool::new("pool-test", 1);
         let caller = std::thread::current().id();
         let both = Barrier::new(2);
         let panic = catch_unwind(AssertUnwindSafe(|| {
-            crew.run(&|| {
+            pool.run(&|| {
                 both.wait();
                 assert_eq!(std::thread::current().id(), caller, "on purpose");
             });
         }));
         assert!(panic.is_err());
         let calls = AtomicUsize::new(0);
-        crew.run(&|| {
+        pool.run(&|| {
             calls.fetch_add(1, SeqCst);
             both.wait();
         });
@@ -200,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn crew_of_nobody_is_the_caller() {
-        let mut crew = Crew::new("crew-test", 0);
+    fn pool_without_workers_runs_on_the_caller() {
+        let mut pool = ThreadPool::new("pool-test", 0);
         let calls = AtomicUsize::new(0);
-        crew.run(&|| {
+        pool.run(&|| {
             calls.fetch_add(1, SeqCst);
         });
         assert_eq!(calls.load(SeqCst), 1);

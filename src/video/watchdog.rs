@@ -1,41 +1,41 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Notices a window function that does not come back, while it has not.
+//! Reports a window function that exceeds its deadline while it is still running.
 //!
-//! Nobody can take a window away from a function that blocks: END must wait until it returns. But
-//! the application is told in time. The watched thread only stores a time; the one that watches
-//! looks at it several times within the limit, and sleeps for good while there is nothing to watch.
+//! A window cannot be revoked from a function that blocks: END must wait until it returns. The
+//! report does not. The watched thread only stores a start time; the watchdog thread checks it
+//! several times within the limit, and sleeps while nothing is watched.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Looks taken within a limit.
-const LOOKS: u32 = 8;
+/// Checks within a limit.
+const CHECKS: u32 = 8;
 
-/// Limits shorter than this are looked at as often as if they were so long.
-const SHORTEST: Duration = Duration::from_millis(20);
+/// Lower bound of the limit from which the interval of checks is computed.
+const MIN_LIMIT: Duration = Duration::from_millis(20);
 
-type Tell = dyn Fn(Duration) + Send + Sync;
+type Report = dyn Fn(Duration) + Send + Sync;
 
-/// Tells of work that takes too long.
+/// Reports work that exceeds its time limit.
 pub struct Watchdog {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    /// What times are counted from.
+    /// Time 0.
     epoch: Instant,
-    /// When the work began, in nanoseconds, and its limit; 0: there is none.
+    /// Start time and limit of the current work in nanoseconds; a start of 0 means none.
     began: AtomicU64,
     limit: AtomicU64,
-    /// Whether this work has been told of.
-    told: AtomicBool,
+    /// Whether the current work was reported.
+    reported: AtomicBool,
     parked: AtomicBool,
     stop: Mutex<bool>,
     wake: Condvar,
-    tell: Box<Tell>,
+    report: Box<Report>,
 }
 
 impl std::fmt::Debug for Watchdog {
@@ -49,19 +49,19 @@ impl Shared {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nanoseconds since the epoch, never 0.
+    /// Returns nanoseconds since the epoch, never 0.
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos())
             .unwrap_or(u64::MAX)
             .max(1)
     }
 
-    /// Tells of the work at hand, once, if it takes too long; whether it does.
-    fn look(&self) -> bool {
+    /// Reports the current work once if it has exceeded its limit, and returns whether it has.
+    fn check(&self) -> bool {
         let (began, limit) = (self.began.load(SeqCst), self.limit.load(SeqCst));
         let is_late = began != 0 && self.now().saturating_sub(began) > limit;
-        if is_late && !self.told.swap(true, SeqCst) {
-            (self.tell)(Duration::from_nanos(limit));
+        if is_late && !self.reported.swap(true, SeqCst) {
+            (self.report)(Duration::from_nanos(limit));
         }
         is_late
     }
@@ -71,7 +71,7 @@ impl Shared {
         while !*stop {
             if self.began.load(SeqCst) == 0 {
                 self.parked.store(true, SeqCst);
-                // Work that began before it could see that is not missed.
+                // Work may have begun before `parked` was set.
                 if self.began.load(SeqCst) == 0 {
                     stop = self.wake.wait(stop).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -79,12 +79,12 @@ impl Shared {
                 continue;
             }
             let limit = Duration::from_nanos(self.limit.load(SeqCst));
-            let rest = limit.max(SHORTEST) / LOOKS;
+            let rest = limit.max(MIN_LIMIT) / CHECKS;
             let waited = self.wake.wait_timeout(stop, rest);
             stop = waited.unwrap_or_else(PoisonError::into_inner).0;
             if !*stop {
                 drop(stop);
-                self.look();
+                self.check();
                 stop = self.lock();
             }
         }
@@ -92,32 +92,32 @@ impl Shared {
 }
 
 impl Watchdog {
-    /// `tell` is called with the limit, once for each work that takes longer, by a thread of its
-    /// own or by the one that works.
-    pub fn new(tell: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+    /// Calls `report` with the limit, once for each work that exceeds it, on the watchdog thread or
+    /// on the watched one.
+    pub fn new(report: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             began: AtomicU64::new(0),
             limit: AtomicU64::new(0),
-            told: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: Mutex::new(false),
             wake: Condvar::new(),
-            tell: Box::new(tell),
+            report: Box::new(report),
         });
         let thread = std::thread::Builder::new().name("dmabufcpu-watch".to_owned());
         let watched = Arc::clone(&shared);
-        // Without a thread the one that works tells of it, late.
+        // Without a watchdog thread, the watched one reports after the work.
         let thread = crate::dmabuf::spawn(thread, move || watched.watch()).ok();
         Self { shared, thread }
     }
 
-    /// Watches until what is returned is dropped; `None` for ever.
-    pub(super) fn watch(&self, limit: Option<Duration>) -> Watched<'_> {
+    /// Watches until the guard is dropped; `None` is no limit.
+    pub(super) fn watch(&self, limit: Option<Duration>) -> WatchGuard<'_> {
         let shared = &self.shared;
         if let Some(limit) = limit {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-            shared.told.store(false, SeqCst);
+            shared.reported.store(false, SeqCst);
             shared.limit.store(limit, SeqCst);
             shared.began.store(shared.now(), SeqCst);
             if shared.parked.load(SeqCst) {
@@ -125,7 +125,7 @@ impl Watchdog {
                 shared.wake.notify_all();
             }
         }
-        Watched(shared)
+        WatchGuard(shared)
     }
 }
 
@@ -134,31 +134,31 @@ impl Drop for Watchdog {
         *self.shared.lock() = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take()
-            // It may be the one that lets go of the last reference to what it tells.
+            // `report` may drop the last reference to the watchdog on its own thread.
             && thread.thread().id() != std::thread::current().id()
         {
-            // What it calls may panic; there is nobody to tell.
+            // `report` may have panicked; this cannot be reported.
             let _ = thread.join();
         }
     }
 }
 
-/// Work that is watched.
-pub(super) struct Watched<'w>(&'w Shared);
+/// Watches work until dropped.
+pub(super) struct WatchGuard<'w>(&'w Shared);
 
-impl Watched<'_> {
-    /// Whether it has taken too long, of which has been told then.
+impl WatchGuard<'_> {
+    /// Returns whether the work has exceeded its limit; it is reported then.
     pub(super) fn is_late(&self) -> bool {
-        self.0.look()
+        self.0.check()
     }
 
-    /// Whether nothing has been told of it; nothing will be any more.
-    pub(super) fn has_been_silent(&self) -> bool {
-        !self.0.told.swap(true, SeqCst)
+    /// Prevents a report; returns whether there was none.
+    pub(super) fn suppress_report(&self) -> bool {
+        !self.0.reported.swap(true, SeqCst)
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for WatchGuard<'_> {
     fn drop(&mut self) {
         self.0.began.store(0, SeqCst);
     }
@@ -172,22 +172,22 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(50);
 
     #[test]
-    fn work_that_blocks_is_told_of_while_it_blocks_and_once() {
-        let (sender, told) = channel();
+    fn blocked_work_is_reported_once_while_it_blocks() {
+        let (sender, reported) = channel();
         let watchdog = Watchdog::new(move |limit| sender.send(limit).unwrap());
         for _ in 0..3 {
             let work = watchdog.watch(Some(LIMIT));
-            assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(LIMIT));
+            assert_eq!(reported.recv_timeout(Duration::from_secs(10)), Ok(LIMIT));
             std::thread::sleep(2 * LIMIT);
             assert!(work.is_late());
             drop(work);
-            assert!(told.try_recv().is_err(), "told twice");
+            assert!(reported.try_recv().is_err(), "reported twice");
         }
     }
 
     #[test]
-    fn nothing_is_told_of_work_that_is_done_in_time_or_may_take_for_ever() {
-        let (sender, told) = channel();
+    fn work_in_time_or_without_limit_is_not_reported() {
+        let (sender, reported) = channel();
         let watchdog = Watchdog::new(move |limit| sender.send(limit).unwrap());
         for _ in 0..200 {
             let work = watchdog.watch(Some(Duration::from_secs(100)));
@@ -197,9 +197,9 @@ mod tests {
         std::thread::sleep(2 * LIMIT);
         assert!(!work.is_late());
         drop(work);
-        // The pause between works is nobody's.
+        // Time between works does not count.
         drop(watchdog.watch(Some(LIMIT)));
         std::thread::sleep(3 * LIMIT);
-        assert!(told.try_recv().is_err());
+        assert!(reported.try_recv().is_err());
     }
 }

@@ -1,37 +1,36 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Rows of a frame, lent: what a user's own pixel work has in its hands.
+//! Windows of rows, as window functions and the functions of [`video`](super) access them.
 
 use super::geometry::{Block, Canvas, Plane};
-use super::pass::Placed;
+use super::pass::MappedPlane;
 use crate::dmabuf::{Access, Window, Windows, Writable, page_size};
 use gst_video::VideoInfo;
 use smallvec::SmallVec;
 use std::ops::{Deref, DerefMut, Range};
 
-/// A plane of a frame, in its own pixels: those of a subsampled plane stand for several of the
-/// frame.
+/// A plane of a frame. Columns and rows are those of the plane: one pixel of a subsampled plane
+/// stands for several of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaneInfo {
-    /// Its number, from 0.
+    /// Number of the plane, from 0.
     pub number: usize,
     /// Pixels in a row (`GST_VIDEO_INFO_COMP_WIDTH` of the plane's first component).
     pub columns: usize,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// From one pixel to the next, in bytes (`GST_VIDEO_INFO_COMP_PSTRIDE`): 4 in BGRx, 2 in the
-    /// chroma of NV12 and in YUY2; 0 where it is no number of bytes.
+    /// Bytes from one pixel to the next (`GST_VIDEO_INFO_COMP_PSTRIDE`): 4 in BGRx, 2 in the chroma
+    /// of NV12 and in YUY2; 0 if it is not a whole number of bytes.
     pub pixel_bytes: usize,
     /// Bytes of a row that belong to the picture.
     pub row_bytes: usize,
-    /// From one row to the next, in bytes; what lies between is not the picture's.
+    /// Bytes from one row to the next, including padding.
     pub stride: usize,
-    /// How often the frame's columns and rows are halved for this plane, as powers of two: (1, 1)
-    /// for the chroma of NV12.
+    /// Horizontal and vertical subsampling as powers of two: (1, 1) for the chroma of NV12.
     pub subsampling: (u32, u32),
-    /// Columns and rows of the frame that the plane's first pixel stands for, or shares its bytes
-    /// with, and that are not of the picture: 0 unless a `GstVideoCropMeta` begins at an odd place
-    /// of a subsampled format. A row of YUY2 then begins with the pixel to the left of the picture.
+    /// Columns and rows of the frame outside of the picture that the plane's first pixel stands for
+    /// or shares bytes with. 0 unless a `GstVideoCropMeta` begins at an odd position of a
+    /// subsampled format. A row of YUY2 then begins with the pixel to the left of the picture.
     pub margin: (usize, usize),
 }
 
@@ -62,7 +61,7 @@ impl PlaneInfo {
     }
 }
 
-/// Of planes that begin where the picture does.
+/// Describes planes that begin at the picture ([`Picture::trimmed`](super::Picture::trimmed)).
 pub(super) fn plane_infos(
     info: &VideoInfo,
     canvas: &Canvas,
@@ -74,75 +73,75 @@ pub(super) fn plane_infos(
         .collect()
 }
 
-/// What is known of a frame while it is worked on.
+/// Properties of a frame, for window functions.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FrameInfo<'f> {
-    /// Format, size of the picture, colorimetry. Strides and offsets are those of caps of this
-    /// size: the frame's own are in [`planes`](Self::planes).
+    /// Format, size of the picture, colorimetry. Strides and offsets are the defaults of this size;
+    /// the actual strides are in [`planes`](Self::planes).
     pub info: &'f VideoInfo,
-    /// Its planes, as they lie.
+    /// The planes.
     pub planes: &'f [PlaneInfo],
     /// Presentation time (`GST_BUFFER_PTS`).
     pub pts: Option<gst::ClockTime>,
-    /// How long it is shown (`GST_BUFFER_DURATION`).
+    /// Duration (`GST_BUFFER_DURATION`).
     pub duration: Option<gst::ClockTime>,
-    /// Its number since the element was started, from 0.
+    /// Number since the element was started, from 0.
     pub number: u64,
 }
 
-/// Why rows were not lent.
+/// The reason why rows are not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WindowError {
     /// The frame has no such plane.
     #[error("the frame has {planes} planes, there is no plane {plane}")]
     NoPlane {
-        /// The plane asked for.
+        /// The requested plane.
         plane: usize,
-        /// Planes that there are.
+        /// Number of planes.
         planes: usize,
     },
-    /// The plane has no such rows, or none were asked for.
+    /// The plane has no such rows, or the range is empty.
     #[error("rows {} to {} of plane {plane}, which has {rows}, cannot be lent", asked.start, asked.end)]
     NoRows {
         /// The plane.
         plane: usize,
-        /// The rows asked for; the end is the first one that is not.
+        /// The requested rows.
         asked: Range<usize>,
-        /// Rows that there are.
+        /// Number of rows.
         rows: usize,
     },
-    /// Two windows would have bytes in common.
+    /// The two windows would overlap.
     #[error("the rows asked for lie where those of the other window do")]
     Overlap,
-    /// The function did not say that it wants second windows.
+    /// The function has not requested second windows ([`Lending::Pairs`](super::Lending::Pairs)).
     #[error(
-        "this function has said that it needs no second window (WindowFunction::lending): others \
-         may have those rows in their hands"
+        "this function has said that it needs no second window (WindowFunction::lending): other \
+         threads may be using those rows"
     )]
     NotInOrder,
 }
 
-/// Some rows of a plane, and where they lie.
+/// Some rows of a plane and their place in a buffer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(super) struct RowSpan {
     plane: PlaneInfo,
     first: usize,
-    /// The rows, as a plane of their own.
-    placed: Placed,
+    /// The rows, as a plane.
+    mapped: MappedPlane,
 }
 
-impl Span {
+impl RowSpan {
     /// # Errors
-    /// [`WindowError`] when there is no such plane, or there are no such rows.
+    /// [`WindowError`] if the plane or the rows do not exist.
     pub(super) fn new(
         planes: &[PlaneInfo],
-        placed: &[Placed],
+        mapped: &[MappedPlane],
         plane: usize,
         rows: Range<usize>,
     ) -> Result<Self, WindowError> {
-        let (Some(info), Some(whole)) = (planes.get(plane), placed.get(plane)) else {
+        let (Some(info), Some(whole)) = (planes.get(plane), mapped.get(plane)) else {
             return Err(WindowError::NoPlane {
                 plane,
                 planes: planes.len(),
@@ -158,52 +157,52 @@ impl Span {
         Ok(Self::of(*info, whole, rows))
     }
 
-    /// Rows that there are.
-    pub(super) fn of(plane: PlaneInfo, placed: &Placed, rows: Range<usize>) -> Self {
+    /// Creates a span of rows that exist.
+    pub(super) fn of(plane: PlaneInfo, mapped: &MappedPlane, rows: Range<usize>) -> Self {
         Self {
             plane,
             first: rows.start,
-            placed: placed.some_rows(rows),
+            mapped: mapped.some_rows(rows),
         }
     }
 
-    pub(super) fn member(&self) -> usize {
-        self.placed.member
+    pub(super) fn buffer(&self) -> usize {
+        self.mapped.buffer
     }
 
-    /// From the first row's first byte to the last row's last, in the member.
+    /// Returns the range from the first row's first byte to the last row's last, in the buffer.
     pub(super) fn bytes(&self) -> Range<usize> {
-        self.placed.start..self.placed.start + self.placed.plane.extent()
+        self.mapped.start..self.mapped.start + self.mapped.plane.extent()
     }
 
     pub(super) fn pages(&self) -> Range<usize> {
-        self.placed.pages(page_size())
+        self.mapped.pages(page_size())
     }
 
-    /// The rows, out of a window whose first byte is this one of the member.
-    pub(super) fn cut<'w, A: Access>(&self, window: Window<'w, A>, start: usize) -> Rows<'w, A> {
+    /// Cuts the rows out of a window that begins at byte `start` of the buffer.
+    pub(super) fn rows<'w, A: Access>(&self, window: Window<'w, A>, start: usize) -> Rows<'w, A> {
         let bytes = self.bytes();
         let [_, rows, _] = window.split(bytes.start - start..bytes.end - start);
         Rows {
             bytes: rows,
             plane: self.plane,
             first: self.first,
-            count: self.placed.plane.rows,
+            count: self.mapped.plane.rows,
         }
     }
 
-    /// The rows, lent by their member.
-    pub(super) fn lent<'w, A: Access>(&self, member: &'w mut Windows<'_, A>) -> Rows<'w, A> {
+    /// Borrows the rows from their buffer.
+    pub(super) fn borrow<'w, A: Access>(&self, buffer: &'w mut Windows<'_, A>) -> Rows<'w, A> {
         let pages = self.pages();
         let start = pages.start * page_size();
-        self.cut(member.window(pages), start)
+        self.rows(buffer.window(pages), start)
     }
 }
 
-/// Rows of one plane, lent for as long as the bracket is open: whole rows, one after another.
+/// Consecutive whole rows of one plane, borrowed while the bracket is open.
 ///
-/// What can be done with them is what the bracket is for: [`rows_mut`](Self::rows_mut) and its
-/// like are there only if `A` is [`Writable`].
+/// The access is that of the bracket: [`rows_mut`](Self::rows_mut) and the like exist only if `A`
+/// is [`Writable`].
 #[derive(Debug)]
 pub struct Rows<'w, A: Access> {
     bytes: Window<'w, A>,
@@ -213,177 +212,177 @@ pub struct Rows<'w, A: Access> {
 }
 
 impl<A: Access> Rows<'_, A> {
-    /// The plane that they are of.
+    /// Returns the plane of the rows.
     pub fn plane(&self) -> &PlaneInfo {
         &self.plane
     }
 
-    /// Which rows of the plane these are.
+    /// Returns the range of these rows in the plane.
     pub fn range(&self) -> Range<usize> {
         self.first..self.first + self.count
     }
 
-    /// The rows from top to bottom, [`PlaneInfo::row_bytes`] each: no padding.
+    /// Returns the rows from top to bottom, [`PlaneInfo::row_bytes`] each, without padding.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let length = self.plane.row_bytes;
         let rows = self.bytes.chunks(self.plane.stride.max(1));
         rows.map(move |row| &row[..length])
     }
 
-    /// One of the rows, counted from the first of these.
+    /// Returns one row; 0 is the first of these rows.
     ///
     /// # Panics
-    /// When there are not so many.
+    /// Panics if `number` is out of range.
     pub fn row(&self, number: usize) -> &[u8] {
         let start = number * self.plane.stride;
         &self.bytes[start..start + self.plane.row_bytes]
     }
 
-    /// From the first row's first byte to the last row's last, padding between rows included:
-    /// row `n` of these begins at `n` times [`PlaneInfo::stride`]. The padding may hold anything,
-    /// rows of another plane among it.
+    /// Returns the bytes from the first row's first to the last row's last, including padding
+    /// between rows: row `n` begins at `n` times [`PlaneInfo::stride`]. The padding may contain
+    /// anything, even rows of another plane.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl<A: Access> Rows<'_, A> {
-    /// Where they lie, for code in other languages, which may write there if `A` is
-    /// [`Writable`].
+    /// Returns the address of the first byte, for code in other languages, which may write if `A`
+    /// is [`Writable`].
     pub(crate) fn address(&self) -> std::ptr::NonNull<u8> {
         self.bytes.address()
     }
 }
 
 impl<A: Writable> Rows<'_, A> {
-    /// As [`rows`](Rows::rows), to be changed.
+    /// As [`rows`](Rows::rows), mutable.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u8]> {
         let length = self.plane.row_bytes;
         let rows = self.bytes.chunks_mut(self.plane.stride.max(1));
         rows.map(move |row| &mut row[..length])
     }
 
-    /// As [`row`](Rows::row), to be changed.
+    /// As [`row`](Rows::row), mutable.
     ///
     /// # Panics
-    /// When there are not so many rows.
+    /// Panics if `number` is out of range.
     pub fn row_mut(&mut self, number: usize) -> &mut [u8] {
         let start = number * self.plane.stride;
         &mut self.bytes[start..start + self.plane.row_bytes]
     }
 
-    /// As [`bytes`](Rows::bytes), to be changed; the padding should stay as it is.
+    /// As [`bytes`](Rows::bytes), mutable. Padding should not be modified.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }
 
-/// The window that a [`WindowFunction`](super::WindowFunction) is called with: [`Rows`], the
-/// frame that they are of and, if the function asked for it, the way to a second window.
+/// The window that a [`WindowFunction`](super::WindowFunction) is called with: [`Rows`], their
+/// frame and, if the function requested it, access to a second window.
 #[derive(Debug)]
 pub struct FrameWindow<'w, A: Access> {
     rows: Rows<'w, A>,
     frame: &'w FrameInfo<'w>,
-    rest: Option<Rest<'w, A>>,
+    others: Option<OtherWindows<'w, A>>,
 }
 
-/// What of a frame is not in the window, for a second one.
+/// The parts of a frame outside of the window, for a second window.
 #[derive(Debug)]
-struct Rest<'w, A: Access> {
-    placed: &'w [Placed],
-    /// The member that the window is of.
-    member: usize,
+struct OtherWindows<'w, A: Access> {
+    mapped: &'w [MappedPlane],
+    /// The buffer of the window.
+    buffer: usize,
     before: Window<'w, A>,
-    behind: Window<'w, A>,
-    /// The byte of the member that `behind` begins with.
-    behind_start: usize,
-    /// All members; of that one, nothing.
-    others: SmallVec<[Option<Windows<'w, A>>; 4]>,
+    after: Window<'w, A>,
+    /// Offset of `after` in the buffer, in bytes.
+    after_start: usize,
+    /// All buffers; `None` for that of the window.
+    buffers: SmallVec<[Option<Windows<'w, A>>; 4]>,
 }
 
 impl<'w, A: Access> FrameWindow<'w, A> {
-    /// One without a second.
+    /// Creates a window without access to a second one.
     pub(super) fn alone(rows: Rows<'w, A>, frame: &'w FrameInfo<'w>) -> Self {
         Self {
             rows,
             frame,
-            rest: None,
+            others: None,
         }
     }
 
-    /// One beside which any other rows can be lent.
-    pub(super) fn with_rest(
-        span: &Span,
-        members: &'w mut [Windows<'_, A>],
-        placed: &'w [Placed],
+    /// Creates a window with access to a second one.
+    pub(super) fn with_second(
+        span: &RowSpan,
+        buffers: &'w mut [Windows<'_, A>],
+        mapped: &'w [MappedPlane],
         frame: &'w FrameInfo<'w>,
     ) -> Self {
         let bytes = span.bytes();
         let mut pieces = None;
-        let members = members.iter_mut().enumerate();
-        let others = members.map(|(number, windows)| {
-            if number != span.member() {
+        let buffers = buffers.iter_mut().enumerate();
+        let others = buffers.map(|(number, windows)| {
+            if number != span.buffer() {
                 return Some(windows.narrowed());
             }
             pieces = Some(windows.window(0..usize::MAX).split(bytes.clone()));
             None
         });
         let others = others.collect();
-        let Some([before, rows, behind]) = pieces else {
-            unreachable!("rows of a member that there is not");
+        let Some([before, rows, after]) = pieces else {
+            unreachable!("every span is in an open buffer");
         };
         Self {
             rows: Rows {
                 bytes: rows,
                 plane: span.plane,
                 first: span.first,
-                count: span.placed.plane.rows,
+                count: span.mapped.plane.rows,
             },
             frame,
-            rest: Some(Rest {
-                placed,
-                member: span.member(),
+            others: Some(OtherWindows {
+                mapped,
+                buffer: span.buffer(),
                 before,
-                behind,
-                behind_start: bytes.end,
-                others,
+                after,
+                after_start: bytes.end,
+                buffers: others,
             }),
         }
     }
 
-    /// The frame.
+    /// Returns the frame.
     pub fn frame(&self) -> &FrameInfo<'w> {
         self.frame
     }
 
-    /// The window together with a second one: rows of any plane that are not in the window.
+    /// Returns the window together with a second one: rows of any plane outside of the window.
     ///
-    /// Both are borrowed from this one, so there is never a third. Rows above the window have been
-    /// worked on already.
+    /// Both are borrowed from `self`, so a third window cannot exist. Rows above the window have
+    /// already been processed.
     ///
     /// # Errors
-    /// [`WindowError`]; for functions whose [`lending`](super::WindowFunction::lending) is not
-    /// [`Pairs`](super::Lending::Pairs) always.
+    /// [`WindowError`]; always, unless [`lending`](super::WindowFunction::lending) is
+    /// [`Pairs`](super::Lending::Pairs).
     pub fn second(
         &mut self,
         plane: usize,
         rows: Range<usize>,
     ) -> Result<(&mut Rows<'w, A>, Rows<'_, A>), WindowError> {
-        let rest = self.rest.as_mut().ok_or(WindowError::NotInOrder)?;
-        let span = Span::new(self.frame.planes, rest.placed, plane, rows)?;
+        let others = self.others.as_mut().ok_or(WindowError::NotInOrder)?;
+        let span = RowSpan::new(self.frame.planes, others.mapped, plane, rows)?;
         let bytes = span.bytes();
-        let other = if span.member() != rest.member {
-            let member = rest.others.get_mut(span.member());
-            match member.and_then(Option::as_mut) {
-                Some(windows) => span.lent(windows),
+        let other = if span.buffer() != others.buffer {
+            let buffer = others.buffers.get_mut(span.buffer());
+            match buffer.and_then(Option::as_mut) {
+                Some(windows) => span.borrow(windows),
                 None => unreachable!(
-                    "all memories are open where there are pairs (CallbackRunner::touch)"
+                    "all memories are open where there are pairs (CallbackRunner::needs_plane)"
                 ),
             }
-        } else if bytes.end <= rest.before.len() {
-            span.cut(rest.before.reborrowed(), 0)
-        } else if bytes.start >= rest.behind_start {
-            span.cut(rest.behind.reborrowed(), rest.behind_start)
+        } else if bytes.end <= others.before.len() {
+            span.rows(others.before.reborrowed(), 0)
+        } else if bytes.start >= others.after_start {
+            span.rows(others.after.reborrowed(), others.after_start)
         } else {
             return Err(WindowError::Overlap);
         };

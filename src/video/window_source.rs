@@ -1,48 +1,51 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From the planes of a frame to windows of its open memories, counted.
+//! Windows of the open memories of a frame, counted.
 
-use super::Plane;
-use super::page_set::Pages;
-use super::pass::{self, Cut, Kit, Lane, Lend, Placed, Run};
+use super::geometry::Plane;
+use super::page_set::PageSet;
+use super::pass::{self, MappedPlane, PageRange, PassContext, PlanePass, WindowSize, WindowSource};
 use crate::dmabuf::{Access, Writable, page_size};
 use crate::memory::{self, Location, OpenMemories};
 use crate::pixel::Step;
 use smallvec::SmallVec;
 
-/// Pages in a window when nothing else is asked for: where the cost of a window is lost in the
-/// work on it, and the window still in the second-level cache.
-pub(super) const WINDOW_PAGES: usize = 64;
+/// Pages per window for `window-pages=0`: large enough that the cost of a window is negligible, and
+/// small enough for the second-level cache.
+pub(super) const DEFAULT_WINDOW_PAGES: usize = 64;
 
-/// A step of the plan on the planes, or on parts of them, that it is for.
+/// A step of the plan, and the planes or parts of planes that it processes.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct StepItem {
     pub(super) step: usize,
-    pub(super) placed: SmallVec<[Placed; 2]>,
+    pub(super) mapped: SmallVec<[MappedPlane; 2]>,
 }
 
-/// The sizes of windows of so many pages (0: as many as go well).
-pub(super) fn cut(window_pages: usize) -> Cut {
-    Cut {
+/// Returns the size of windows of `window_pages` pages (0: [`DEFAULT_WINDOW_PAGES`]).
+pub(super) fn window_size(window_pages: usize) -> WindowSize {
+    WindowSize {
         page: page_size(),
         pages: if window_pages == 0 {
-            WINDOW_PAGES
+            DEFAULT_WINDOW_PAGES
         } else {
             window_pages
         },
     }
 }
 
-/// The memories of those planes that are touched.
-pub(super) fn memories(planes: &[Plane], touches: impl Fn(usize) -> bool) -> SmallVec<[usize; 4]> {
+/// Returns the indices of the memories of the planes that are accessed.
+pub(super) fn touched_memories(
+    planes: &[Plane],
+    is_touched: impl Fn(usize) -> bool,
+) -> SmallVec<[usize; 4]> {
     let planes = planes.iter().enumerate();
     planes
-        .filter(|(number, _)| touches(*number))
+        .filter(|(number, _)| is_touched(*number))
         .map(|(_, plane)| plane.memory)
         .collect()
 }
 
-/// The planes that a step works on.
-pub(super) fn planes_of(step: &Step) -> impl Iterator<Item = usize> + use<> {
+/// Returns the planes that a step processes.
+pub(super) fn step_planes(step: &Step) -> impl Iterator<Item = usize> + use<> {
     let (first, second) = match step {
         Step::Plane { plane, .. } => (*plane, None),
         Step::Pair { first, second, .. } => (*first, Some(*second)),
@@ -50,12 +53,12 @@ pub(super) fn planes_of(step: &Step) -> impl Iterator<Item = usize> + use<> {
     std::iter::once(first).chain(second)
 }
 
-/// Where the planes lie in the memories that are open; those in others are never asked for.
-pub(super) fn place_all<A: Access>(
+/// Locates the planes in the open memories. Planes in other memories must not be accessed.
+pub(super) fn map_planes<A: Access>(
     open: &OpenMemories<'_, '_, A>,
     planes: &[Plane],
     opened: &[usize],
-) -> SmallVec<[Placed; 4]> {
+) -> SmallVec<[MappedPlane; 4]> {
     let place = |plane: &Plane| {
         let place = if opened.contains(&plane.memory) {
             open.location(plane.memory)
@@ -65,8 +68,8 @@ pub(super) fn place_all<A: Access>(
                 offset: 0,
             }
         };
-        Placed {
-            member: place.member,
+        MappedPlane {
+            buffer: place.member,
             start: place.offset + plane.offset,
             plane: *plane,
         }
@@ -74,31 +77,33 @@ pub(super) fn place_all<A: Access>(
     planes.iter().map(place).collect()
 }
 
-/// Carries a step out on the planes, or the parts of them, in `placed`.
-pub(super) fn walk_step<L: Lend>(
-    lender: &mut L,
+/// Runs a step on the planes, or parts of planes, in `mapped`.
+pub(super) fn run_step<S: WindowSource>(
+    source: &mut S,
     step: &Step,
-    placed: &[Placed],
-    cut: Cut,
-) -> Result<(), L::Error> {
-    match (step, placed) {
-        (Step::Plane { op, .. }, [plane]) => pass::plane(lender, plane, op, cut),
-        (Step::Pair { op, .. }, [first, second]) => pass::pair(lender, first, second, op, cut),
-        _ => unreachable!("a step has as many places as planes"),
+    mapped: &[MappedPlane],
+    window_size: WindowSize,
+) -> Result<(), S::Error> {
+    match (step, mapped) {
+        (Step::Plane { op, .. }, [plane]) => pass::plane(source, plane, op, window_size),
+        (Step::Pair { op, .. }, [first, second]) => {
+            pass::pair(source, first, second, op, window_size)
+        }
+        _ => unreachable!("a step has one mapped plane per plane"),
     }
 }
 
-/// The open memories of a frame, counting what they lend.
-pub(super) struct Lender<'l, 'o, 'b, A: Writable> {
+/// The open memories of a frame, with counters of borrowed windows and pages.
+pub(super) struct CountedWindows<'l, 'o, 'b, A: Writable> {
     open: &'l mut OpenMemories<'o, 'b, A>,
-    pages: &'l mut Pages,
-    /// Whether all pages of a window count.
+    pages: &'l mut PageSet,
+    /// Whether all pages of a window are counted.
     counts_all: bool,
     pub(super) windows: u64,
 }
 
-impl<'l, 'o, 'b, A: Writable> Lender<'l, 'o, 'b, A> {
-    pub(super) fn new(open: &'l mut OpenMemories<'o, 'b, A>, pages: &'l mut Pages) -> Self {
+impl<'l, 'o, 'b, A: Writable> CountedWindows<'l, 'o, 'b, A> {
+    pub(super) fn new(open: &'l mut OpenMemories<'o, 'b, A>, pages: &'l mut PageSet) -> Self {
         Self {
             open,
             pages,
@@ -107,35 +112,44 @@ impl<'l, 'o, 'b, A: Writable> Lender<'l, 'o, 'b, A> {
         }
     }
 
-    /// Walks a lane, whose windows may have pages in them that nothing falls on.
-    pub(super) fn walk(&mut self, lane: Lane<'_>, kit: &mut Kit<'_>) -> Result<(), memory::Error> {
+    /// Runs a pass and counts only the pages that it needs: windows may include others.
+    pub(super) fn run_pass(
+        &mut self,
+        pass: PlanePass<'_>,
+        context: &mut PassContext<'_>,
+    ) -> Result<(), memory::Error> {
         self.counts_all = false;
-        let walked = lane.walk(self, kit);
+        let done = pass.run(self, context);
         self.counts_all = true;
-        self.pages.add_all(kit.wanted);
-        walked
+        self.pages.add_all(context.needed_pages);
+        done
     }
 
-    fn count(&mut self, run: &Run) {
+    fn count(&mut self, page_range: &PageRange) {
         self.windows += 1;
         if self.counts_all {
-            self.pages.add(run);
+            self.pages.add(page_range);
         }
     }
 }
 
-impl<A: Writable> Lend for Lender<'_, '_, '_, A> {
+impl<A: Writable> WindowSource for CountedWindows<'_, '_, '_, A> {
     type Error = memory::Error;
 
-    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), memory::Error> {
-        self.count(&run);
-        self.open.lend(run.0, run.1, |window| work(window))
+    fn with_window(
+        &mut self,
+        page_range: PageRange,
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), memory::Error> {
+        self.count(&page_range);
+        self.open
+            .lend(page_range.0, page_range.1, |window| work(window))
     }
 
-    fn two(
+    fn with_windows(
         &mut self,
-        first: Run,
-        second: Run,
+        first: PageRange,
+        second: PageRange,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), memory::Error> {
         self.count(&first);

@@ -614,7 +614,7 @@ fn panics_and_errors_are_one_error_on_the_bus_with_the_place() {
     for (place, words) in [
         ("begin", "before the first window of frame 1"),
         ("window", "in rows 0 to"),
-        ("end", "behind the last window of frame 1"),
+        ("end", "after the last window of frame 1"),
     ] {
         for threads in ["1", "4"] {
             for panics in [true, false] {

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The rows of an effect in bands, few and far enough apart for rows between them to be others'.
+//! Bands: the row ranges of an effect, few and far enough apart for other slices between them.
 
-use super::Placed;
+use super::MappedPlane;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Bands of one plane, or of two, that go together.
-pub(in crate::video) type Bands = SmallVec<[Range<usize>; MOST_BANDS + 1]>;
+/// Bands of one plane, or of two that are processed together.
+pub(in crate::video) type Bands = SmallVec<[Range<usize>; MAX_BANDS + 1]>;
 
-/// More bands than this are joined.
-pub(in crate::video) const MOST_BANDS: usize = 4;
+/// Upper limit of bands; the closest ones are joined.
+pub(in crate::video) const MAX_BANDS: usize = 4;
 
-/// Pages that there must be between two bands: fewer are not worth a share, and at any rate two
-/// bands have no page in common.
+/// Minimum distance of two bands in pages: fewer pages are not worth a slice, and two bands must
+/// not have a page in common.
 const APART: usize = 16;
 
-/// Adds some rows of planes to their bands, which stay few, and apart, by so many rows at least. A
-/// band begins and ends where a row does that begins a page, if that is near.
+/// Adds `rows` to `bands` and joins bands that are closer than [`APART`] pages or `least` rows, or
+/// too many. If a row that begins a page is near, a band is extended to it.
 pub(in crate::video) fn add_band(
     bands: &mut Bands,
-    planes: &[Placed],
+    planes: &[MappedPlane],
     rows: Range<usize>,
     least: usize,
     page: usize,
@@ -27,7 +27,7 @@ pub(in crate::video) fn add_band(
     let Some(first) = planes.first().filter(|_| !rows.is_empty()) else {
         return;
     };
-    let strides = planes.iter().map(|placed| placed.plane.stride);
+    let strides = planes.iter().map(|mapped| mapped.plane.stride);
     let (stride, most) = (first.plane.stride, first.plane.rows);
     let apart = APART * page;
     let period = page / gcd(page, stride.max(1));
@@ -47,7 +47,7 @@ pub(in crate::video) fn add_band(
     });
     let at = bands.partition_point(|band| band.start < rows.start);
     bands.insert(at, rows);
-    if bands.len() > MOST_BANDS {
+    if bands.len() > MAX_BANDS {
         let gaps = bands.windows(2).map(|pair| pair[1].start - pair[0].end);
         let narrow = gaps.enumerate().min_by_key(|(_, gap)| *gap);
         if let Some((number, _)) = narrow {
@@ -70,7 +70,7 @@ mod tests {
     const PAGE: usize = 64;
 
     #[test]
-    fn bands_are_few_and_apart_and_hold_all_that_was_added() {
+    fn bands_are_few_and_apart_and_hold_all_added_rows() {
         let mut random = Random(4);
         for _ in 0..2000 {
             let stride = [32, 64, 1, 77, 5000][random.below(5)];
@@ -84,7 +84,7 @@ mod tests {
                 add_band(&mut bands, &planes, rows.clone(), least, PAGE);
                 added.push(rows);
             }
-            assert!(bands.len() <= MOST_BANDS);
+            assert!(bands.len() <= MAX_BANDS);
             for pair in bands.windows(2) {
                 assert!((pair[1].start - pair[0].end) * stride > APART * PAGE);
                 assert!(pair[1].start - pair[0].end > least);

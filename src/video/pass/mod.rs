@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Planes, window by window: which pages to borrow, and which row pieces lie in them.
+//! Passes over planes in windows of pages.
 //!
-//! Plain arithmetic on checked planes; memory comes from whoever lends it. A window ends where
-//! a page ends, not where a row or a pixel does: what lies across the border of two windows is
-//! worked on with both in hand, which is what the second window is for.
+//! Plain arithmetic on checked planes; a [`WindowSource`] provides the memory. Windows end at page
+//! borders, not at rows or pixels: a pixel unit across the border of two windows is processed while
+//! both are borrowed.
 
 mod bands;
 mod pair;
@@ -13,60 +13,64 @@ mod row_cursor;
 #[cfg(test)]
 mod tests;
 
-pub(super) use bands::{Bands, MOST_BANDS, add_band};
+pub(super) use bands::{Bands, MAX_BANDS, add_band};
 pub(super) use pair::pair;
-pub(super) use partition::{Deal, Lot, Share};
-pub(super) use plane_pass::{Adjusting, Kit, Lane, Layers, within};
+pub(super) use partition::{Partition, Slice, WorkItem};
+pub(super) use plane_pass::{Adjustment, PassContext, PlaneLayers, PlanePass, lines_in};
 #[cfg(test)]
 pub(super) use tests::lend_two;
 
-use super::Plane;
+use super::geometry::Plane;
 use crate::pixel::{Piece, PlaneOp};
 use std::ops::Range;
 
-/// Runs of pages of a member of a frame's memory.
-pub(super) type Run = (usize, Range<usize>);
+/// Pages of one buffer of a frame: (buffer index, pages).
+pub(super) type PageRange = (usize, Range<usize>);
 
-/// Lends windows.
-pub(super) trait Lend {
-    /// Why a window was not lent.
+/// Provides windows of buffers.
+pub(super) trait WindowSource {
+    /// The reason why a window is not available.
     type Error;
 
-    /// Lends one run of pages to `work`.
-    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), Self::Error>;
-
-    /// Lends two runs that have no page in common.
-    fn two(
+    /// Calls `work` with one window.
+    fn with_window(
         &mut self,
-        first: Run,
-        second: Run,
+        page_range: PageRange,
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), Self::Error>;
+
+    /// Calls `work` with two windows that have no page in common.
+    fn with_windows(
+        &mut self,
+        first: PageRange,
+        second: PageRange,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), Self::Error>;
 }
 
-/// The sizes that windows are cut to.
+/// The size of windows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    /// Bytes in a page.
+pub(super) struct WindowSize {
+    /// Bytes per page.
     pub(super) page: usize,
-    /// Pages in a window, at least one.
+    /// Pages per window, at least one.
     pub(super) pages: usize,
 }
 
-/// A plane, and where it lies.
+/// A plane and its place in a buffer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    /// Index of the member of the frame's memory.
-    pub(super) member: usize,
-    /// Its row 0 begins at this byte of the member.
+pub(super) struct MappedPlane {
+    /// Index of the buffer: a distinct dma-buf, or a memory that has none.
+    pub(super) buffer: usize,
+    /// Offset of row 0 in the buffer, in bytes.
     pub(super) start: usize,
     pub(super) plane: Plane,
 }
 
-/// The longest unit that a format has, in bytes.
+/// The longest unit of any format, in bytes.
 const LONGEST_UNIT: usize = 16;
 
-impl Placed {
+impl MappedPlane {
     fn end(&self) -> usize {
         self.start + self.plane.extent()
     }
@@ -75,7 +79,7 @@ impl Placed {
         self.start + row * self.plane.stride
     }
 
-    /// The same bytes as one row, where nothing lies between the rows.
+    /// Joins rows without padding into one row.
     fn flattened(mut self) -> Self {
         let plane = &mut self.plane;
         if plane.partial.is_none() && plane.stride == plane.whole {
@@ -90,14 +94,15 @@ impl Placed {
         self.plane.extent() == 0
     }
 
-    /// Rows that have a byte in `bytes`, and perhaps some that have not.
+    /// Returns the rows that have a byte in `bytes`, and possibly neighbouring rows.
     pub(super) fn rows_in(&self, bytes: &Range<usize>) -> Range<usize> {
         let first = bytes.start.saturating_sub(self.start) / self.plane.stride.max(1);
         let last = bytes.end.saturating_sub(self.start) / self.plane.stride.max(1);
         first..(last + 1).min(self.plane.rows)
     }
 
-    /// The pieces of rows in `bytes` (a window) that hold whole `unit`s, as ranges in the window.
+    /// Returns the pieces of rows in `bytes` (a window) that hold whole `unit`s, as ranges in the
+    /// window.
     fn whole_pieces(&self, bytes: Range<usize>, unit: usize) -> impl Iterator<Item = Range<usize>> {
         let this = *self;
         this.rows_in(&bytes).filter_map(move |row| {
@@ -108,7 +113,8 @@ impl Placed {
         })
     }
 
-    /// Where partial units lie in `bytes` (a window) with all their bytes of picture.
+    /// Returns the offsets in `bytes` (a window) of partial units that lie in it with all bytes of
+    /// picture.
     fn partial_units(&self, bytes: Range<usize>) -> impl Iterator<Item = usize> {
         let this = *self;
         let rows = match this.plane.partial {
@@ -122,7 +128,8 @@ impl Placed {
         })
     }
 
-    /// The unit that has bytes on both sides of `border`: its first byte and its mask.
+    /// Returns the unit with bytes on both sides of `border`: the offset of its first byte, and the
+    /// unit.
     fn across(&self, border: usize, unit: usize) -> Option<(usize, Unit)> {
         let row = border.checked_sub(self.start)? / self.plane.stride.max(1);
         if row >= self.plane.rows {
@@ -130,23 +137,23 @@ impl Placed {
         }
         let within = border - self.row(row);
         if within < self.plane.whole {
-            let cut = within % unit;
-            return (cut != 0).then(|| (border - cut, Unit::whole(unit)));
+            let window_size = within % unit;
+            return (window_size != 0).then(|| (border - window_size, Unit::whole(unit)));
         }
         let mask = self.plane.partial?;
         let inside = within > self.plane.whole && within < self.plane.row_bytes();
         inside.then(|| (self.row(row) + self.plane.whole, Unit::masked(mask)))
     }
 
-    /// The window that byte `at` lies in.
-    fn window_at(&self, at: usize, cut: Cut) -> Range<usize> {
-        let first = self.start / cut.page;
-        let skipped = (at / cut.page - first) / cut.pages * cut.pages;
+    /// Returns the window that contains byte `at`, in pages.
+    fn window_at(&self, at: usize, window_size: WindowSize) -> Range<usize> {
+        let first = self.start / window_size.page;
+        let skipped = (at / window_size.page - first) / window_size.pages * window_size.pages;
         let start = first + skipped;
-        start..(start + cut.pages).min(self.end().div_ceil(cut.page))
+        start..(start + window_size.pages).min(self.end().div_ceil(window_size.page))
     }
 
-    /// Some of its rows, as a plane of their own.
+    /// Returns some of the rows as a plane.
     pub(super) fn some_rows(&self, rows: Range<usize>) -> Self {
         let mut some = *self;
         some.start = self.row(rows.start);
@@ -154,7 +161,7 @@ impl Placed {
         some
     }
 
-    /// Some units of some of its rows, as a plane of their own.
+    /// Returns some units of some rows as a plane.
     pub(super) fn piece(&self, piece: &Piece) -> Self {
         let mut part = self.some_rows(piece.rows.clone());
         let unit = self.plane.unit;
@@ -164,7 +171,7 @@ impl Placed {
         part
     }
 
-    /// All of it as a piece.
+    /// Returns the whole plane as a piece.
     pub(super) fn whole(&self) -> Piece {
         Piece {
             rows: 0..self.plane.rows,
@@ -173,25 +180,28 @@ impl Placed {
         }
     }
 
-    /// The pages from its first byte to its last.
+    /// Returns the pages from the first byte to the last.
     pub(super) fn pages(&self, page: usize) -> Range<usize> {
         self.start / page..self.end().div_ceil(page)
     }
 
-    /// The windows that cover the rows, in pages; pages that lie between rows are in none.
-    pub(super) fn windows(&self, cut: Cut) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Returns the windows that cover the rows, in pages; pages between rows are in no window.
+    pub(super) fn windows(
+        &self,
+        window_size: WindowSize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
         let this = *self;
-        let all = this.pages(cut.page);
-        let has_gaps = this.plane.stride >= this.plane.row_bytes() + cut.page;
+        let all = this.pages(window_size.page);
+        let has_gaps = this.plane.stride >= this.plane.row_bytes() + window_size.page;
         let mut next = all.start;
         let mut row = 0;
         std::iter::from_fn(move || {
             if !has_gaps {
                 let first = next;
-                next = first.saturating_add(cut.pages).min(all.end);
+                next = first.saturating_add(window_size.pages).min(all.end);
                 return (first < next).then_some(first..next);
             }
-            let pages_of = |row| this.some_rows(row..row + 1).pages(cut.page);
+            let pages_of = |row| this.some_rows(row..row + 1).pages(window_size.page);
             while row < this.plane.rows && pages_of(row).end <= next {
                 row += 1;
             }
@@ -200,20 +210,20 @@ impl Placed {
             }
             let first = pages_of(row).start.max(next);
             let mut end = pages_of(row).end;
-            while end - first < cut.pages
+            while end - first < window_size.pages
                 && row + 1 < this.plane.rows
                 && pages_of(row + 1).start <= end
             {
                 row += 1;
                 end = pages_of(row).end;
             }
-            next = end.min(first.saturating_add(cut.pages));
+            next = end.min(first.saturating_add(window_size.pages));
             Some(first..next)
         })
     }
 }
 
-/// A unit that is worked on outside of its window.
+/// A copy of a unit that is processed outside of its window.
 struct Unit {
     bytes: [u8; LONGEST_UNIT],
     length: usize,
@@ -240,7 +250,7 @@ impl Unit {
         self.mask.is_none_or(|mask| mask[byte] != 0)
     }
 
-    /// Copies in what of the unit lies in `window`, where the unit's byte `first` is at
+    /// Copies the bytes of the unit that lie in `window`, where byte `first` of the unit is at
     /// `window[at]`.
     fn gather(&mut self, window: &[u8], at: usize, first: usize) {
         for byte in first..self.length {
@@ -253,7 +263,7 @@ impl Unit {
         }
     }
 
-    /// Undoes [`gather`](Self::gather).
+    /// Writes back what [`gather`](Self::gather) copied.
     fn scatter(&self, window: &mut [u8], at: usize, first: usize) {
         for byte in first..self.length {
             let Some(value) = window.get_mut(at + byte - first) else {
@@ -276,25 +286,25 @@ impl Unit {
 /// Runs `op` over a plane.
 ///
 /// # Errors
-/// The lender's.
-pub(super) fn plane<L: Lend>(
-    lender: &mut L,
-    placed: &Placed,
+/// Those of `source`.
+pub(super) fn plane<S: WindowSource>(
+    source: &mut S,
+    mapped: &MappedPlane,
     op: &PlaneOp,
-    cut: Cut,
-) -> Result<(), L::Error> {
-    let placed = placed.flattened();
-    if placed.is_empty() {
+    window_size: WindowSize,
+) -> Result<(), S::Error> {
+    let mapped = mapped.flattened();
+    if mapped.is_empty() {
         return Ok(());
     }
     let unit = op.unit();
-    let end_page = placed.end().div_ceil(cut.page);
-    for pages in placed.windows(cut) {
-        let bytes = pages.start * cut.page..pages.end * cut.page;
-        lender.one((placed.member, pages.clone()), |window| {
-            op.apply(window, placed.whole_pieces(bytes.clone(), unit));
-            if let Some(mask) = placed.plane.partial {
-                for at in placed.partial_units(bytes.clone()) {
+    let end_page = mapped.end().div_ceil(window_size.page);
+    for pages in mapped.windows(window_size) {
+        let bytes = pages.start * window_size.page..pages.end * window_size.page;
+        source.with_window((mapped.buffer, pages.clone()), |window| {
+            op.apply(window, mapped.whole_pieces(bytes.clone(), unit));
+            if let Some(mask) = mapped.plane.partial {
+                for at in mapped.partial_units(bytes.clone()) {
                     let mut odd = Unit::masked(mask);
                     odd.gather(window, at, 0);
                     odd.apply(op);
@@ -304,17 +314,17 @@ pub(super) fn plane<L: Lend>(
         })?;
         let border = pages.end;
         if border < end_page
-            && let Some((first, mut odd)) = placed.across(border * cut.page, unit)
+            && let Some((first, mut odd)) = mapped.across(border * window_size.page, unit)
         {
-            let before = border * cut.page - first;
-            lender.two(
-                (placed.member, border - 1..border),
-                (placed.member, border..border + 1),
+            let before = border * window_size.page - first;
+            source.with_windows(
+                (mapped.buffer, border - 1..border),
+                (mapped.buffer, border..border + 1),
                 |left, right| {
-                    odd.gather(left, cut.page - before, 0);
+                    odd.gather(left, window_size.page - before, 0);
                     odd.gather(right, 0, before);
                     odd.apply(op);
-                    odd.scatter(left, cut.page - before, 0);
+                    odd.scatter(left, window_size.page - before, 0);
                     odd.scatter(right, 0, before);
                 },
             )?;

@@ -1,42 +1,45 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Two planes walked together, byte for byte: chroma whose one half depends on the other.
+//! Pass over two planes byte by byte: separate chroma planes that depend on each other.
 
-use super::{Cut, LONGEST_UNIT, Lend, Placed};
+use super::{LONGEST_UNIT, MappedPlane, WindowSize, WindowSource};
 use crate::pixel::{PairOp, PairSpan};
 
-/// Runs `op` over two planes of the same layout, the bytes of one with those of the other.
+/// Runs `op` over two planes of the same layout, on the bytes of both at equal positions.
 ///
 /// # Errors
-/// The lender's.
-pub(in crate::video) fn pair<L: Lend>(
-    lender: &mut L,
-    first: &Placed,
-    second: &Placed,
+/// Those of `source`.
+pub(in crate::video) fn pair<S: WindowSource>(
+    source: &mut S,
+    first: &MappedPlane,
+    second: &MappedPlane,
     op: &PairOp,
-    cut: Cut,
-) -> Result<(), L::Error> {
+    window_size: WindowSize,
+) -> Result<(), S::Error> {
     let mut cursor = Cursor::new(first, second, op.unit());
     while let Some((one, other)) = cursor.position() {
         let windows = [
-            cursor.first.window_at(one, cut),
-            cursor.second.window_at(other, cut),
+            cursor.first.window_at(one, window_size),
+            cursor.second.window_at(other, window_size),
         ];
         let [left, right] = windows;
-        let starts = [left.start * cut.page, right.start * cut.page];
-        cursor.ends = [left.end * cut.page, right.end * cut.page];
+        let starts = [
+            left.start * window_size.page,
+            right.start * window_size.page,
+        ];
+        cursor.ends = [left.end * window_size.page, right.end * window_size.page];
         if !cursor.fits() {
-            cursor.step_across(lender, op, cut)?;
-        } else if first.member == second.member && left.start < right.end && right.start < left.end
+            cursor.step_across(source, op, window_size)?;
+        } else if first.buffer == second.buffer && left.start < right.end && right.start < left.end
         {
             let start = left.start.min(right.start);
             let end = left.end.max(right.end);
-            lender.one((first.member, start..end), |window| {
-                cursor.work_in_one(window, start * cut.page, op);
+            source.with_window((first.buffer, start..end), |window| {
+                cursor.work_in_one(window, start * window_size.page, op);
             })?;
         } else {
-            lender.two(
-                (first.member, left),
-                (second.member, right),
+            source.with_windows(
+                (first.buffer, left),
+                (second.buffer, right),
                 |left, right| {
                     let spans = std::iter::from_fn(|| cursor.piece()).map(|piece| PairSpan {
                         first: piece.first - starts[0],
@@ -51,20 +54,20 @@ pub(in crate::video) fn pair<L: Lend>(
     Ok(())
 }
 
-/// A position in two planes that are walked together.
+/// A common position in two planes.
 struct Cursor {
-    first: Placed,
-    second: Placed,
+    first: MappedPlane,
+    second: MappedPlane,
     unit: usize,
     row: usize,
-    /// Bytes of the row that are done.
+    /// Bytes of the row that are processed.
     done: usize,
-    /// Where the current windows end.
+    /// Ends of the current windows, in bytes of their buffers.
     ends: [usize; 2],
 }
 
 impl Cursor {
-    fn new(first: &Placed, second: &Placed, unit: usize) -> Self {
+    fn new(first: &MappedPlane, second: &MappedPlane, unit: usize) -> Self {
         let flat = [first.flattened(), second.flattened()];
         let [first, second] = match flat {
             [one, other] if one.plane.rows == other.plane.rows => flat,
@@ -80,7 +83,7 @@ impl Cursor {
         }
     }
 
-    /// Where the next bytes lie; `None` at the end.
+    /// Returns the offsets of the next bytes in their buffers; `None` at the end.
     fn position(&self) -> Option<(usize, usize)> {
         let inside = self.row < self.first.plane.rows && self.first.plane.whole > 0;
         inside.then(|| {
@@ -91,7 +94,7 @@ impl Cursor {
         })
     }
 
-    /// Whether the next unit lies in the current windows.
+    /// Returns whether the next unit lies in the current windows.
     fn fits(&self) -> bool {
         self.position().is_some_and(|(one, other)| {
             one + self.unit <= self.ends[0] && other + self.unit <= self.ends[1]
@@ -106,7 +109,7 @@ impl Cursor {
         }
     }
 
-    /// The next piece of a row that lies in the current windows, in bytes of the members.
+    /// Returns the next piece of a row within the current windows, in bytes of the buffers.
     fn piece(&mut self) -> Option<PairSpan> {
         self.piece_of(usize::MAX)
     }
@@ -122,12 +125,12 @@ impl Cursor {
         })
     }
 
-    /// Both planes have bytes in the same pages: each piece is cut out of the one window.
+    /// Processes a window that holds bytes of both planes.
     fn work_in_one(&mut self, window: &mut [u8], start: usize, op: &PairOp) {
         while let Some((one, other)) = self.position() {
             let apart = one.abs_diff(other);
             if apart < self.unit {
-                // Planes on top of each other: a layout that no picture has.
+                // Overlapping planes: no valid picture has this layout.
                 self.advance(self.unit);
                 continue;
             }
@@ -151,23 +154,23 @@ impl Cursor {
         }
     }
 
-    /// The next unit crosses the border of a window, in one plane or in both.
-    fn step_across<L: Lend>(
+    /// Processes a unit that crosses the border of a window, in one plane or in both.
+    fn step_across<S: WindowSource>(
         &mut self,
-        lender: &mut L,
+        source: &mut S,
         op: &PairOp,
-        cut: Cut,
-    ) -> Result<(), L::Error> {
+        window_size: WindowSize,
+    ) -> Result<(), S::Error> {
         let Some((one, other)) = self.position() else {
             return Ok(());
         };
         let mut units = [[0; LONGEST_UNIT]; 2];
-        let places = [(self.first.member, one), (self.second.member, other)];
-        for (unit, (member, at)) in units.iter_mut().zip(places) {
+        let places = [(self.first.buffer, one), (self.second.buffer, other)];
+        for (unit, (buffer, at)) in units.iter_mut().zip(places) {
             for (byte, value) in unit[..self.unit].iter_mut().enumerate() {
-                let page = (at + byte) / cut.page;
-                lender.one((member, page..page + 1), |window| {
-                    *value = window[(at + byte) % cut.page];
+                let page = (at + byte) / window_size.page;
+                source.with_window((buffer, page..page + 1), |window| {
+                    *value = window[(at + byte) % window_size.page];
                 })?;
             }
         }
@@ -182,11 +185,11 @@ impl Cursor {
             &mut right[..self.unit],
             std::iter::once(whole),
         );
-        for (unit, (member, at)) in units.iter().zip(places) {
+        for (unit, (buffer, at)) in units.iter().zip(places) {
             for (byte, value) in unit[..self.unit].iter().enumerate() {
-                let page = (at + byte) / cut.page;
-                lender.one((member, page..page + 1), |window| {
-                    window[(at + byte) % cut.page] = *value;
+                let page = (at + byte) / window_size.page;
+                source.with_window((buffer, page..page + 1), |window| {
+                    window[(at + byte) % window_size.page] = *value;
                 })?;
             }
         }

@@ -1,155 +1,168 @@
 // SPDX-License-Identifier: MPL-2.0
-//! One walk over a plane, or over some of its rows, for all that falls on them: while a window is
-//! in hand, its rows are adjusted, then an effect does what it can do with rows that are adjusted,
-//! then that is drawn on which the effect will not touch again.
+//! One pass over a plane (or a chroma pair), or over some of its rows, for all operations on them.
 //!
-//! A row lies in one window as a whole, so windows may have a page in common with the one before,
-//! and have as many pages as a row needs, however few are asked for. Where an effect looks at
-//! rows around the one that it writes, the next window begins with the first row that is still to
-//! be written, and, if it is ours to say, is longer by as much. Between rows there may be pages
-//! that nothing falls on, which are in the window and are not touched: a window for each row would
-//! take longer than the work.
+//! In each window, rows are adjusted first, then the effect processes adjusted rows, then overlays
+//! are blended into the rows that the effect has completed.
+//!
+//! Each row lies in one window. Windows therefore may share a page with the previous one, and have
+//! as many pages as a row needs even if fewer are configured. If an effect needs context rows, the
+//! next window starts at the first row that is not completed; unless the user fixed the window
+//! size, it is extended to compensate. A window may include unused pages between rows, which are
+//! not touched: one window per row would take longer than the work.
 
-use super::row_cursor::Front;
-use super::{Cut, LONGEST_UNIT, Lend, Placed};
+use super::row_cursor::RowCursor;
+use super::{LONGEST_UNIT, MappedPlane, WindowSize, WindowSource};
 use crate::pixel::regions::{Line, Steps, Touch, Wanted};
 use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
-use crate::video::page_set::Pages;
+use crate::video::page_set::PageSet;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// How rows are adjusted.
+/// The adjustment of the rows.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::video) enum Adjusting<'t> {
-    Nothing,
+pub(in crate::video) enum Adjustment<'t> {
+    None,
     Plane(&'t PlaneOp),
-    /// Two planes, byte for byte.
+    /// Two planes, byte by byte.
     Pair(&'t PairOp),
 }
 
-/// What is done with a plane.
-pub(in crate::video) struct Layers<'t> {
-    placed: Placed,
-    /// The rows that are ours: ascending, and no windows but of their pages.
+/// The effect and overlays of one plane.
+pub(in crate::video) struct PlaneLayers<'t> {
+    mapped: MappedPlane,
+    /// The rows to process, ascending; windows consist of their pages only.
     rows: &'t [Range<usize>],
     effect: Option<&'t mut dyn Steps>,
-    drawings: SmallVec<[Drawing<'t>; 16]>,
-    /// Lines that were drawn.
-    drawn: usize,
+    overlays: SmallVec<[OverlayLines<'t>; 16]>,
+    /// Number of lines drawn so far.
+    drawn_lines: usize,
 }
 
-/// What is still to be drawn of a sprite.
-type Drawing<'t> = &'t [Line];
+/// The remaining lines of an overlay.
+type OverlayLines<'t> = &'t [Line];
 
-/// What of a drawing lies in these rows.
-pub(in crate::video) fn within<'l>(lines: &'l [Line], rows: &Range<usize>) -> &'l [Line] {
+/// Returns the lines of an overlay that lie in `rows`.
+pub(in crate::video) fn lines_in<'l>(lines: &'l [Line], rows: &Range<usize>) -> &'l [Line] {
     let first = lines.partition_point(|line| line.row() < rows.start);
     let count = lines[first..].partition_point(|line| line.row() < rows.end);
     &lines[first..first + count]
 }
 
-impl<'t> Layers<'t> {
-    /// What falls on these rows. An effect is done as a whole, and falls on no others.
+impl<'t> PlaneLayers<'t> {
+    /// Selects the operations on `rows`. An effect must lie within these rows.
     pub(in crate::video) fn new(
-        placed: &Placed,
+        mapped: &MappedPlane,
         rows: &'t [Range<usize>],
         mut effect: Option<&'t mut dyn Steps>,
-        drawings: impl Iterator<Item = &'t [Line]> + Clone,
+        overlays: impl Iterator<Item = &'t [Line]> + Clone,
     ) -> Self {
         if let Some(effect) = &mut effect {
             effect.begin();
         }
-        let drawings = rows.iter().flat_map(|rows| {
-            let drawings = drawings.clone();
-            drawings.map(|lines| within(lines, rows))
+        let overlays = rows.iter().flat_map(|rows| {
+            let overlays = overlays.clone();
+            overlays.map(|lines| lines_in(lines, rows))
         });
         Self {
-            placed: *placed,
+            mapped: *mapped,
             rows,
             effect,
-            drawings: drawings.filter(|lines| !lines.is_empty()).collect(),
-            drawn: 0,
+            overlays: overlays.filter(|lines| !lines.is_empty()).collect(),
+            drawn_lines: 0,
         }
     }
 
-    /// Where some units of a row lie, in bytes of their member. A partial unit at the end of the
-    /// frame's row ends with its last byte of picture.
-    fn place(&self, row: usize, units: &Range<usize>) -> Range<usize> {
-        let (row, unit) = (self.placed.row(row), self.placed.plane.unit);
-        row + units.start * unit..row + (units.end * unit).min(self.placed.plane.row_bytes())
+    /// Returns the range of some units of a row, in bytes of the buffer. A partial unit at the end
+    /// of the frame's row ends with its last byte of picture.
+    fn byte_range(&self, row: usize, units: &Range<usize>) -> Range<usize> {
+        let (row, unit) = (self.mapped.row(row), self.mapped.plane.unit);
+        row + units.start * unit..row + (units.end * unit).min(self.mapped.plane.row_bytes())
     }
 
-    /// The same as a plane of its own.
-    fn rect(&self, rows: Range<usize>, units: Range<usize>) -> Placed {
-        let bytes = self.place(rows.start, &units);
-        let mut rect = self.placed.some_rows(rows);
+    /// Returns some units of some rows as a plane.
+    fn sub_plane(&self, rows: Range<usize>, units: Range<usize>) -> MappedPlane {
+        let bytes = self.byte_range(rows.start, &units);
+        let mut rect = self.mapped.some_rows(rows);
         rect.start = bytes.start;
         rect.plane.whole = bytes.len();
         rect.plane.partial = None;
         rect
     }
 
-    /// The first row that the effect will touch again.
-    fn settled(&self) -> usize {
+    /// Returns the number of rows, from the top, that the effect has completed.
+    fn completed_rows(&self) -> usize {
         let effect = self.effect.as_ref();
         effect.map_or(usize::MAX, |effect| effect.settled())
     }
 
-    /// What the effect needs next, if that is adjusted.
-    fn wanted(&self, adjusted: usize) -> Option<Wanted> {
+    /// Returns the next request of the effect, limited to adjusted rows.
+    fn effect_request(&self, adjusted: usize) -> Option<Wanted> {
         let mut wanted = self.effect.as_ref()?.wanted()?;
         wanted.rows.end = wanted.rows.end.min(adjusted);
         (!wanted.rows.is_empty()).then_some(wanted)
     }
 
-    /// The uppermost line that can be drawn: what lies over it waits for it.
-    fn line(&self, adjusted: usize) -> Option<&'t Line> {
-        let ready = adjusted.min(self.settled());
-        let lines = self.drawings.iter().filter_map(|lines| lines.first());
+    /// Returns the uppermost overlay line that can be drawn. Overlays above it in stacking order
+    /// wait.
+    fn next_line(&self, adjusted: usize) -> Option<&'t Line> {
+        let ready = adjusted.min(self.completed_rows());
+        let lines = self.overlays.iter().filter_map(|lines| lines.first());
         let first = lines.min_by_key(|line| line.row())?;
         (first.row() < ready).then_some(first)
     }
 
-    /// The uppermost piece that can be worked on: its row, and its bytes.
-    fn need(&self, adjusted: usize) -> Option<(usize, Range<usize>)> {
+    /// Returns row and byte range of the uppermost piece that can be processed.
+    fn next_need(&self, adjusted: usize) -> Option<(usize, Range<usize>)> {
         let of_effect = self
-            .wanted(adjusted)
+            .effect_request(adjusted)
             .map(|want| (want.rows.start, want.units));
-        let drawn = self.line(adjusted).map(|line| (line.row(), line.units()));
+        let drawn = self
+            .next_line(adjusted)
+            .map(|line| (line.row(), line.units()));
         let first = [of_effect, drawn].into_iter().flatten();
         let (row, units) = first.min_by_key(|(row, _)| *row)?;
-        Some((row, self.place(row, &units)))
+        Some((row, self.byte_range(row, &units)))
     }
 
-    /// Does the effect, if that is all: where each row lies on pages of its own, what else there is
-    /// to be asked takes longer than the work.
-    fn walk_effect<L: Lend>(&mut self, lender: &mut L, kit: &mut Kit<'_>) -> Result<(), L::Error> {
-        let shift = kit.cut.page.trailing_zeros();
-        while let Some(wanted) = self.wanted(usize::MAX) {
-            let run = self.window(self.place(wanted.rows.start, &wanted.units), kit);
-            let (member, start) = (self.placed.member, run.start << shift);
-            let scratch = &mut kit.scratch[..];
-            lender.one((member, run), |window| {
-                let hand = SmallVec::from_iter([(member, start, window)]);
-                self.work_effect(&mut Hand(hand), usize::MAX, scratch);
+    /// Runs the effect alone. Where each row has pages of its own, the checks of the general loop
+    /// take longer than the work.
+    fn run_effect<S: WindowSource>(
+        &mut self,
+        source: &mut S,
+        context: &mut PassContext<'_>,
+    ) -> Result<(), S::Error> {
+        let shift = context.window_size.page.trailing_zeros();
+        while let Some(wanted) = self.effect_request(usize::MAX) {
+            let page_range =
+                self.window(self.byte_range(wanted.rows.start, &wanted.units), context);
+            let (buffer, start) = (self.mapped.buffer, page_range.start << shift);
+            let scratch = &mut context.scratch[..];
+            source.with_window((buffer, page_range), |window| {
+                let windows = SmallVec::from_iter([(buffer, start, window)]);
+                self.process_effect(&mut MappedWindows(windows), usize::MAX, scratch);
             })?;
         }
         Ok(())
     }
 
-    /// Does what can be done with the windows in hand.
-    fn work(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
-        self.work_effect(hand, adjusted, scratch);
-        if !self.drawings.is_empty() {
-            self.work_drawings(hand, adjusted, scratch);
+    /// Runs effect and overlays as far as the windows allow.
+    fn process(&mut self, windows: &mut MappedWindows<'_>, adjusted: usize, scratch: &mut [u8]) {
+        self.process_effect(windows, adjusted, scratch);
+        if !self.overlays.is_empty() {
+            self.draw_overlays(windows, adjusted, scratch);
         }
     }
 
-    fn work_effect(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
-        let (plane, stride) = (self.placed, self.placed.plane.stride);
-        while let Some(Wanted { rows, units, touch }) = self.wanted(adjusted) {
-            let first = self.place(rows.start, &units);
-            let Some((window, at)) = hand.window(plane.member, &first) else {
+    fn process_effect(
+        &mut self,
+        windows: &mut MappedWindows<'_>,
+        adjusted: usize,
+        scratch: &mut [u8],
+    ) {
+        let (plane, stride) = (self.mapped, self.mapped.plane.stride);
+        while let Some(Wanted { rows, units, touch }) = self.effect_request(adjusted) {
+            let first = self.byte_range(rows.start, &units);
+            let Some((window, at)) = windows.window(plane.buffer, &first) else {
                 break;
             };
             let Some(effect) = &mut self.effect else {
@@ -172,66 +185,75 @@ impl<'t> Layers<'t> {
         }
     }
 
-    fn work_drawings(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
-        let plane = self.placed;
-        let mut limit = adjusted.min(self.settled());
-        for number in 0..self.drawings.len() {
-            let lines = self.drawings[number];
+    fn draw_overlays(
+        &mut self,
+        windows: &mut MappedWindows<'_>,
+        adjusted: usize,
+        scratch: &mut [u8],
+    ) {
+        let plane = self.mapped;
+        let mut limit = adjusted.min(self.completed_rows());
+        for number in 0..self.overlays.len() {
+            let lines = self.overlays[number];
             let mut done = 0;
             while let Some(line) = lines.get(done)
                 && line.row() < limit
             {
                 let units = line.units();
-                let bytes = self.place(line.row(), &units);
-                let Some((window, at)) = hand.window(plane.member, &bytes) else {
+                let bytes = self.byte_range(line.row(), &units);
+                let Some((window, at)) = windows.window(plane.buffer, &bytes) else {
                     break;
                 };
-                // The first of all, then one for each that is drawn.
-                let is_first = self.drawn == 0;
-                let next = lines.iter().skip(done + usize::from(!is_first) * AHEAD);
-                for line in next.take(if is_first { AHEAD } else { 1 }) {
-                    let of = self.place(line.row(), &line.units());
+                // Prefetches several lines at first, then one per line drawn.
+                let is_first = self.drawn_lines == 0;
+                let next = lines
+                    .iter()
+                    .skip(done + usize::from(!is_first) * PREFETCH_LINES);
+                for line in next.take(if is_first { PREFETCH_LINES } else { 1 }) {
+                    let of = self.byte_range(line.row(), &line.units());
                     let distance = of.start.wrapping_sub(bytes.start);
                     prefetch(&window[at..], distance, of.len());
                 }
-                self.drawn += 1;
+                self.drawn_lines += 1;
                 let window = &mut window[at..at + bytes.len()];
                 with_units(&plane, &units, window, scratch, Touch::Update, |bytes| {
                     line.draw(bytes);
                 });
                 done += 1;
             }
-            self.drawings[number] = &lines[done..];
-            let next = self.drawings[number].first();
+            self.overlays[number] = &lines[done..];
+            let next = self.overlays[number].first();
             limit = limit.min(next.map_or(usize::MAX, Line::row));
         }
     }
 
-    fn mark(&self, pages: &mut Pages, page: usize) {
+    fn mark_pages(&self, pages: &mut PageSet, page: usize) {
         if let Some(effect) = &self.effect {
-            effect.each_rect(&mut |rows, units| self.rect(rows, units).mark(pages, page));
+            effect
+                .each_rect(&mut |rows, units| self.sub_plane(rows, units).mark_pages(pages, page));
         }
-        for line in self.drawings.iter().copied().flatten() {
+        for line in self.overlays.iter().copied().flatten() {
             let row = line.row();
-            self.rect(row..row + 1, line.units()).mark(pages, page);
+            self.sub_plane(row..row + 1, line.units())
+                .mark_pages(pages, page);
         }
     }
 }
 
-/// How many lines of a drawing are asked for beforehand: most lie on a page of their own, which no
-/// cache knows, and to wait for several takes no longer than for one.
-const AHEAD: usize = 8;
+/// Overlay lines to prefetch: most lie on an uncached page of their own, and several misses
+/// overlap.
+const PREFETCH_LINES: usize = 8;
 
-impl Placed {
-    /// The pages that its rows lie on.
-    fn mark(&self, pages: &mut Pages, page: usize) {
-        // Called for each row of a drawing: pages are powers of two, and dividing by what is not
-        // known to be one takes as long as the rest.
+impl MappedPlane {
+    /// Adds the pages of the rows to `pages`.
+    fn mark_pages(&self, pages: &mut PageSet, page: usize) {
+        // Called for each row of an overlay. Page sizes are powers of two; a division instead of a
+        // shift takes as long as everything else here.
         let (shift, plane) = (page.trailing_zeros(), &self.plane);
         let mut add = |bytes: Range<usize>| {
             if !bytes.is_empty() {
-                let run = bytes.start >> shift..((bytes.end - 1) >> shift) + 1;
-                pages.add(&(self.member, run));
+                let page_range = bytes.start >> shift..((bytes.end - 1) >> shift) + 1;
+                pages.add(&(self.buffer, page_range));
             }
         };
         if plane.stride >= plane.row_bytes() + page {
@@ -245,17 +267,18 @@ impl Placed {
     }
 }
 
-/// Has whole units worked on: where a window ends a row's last one with padding, outside of it.
+/// Calls `work` with whole units. A partial unit at the end of a row is copied to `scratch` and
+/// back, without its padding.
 fn with_units(
-    placed: &Placed,
+    mapped: &MappedPlane,
     units: &Range<usize>,
     window: &mut [u8],
     scratch: &mut [u8],
     touch: Touch,
     work: impl FnOnce(&mut [u8]),
 ) {
-    let unit = placed.plane.unit;
-    if units.end * unit <= placed.plane.whole {
+    let unit = mapped.plane.unit;
+    if units.end * unit <= mapped.plane.whole {
         return work(window);
     }
     let all = &mut scratch[..units.len() * unit];
@@ -266,9 +289,9 @@ fn with_units(
     if touch == Touch::Read {
         return;
     }
-    // Inside the partial unit, padding may lie before the last byte of picture.
-    let first = placed.plane.whole.saturating_sub(units.start * unit);
-    let mask = placed.plane.partial.unwrap_or(&[]);
+    // In a partial unit, padding may precede the last byte of picture.
+    let first = mapped.plane.whole.saturating_sub(units.start * unit);
+    let mask = mapped.plane.partial.unwrap_or(&[]);
     for (at, (to, from)) in window.iter_mut().zip(all).enumerate() {
         let is_padding = at >= first && mask.get(at - first) == Some(&0);
         if !is_padding {
@@ -277,119 +300,125 @@ fn with_units(
     }
 }
 
-/// The windows that are lent.
-struct Hand<'h>(SmallVec<[(usize, usize, &'h mut [u8]); 2]>);
+/// The borrowed windows: (buffer, offset of the first byte in the buffer, bytes).
+struct MappedWindows<'h>(SmallVec<[(usize, usize, &'h mut [u8]); 2]>);
 
-impl Hand<'_> {
-    /// The window that bytes of a member lie in, and where they begin in it.
-    fn window(&mut self, member: usize, bytes: &Range<usize>) -> Option<(&mut [u8], usize)> {
+impl MappedWindows<'_> {
+    /// Returns the window that contains `bytes` of `buffer`, and their offset in it.
+    fn window(&mut self, buffer: usize, bytes: &Range<usize>) -> Option<(&mut [u8], usize)> {
         self.0.iter_mut().find_map(|(of, start, window)| {
-            let at = bytes.start.checked_sub(*start).filter(|_| *of == member)?;
+            let at = bytes.start.checked_sub(*start).filter(|_| *of == buffer)?;
             (at + bytes.len() <= window.len()).then_some((&mut **window, at))
         })
     }
 
-    /// The number of the window that bytes of a member lie in.
-    fn holder(&self, member: usize, bytes: &Range<usize>) -> Option<usize> {
+    /// Returns the index of the window that contains `bytes` of `buffer`.
+    fn index_of(&self, buffer: usize, bytes: &Range<usize>) -> Option<usize> {
         self.0.iter().position(|(of, start, window)| {
-            *of == member && bytes.start >= *start && bytes.end <= start + window.len()
+            *of == buffer && bytes.start >= *start && bytes.end <= start + window.len()
         })
     }
 }
 
-/// The planes that are walked together, one or two, and what is done with them.
-pub(in crate::video) struct Lane<'t> {
-    adjusting: Adjusting<'t>,
-    front: Front<'t>,
-    planes: SmallVec<[Layers<'t>; 2]>,
+/// A pass over one plane, or over a chroma pair, with all operations.
+pub(in crate::video) struct PlanePass<'t> {
+    adjustment: Adjustment<'t>,
+    cursor: RowCursor<'t>,
+    planes: SmallVec<[PlaneLayers<'t>; 2]>,
 }
 
-/// What a walk needs besides.
-pub(in crate::video) struct Kit<'k> {
-    pub(in crate::video) cut: Cut,
-    /// Whether windows may be longer where an effect looks far.
-    pub(in crate::video) grows: bool,
-    /// For the pages that are wanted.
-    pub(in crate::video) wanted: &'k mut Pages,
-    /// For a row.
+/// Window size and buffers of a pass.
+pub(in crate::video) struct PassContext<'k> {
+    pub(in crate::video) window_size: WindowSize,
+    /// Whether windows may be extended for context rows.
+    pub(in crate::video) can_extend: bool,
+    /// The pages that the pass accesses.
+    pub(in crate::video) needed_pages: &'k mut PageSet,
+    /// Space for one row.
     pub(in crate::video) scratch: &'k mut Vec<u8>,
 }
 
-impl<'t> Lane<'t> {
-    /// `pieces` are what is adjusted of each plane, in so far as it lies in these rows.
+impl<'t> PlanePass<'t> {
+    /// Creates a pass over `rows`; `pieces` are the parts of each plane to adjust.
     pub(in crate::video) fn new(
-        adjusting: Adjusting<'t>,
+        adjustment: Adjustment<'t>,
         pieces: &'t [Piece],
         rows: &'t [Range<usize>],
-        planes: SmallVec<[Layers<'t>; 2]>,
+        planes: SmallVec<[PlaneLayers<'t>; 2]>,
     ) -> Self {
-        let pieces = match adjusting {
-            Adjusting::Nothing => &[],
+        let pieces = match adjustment {
+            Adjustment::None => &[],
             _ => pieces,
         };
         Self {
-            adjusting,
-            front: Front::new(pieces, rows),
+            adjustment,
+            cursor: RowCursor::new(pieces, rows),
             planes,
         }
     }
 
-    /// Does all of it.
+    /// Runs the pass.
     ///
     /// # Errors
-    /// The lender's.
-    pub(in crate::video) fn walk<L: Lend>(
+    /// Those of `source`.
+    pub(in crate::video) fn run<S: WindowSource>(
         mut self,
-        lender: &mut L,
-        kit: &mut Kit<'_>,
-    ) -> Result<(), L::Error> {
-        kit.wanted.clear();
+        source: &mut S,
+        context: &mut PassContext<'_>,
+    ) -> Result<(), S::Error> {
+        context.needed_pages.clear();
         for layers in &self.planes {
-            layers.mark(kit.wanted, kit.cut.page);
-            self.front.each(|piece, rows| {
+            layers.mark_pages(context.needed_pages, context.window_size.page);
+            self.cursor.for_each(|piece, rows| {
                 let (units, has_more) = (&piece.units, piece.partial.is_some());
                 let units = units.start..units.end + usize::from(has_more);
-                let rect = layers.rect(rows, units);
-                rect.mark(kit.wanted, kit.cut.page);
+                let rect = layers.sub_plane(rows, units);
+                rect.mark_pages(context.needed_pages, context.window_size.page);
             });
-            let longest = layers.placed.plane.row_bytes() + LONGEST_UNIT;
-            if kit.scratch.len() < longest {
-                kit.scratch.resize(longest, 0);
+            let longest = layers.mapped.plane.row_bytes() + LONGEST_UNIT;
+            if context.scratch.len() < longest {
+                context.scratch.resize(longest, 0);
             }
         }
         if let [layers] = &mut self.planes[..]
-            && layers.drawings.is_empty()
-            && self.front.is_done()
+            && layers.overlays.is_empty()
+            && self.cursor.is_done()
         {
-            return layers.walk_effect(lender, kit);
+            return layers.run_effect(source, context);
         }
-        while let Some(runs) = self.next(kit) {
-            let member = |at: usize| self.planes[at].placed.member;
-            let page = kit.cut.page;
-            match runs {
-                [Some(one), Some(other)] if member(0) != member(1) || apart(&one, &other) => {
-                    let (first, second) = ((member(0), one), (member(1), other));
+        while let Some(page_ranges) = self.next(context) {
+            let buffer = |at: usize| self.planes[at].mapped.buffer;
+            let page = context.window_size.page;
+            match page_ranges {
+                [Some(one), Some(other)]
+                    if buffer(0) != buffer(1) || are_disjoint(&one, &other) =>
+                {
+                    let (first, second) = ((buffer(0), one), (buffer(1), other));
                     let starts = [first.1.start * page, second.1.start * page];
-                    let members = [first.0, second.0];
-                    lender.two(first, second, |one, other| {
-                        let one = (members[0], starts[0], one);
-                        self.work(
-                            &mut Hand(SmallVec::from_iter([one, (members[1], starts[1], other)])),
-                            kit.scratch,
+                    let buffers = [first.0, second.0];
+                    source.with_windows(first, second, |one, other| {
+                        let one = (buffers[0], starts[0], one);
+                        self.process(
+                            &mut MappedWindows(SmallVec::from_iter([
+                                one,
+                                (buffers[1], starts[1], other),
+                            ])),
+                            context.scratch,
                         );
                     })?;
                 }
                 [one, other] => {
                     let at = usize::from(one.is_none());
                     let both = one.into_iter().chain(other);
-                    let Some(run) = both.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+                    let Some(page_range) =
+                        both.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
                     else {
                         break;
                     };
-                    let (member, start) = (member(at), run.start * page);
-                    lender.one((member, run), |window| {
-                        let hand = SmallVec::from_iter([(member, start, window)]);
-                        self.work(&mut Hand(hand), kit.scratch);
+                    let (buffer, start) = (buffer(at), page_range.start * page);
+                    source.with_window((buffer, page_range), |window| {
+                        let windows = SmallVec::from_iter([(buffer, start, window)]);
+                        self.process(&mut MappedWindows(windows), context.scratch);
                     })?;
                 }
             }
@@ -397,122 +426,122 @@ impl<'t> Lane<'t> {
         Ok(())
     }
 
-    /// The pages of the next windows, of each plane; `None` when all is done.
-    fn next(&self, kit: &Kit<'_>) -> Option<[Option<Range<usize>>; 2]> {
-        let adjusted = self.front.row();
-        let needs = self.planes.iter().map(|layers| layers.need(adjusted));
+    /// Returns the pages of the next window of each plane; `None` at the end.
+    fn next(&self, context: &PassContext<'_>) -> Option<[Option<Range<usize>>; 2]> {
+        let adjusted = self.cursor.row();
+        let needs = self.planes.iter().map(|layers| layers.next_need(adjusted));
         let mut needs: SmallVec<[_; 2]> = needs.collect();
         let above = needs.iter().flatten().map(|(row, _)| *row).min();
-        if let Some(piece) = self.front.piece()
+        if let Some(piece) = self.cursor.piece()
             && above.is_none_or(|above| adjusted <= above)
         {
             for (need, layers) in needs.iter_mut().zip(&self.planes) {
                 let units =
                     piece.units.start..piece.units.end + usize::from(piece.partial.is_some());
-                *need = Some((adjusted, layers.place(adjusted, &units)));
+                *need = Some((adjusted, layers.byte_range(adjusted, &units)));
             }
         }
         let first = needs.iter().flatten().map(|(row, _)| *row).min()?;
-        let mut runs = [None, None];
-        for ((run, need), layers) in runs.iter_mut().zip(needs).zip(&self.planes) {
+        let mut page_ranges = [None, None];
+        for ((page_range, need), layers) in page_ranges.iter_mut().zip(needs).zip(&self.planes) {
             if let Some((row, bytes)) = need
                 && row == first
             {
-                *run = Some(layers.window(bytes, kit));
+                *page_range = Some(layers.window(bytes, context));
             }
         }
-        Some(runs)
+        Some(page_ranges)
     }
 
-    /// Does what can be done with the windows in hand.
-    fn work(&mut self, hand: &mut Hand<'_>, scratch: &mut [u8]) {
+    /// Runs all operations as far as the windows allow.
+    fn process(&mut self, windows: &mut MappedWindows<'_>, scratch: &mut [u8]) {
         loop {
-            let before = self.front.row();
-            self.adjust(hand);
+            let before = self.cursor.row();
+            self.adjust(windows);
             for layers in &mut self.planes {
-                layers.work(hand, self.front.row(), scratch);
+                layers.process(windows, self.cursor.row(), scratch);
             }
-            if self.front.row() == before {
+            if self.cursor.row() == before {
                 return;
             }
         }
     }
 
-    fn adjust(&mut self, hand: &mut Hand<'_>) {
-        match self.adjusting {
-            Adjusting::Nothing => {}
-            Adjusting::Plane(op) => self.adjust_one(op, hand),
-            Adjusting::Pair(op) => self.adjust_two(op, hand),
+    fn adjust(&mut self, windows: &mut MappedWindows<'_>) {
+        match self.adjustment {
+            Adjustment::None => {}
+            Adjustment::Plane(op) => self.adjust_one(op, windows),
+            Adjustment::Pair(op) => self.adjust_two(op, windows),
         }
     }
 
-    fn adjust_one(&mut self, op: &PlaneOp, hand: &mut Hand<'_>) {
+    fn adjust_one(&mut self, op: &PlaneOp, windows: &mut MappedWindows<'_>) {
         let [layers] = &self.planes[..] else { return };
-        let placed = layers.placed;
-        for (member, start, window) in &mut hand.0 {
-            if *member != placed.member {
+        let mapped = layers.mapped;
+        for (buffer, start, window) in &mut windows.0 {
+            if *buffer != mapped.buffer {
                 continue;
             }
             let end = *start + window.len();
             loop {
-                let front = &mut self.front;
+                let cursor = &mut self.cursor;
                 let spans = std::iter::from_fn(|| {
-                    let piece = front.piece().filter(|piece| piece.partial.is_none())?;
-                    let (first, stride) = (placed.row(front.row()), placed.plane.stride);
-                    let unit = placed.plane.unit;
+                    let piece = cursor.piece().filter(|piece| piece.partial.is_none())?;
+                    let (first, stride) = (mapped.row(cursor.row()), mapped.plane.stride);
+                    let unit = mapped.plane.unit;
                     let from = first + piece.units.start * unit;
                     let to = first + piece.units.end * unit;
                     if from < *start || to > end {
                         return None;
                     }
-                    // Rows without a gap between them are one.
-                    let is_all = front.is_alone() && to - from == stride;
+                    // Rows without padding are joined.
+                    let is_all = cursor.has_one_piece() && to - from == stride;
                     let rows = match is_all {
-                        true => ((end - from) / stride).min(front.rows_left()),
+                        true => ((end - from) / stride).min(cursor.rows_left()),
                         false => 1,
                     };
-                    front.advance(rows);
+                    cursor.advance(rows);
                     Some(from - *start..to + (rows - 1) * stride - *start)
                 });
                 op.apply(window, spans);
                 // A piece that ends within a unit.
-                let Some((piece, mask)) = front.piece().and_then(|p| Some((p, p.partial?))) else {
+                let Some((piece, mask)) = cursor.piece().and_then(|p| Some((p, p.partial?))) else {
                     break;
                 };
-                let first = placed.row(front.row());
-                let unit = placed.plane.unit;
+                let first = mapped.row(cursor.row());
+                let unit = mapped.plane.unit;
                 let whole = first + piece.units.start * unit..first + piece.units.end * unit;
                 let last = whole.end + mask.len();
                 if whole.start < *start || last > end {
                     break;
                 }
                 let bytes = &mut window[whole.start - *start..last - *start];
-                let (bytes, behind) = bytes.split_at_mut(whole.len());
+                let (bytes, after) = bytes.split_at_mut(whole.len());
                 op.apply(bytes, std::iter::once(0..whole.len()));
                 let mut odd = super::Unit::masked(mask);
-                odd.gather(behind, 0, 0);
+                odd.gather(after, 0, 0);
                 odd.apply(op);
-                odd.scatter(behind, 0, 0);
-                front.advance(1);
+                odd.scatter(after, 0, 0);
+                cursor.advance(1);
             }
         }
     }
 
-    fn adjust_two(&mut self, op: &PairOp, hand: &mut Hand<'_>) {
+    fn adjust_two(&mut self, op: &PairOp, windows: &mut MappedWindows<'_>) {
         let [one, other] = &self.planes[..] else {
             return;
         };
-        let (one, other) = (one.placed, other.placed);
-        let bytes_of = |placed: &Placed, row: usize, piece: &Piece| {
-            let first = placed.row(row) + piece.units.start * placed.plane.unit;
-            first..first + piece.units.len() * placed.plane.unit
+        let (one, other) = (one.mapped, other.mapped);
+        let bytes_of = |mapped: &MappedPlane, row: usize, piece: &Piece| {
+            let first = mapped.row(row) + piece.units.start * mapped.plane.unit;
+            first..first + piece.units.len() * mapped.plane.unit
         };
-        while let Some(piece) = self.front.piece() {
-            let row = self.front.row();
+        while let Some(piece) = self.cursor.piece() {
+            let row = self.cursor.row();
             let (first, second) = (bytes_of(&one, row, piece), bytes_of(&other, row, piece));
             let (Some(of_one), Some(of_other)) = (
-                hand.holder(one.member, &first),
-                hand.holder(other.member, &second),
+                windows.index_of(one.buffer, &first),
+                windows.index_of(other.buffer, &second),
             ) else {
                 return;
             };
@@ -523,7 +552,7 @@ impl<'t> Lane<'t> {
                 len,
             });
             if of_one == of_other {
-                let (_, start, window) = &mut hand.0[of_one];
+                let (_, start, window) = &mut windows.0[of_one];
                 let (low, high) = window.split_at_mut(first.start.max(second.start) - *start);
                 let lower = first.start.min(second.start) - *start;
                 let (low, high) = (&mut low[lower..][..len], &mut high[..len]);
@@ -533,52 +562,51 @@ impl<'t> Lane<'t> {
                     op.apply(high, low, whole);
                 }
             } else if let Ok([(_, left, one), (_, right, other)]) =
-                hand.0.get_disjoint_mut([of_one, of_other])
+                windows.0.get_disjoint_mut([of_one, of_other])
             {
                 let one = &mut one[first.start - *left..][..len];
                 let other = &mut other[second.start - *right..][..len];
                 op.apply(one, other, whole);
             }
-            self.front.advance(1);
+            self.cursor.advance(1);
         }
     }
 }
 
-const NONE: Range<usize> = 0..0;
+const EMPTY: Range<usize> = 0..0;
 
-fn apart(one: &Range<usize>, other: &Range<usize>) -> bool {
+fn are_disjoint(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.end <= other.start || other.end <= one.start
 }
 
-impl Layers<'_> {
-    /// The window for these bytes: up to the last page behind them that is wanted and within reach,
-    /// and from the first before them that is still to be written, if that is not too much. What
-    /// lies between is only looked past.
-    fn window(&self, bytes: Range<usize>, kit: &Kit<'_>) -> Range<usize> {
-        let Cut { page, pages } = kit.cut;
+impl PlaneLayers<'_> {
+    /// Returns the window for `bytes`, in pages: from the first row that is not completed, if the
+    /// window size allows, to the last needed page within the window size.
+    fn window(&self, bytes: Range<usize>, context: &PassContext<'_>) -> Range<usize> {
+        let WindowSize { page, pages } = context.window_size;
         let shift = page.trailing_zeros();
         let (first, end) = (bytes.start >> shift, ((bytes.end - 1) >> shift) + 1);
         let most = pages.max(end - first);
-        let member = self.placed.member;
-        // No farther than the rows at hand reach: what is behind or before them is others'.
-        let reach = |rows: &Range<usize>| self.placed.some_rows(rows.clone()).end();
-        let own = self.rows.iter().find(|rows| reach(rows) > bytes.start);
-        let own = own.unwrap_or(&NONE);
+        let buffer = self.mapped.buffer;
+        // Not beyond the current row range: pages outside belong to other slices.
+        let end_of = |rows: &Range<usize>| self.mapped.some_rows(rows.clone()).end();
+        let own = self.rows.iter().find(|rows| end_of(rows) > bytes.start);
+        let own = own.unwrap_or(&EMPTY);
         let kept = self.effect.as_ref().and_then(|effect| {
             let units = effect.wanted()?.units;
-            let row = effect.settled().min(self.placed.plane.rows);
-            (row >= own.start).then(|| self.place(row, &units).start >> shift)
+            let row = effect.settled().min(self.mapped.plane.rows);
+            (row >= own.start).then(|| self.byte_range(row, &units).start >> shift)
         });
         let start = kept
-            .filter(|kept| *kept < first && (kit.grows || end - kept <= most))
+            .filter(|kept| *kept < first && (context.can_extend || end - kept <= most))
             .unwrap_or(first);
-        let most = if kit.grows {
+        let most = if context.can_extend {
             most + (first - start)
         } else {
             most
         };
-        let last = ((reach(own).max(1) - 1) >> shift) + 1;
+        let last = ((end_of(own).max(1) - 1) >> shift) + 1;
         let most = start.saturating_add(most).min(last);
-        start..kit.wanted.last_end(member, start..most).max(end)
+        start..context.needed_pages.last_end(buffer, start..most).max(end)
     }
 }

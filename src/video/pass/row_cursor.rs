@@ -1,57 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pieces of rows, from top to bottom.
+//! A cursor over the pieces of rows to adjust, from top to bottom.
 
 use crate::pixel::Piece;
 use std::ops::Range;
 
-/// Which pieces of rows are to be adjusted, from top to bottom, and where that has got to.
-pub(super) struct Front<'t> {
-    /// Those of the same rows follow one another.
+/// Iterates over pieces of rows, restricted to some row ranges.
+pub(super) struct RowCursor<'t> {
+    /// Sorted by rows; pieces of the same rows are adjacent.
     pieces: &'t [Piece],
-    /// The rows that are still ours, those at hand first: ascending.
-    ours: &'t [Range<usize>],
-    /// The pieces of the row at hand.
-    band: Range<usize>,
+    /// The remaining row ranges, ascending; the first is the current one.
+    rows: &'t [Range<usize>],
+    /// The pieces of the current row, as indices.
+    row_pieces: Range<usize>,
     row: usize,
     piece: usize,
 }
 
-impl<'t> Front<'t> {
-    /// What of the pieces lies in `ours`.
-    pub(super) fn new(pieces: &'t [Piece], ours: &'t [Range<usize>]) -> Self {
-        let mut front = Self {
+impl<'t> RowCursor<'t> {
+    /// Starts at the first piece within `rows`.
+    pub(super) fn new(pieces: &'t [Piece], rows: &'t [Range<usize>]) -> Self {
+        let mut cursor = Self {
             pieces,
-            ours,
-            band: 0..0,
+            rows,
+            row_pieces: 0..0,
             row: 0,
             piece: 0,
         };
-        front.enter(0);
-        front
+        cursor.seek(0);
+        cursor
     }
 
-    /// Goes to the first row that is ours and has a piece, not before the piece `first`.
-    fn enter(&mut self, mut first: usize) {
-        while let Some(ours) = self.ours.first() {
-            first += self.pieces[first..].partition_point(|piece| piece.rows.end <= ours.start);
+    /// Moves to the first row within `rows` that has a piece, at piece `first` or later.
+    fn seek(&mut self, mut first: usize) {
+        while let Some(own) = self.rows.first() {
+            first += self.pieces[first..].partition_point(|piece| piece.rows.end <= own.start);
             let Some(rows) = self.pieces.get(first).map(|piece| &piece.rows) else {
                 break;
             };
-            if rows.start < ours.end && !ours.is_empty() {
-                let behind = self.pieces[first..].iter();
-                let alike = behind.take_while(|piece| piece.rows == *rows).count();
-                self.band = first..first + alike;
-                self.row = rows.start.max(ours.start);
+            if rows.start < own.end && !own.is_empty() {
+                let after = self.pieces[first..].iter();
+                let alike = after.take_while(|piece| piece.rows == *rows).count();
+                self.row_pieces = first..first + alike;
+                self.row = rows.start.max(own.start);
                 self.piece = first;
                 return;
             }
-            self.ours = &self.ours[1..];
+            self.rows = &self.rows[1..];
         }
         let end = self.pieces.len();
-        (self.band, self.row, self.piece) = (end..end, usize::MAX, end);
+        (self.row_pieces, self.row, self.piece) = (end..end, usize::MAX, end);
     }
 
-    /// The first row that has something to be adjusted.
+    /// Returns the current row; `usize::MAX` at the end.
     pub(super) fn row(&self) -> usize {
         self.row
     }
@@ -64,56 +64,56 @@ impl<'t> Front<'t> {
         self.piece().is_none()
     }
 
-    /// Whether there is one piece in the row.
-    pub(super) fn is_alone(&self) -> bool {
-        self.band.len() == 1
+    /// Returns whether the current row has one piece.
+    pub(super) fn has_one_piece(&self) -> bool {
+        self.row_pieces.len() == 1
     }
 
-    /// Rows that are like the one at hand, it included.
+    /// Returns how many rows have the same pieces, including the current one.
     pub(super) fn rows_left(&self) -> usize {
         self.end().saturating_sub(self.row)
     }
 
     fn end(&self) -> usize {
-        let ours = self.ours.first().map_or(0, |rows| rows.end);
-        self.piece().map_or(0, |piece| piece.rows.end.min(ours))
+        let rows = self.rows.first().map_or(0, |rows| rows.end);
+        self.piece().map_or(0, |piece| piece.rows.end.min(rows))
     }
 
-    /// Goes on by a piece, or by so many rows of a band that is one piece.
+    /// Moves to the next piece; if the row has one piece, by `rows` rows.
     pub(super) fn advance(&mut self, rows: usize) {
         let end = self.end();
         self.piece += 1;
-        if self.piece >= self.band.end {
+        if self.piece >= self.row_pieces.end {
             self.row = self.row.saturating_add(rows);
-            self.piece = self.band.start;
+            self.piece = self.row_pieces.start;
             if self.row >= end {
-                self.enter_below(end);
+                self.seek_below(end);
             }
         }
     }
 
-    /// Goes on below a band, or below rows that were ours.
-    fn enter_below(&mut self, end: usize) {
+    /// Moves below rows with the same pieces, or below the current row range.
+    fn seek_below(&mut self, end: usize) {
         let is_through = self.piece().is_none_or(|piece| piece.rows.end <= end);
-        if self.ours.first().is_some_and(|rows| rows.end <= end) {
-            self.ours = &self.ours[1..];
+        if self.rows.first().is_some_and(|rows| rows.end <= end) {
+            self.rows = &self.rows[1..];
         }
-        self.enter(if is_through {
-            self.band.end
+        self.seek(if is_through {
+            self.row_pieces.end
         } else {
-            self.band.start
+            self.row_pieces.start
         });
     }
 
-    /// Gives each piece that there is, with those of its rows that are ours.
-    pub(super) fn each(&self, mut with: impl FnMut(&Piece, Range<usize>)) {
-        for ours in self.ours {
+    /// Calls `with` for each piece, with its rows that lie in the row ranges.
+    pub(super) fn for_each(&self, mut with: impl FnMut(&Piece, Range<usize>)) {
+        for rows in self.rows {
             let first = self
                 .pieces
-                .partition_point(|piece| piece.rows.end <= ours.start);
+                .partition_point(|piece| piece.rows.end <= rows.start);
             let those = self.pieces[first..].iter();
-            for piece in those.take_while(|piece| piece.rows.start < ours.end) {
-                let rows = piece.rows.start.max(ours.start)..piece.rows.end.min(ours.end);
+            for piece in those.take_while(|piece| piece.rows.start < rows.end) {
+                let rows = piece.rows.start.max(rows.start)..piece.rows.end.min(rows.end);
                 with(piece, rows);
             }
         }

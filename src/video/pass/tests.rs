@@ -1,43 +1,47 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Windows of small pages over plain bytes.
+//! Tests of passes with small pages over plain bytes.
 
 use super::*;
 use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
 use crate::random::{Random, noise};
 use std::collections::BTreeSet;
 
-/// Members of plain bytes, lent as pages of a small size.
+/// Buffers of plain bytes in pages of a small size.
 struct Bytes {
-    members: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
     page: usize,
     lent: Vec<(usize, Range<usize>)>,
 }
 
 impl Bytes {
-    fn range(&self, run: &Run) -> Range<usize> {
-        let end = self.members[run.0].len();
-        (run.1.start * self.page).min(end)..(run.1.end * self.page).min(end)
+    fn range(&self, page_range: &PageRange) -> Range<usize> {
+        let end = self.buffers[page_range.0].len();
+        (page_range.1.start * self.page).min(end)..(page_range.1.end * self.page).min(end)
     }
 }
 
-impl Lend for Bytes {
+impl WindowSource for Bytes {
     type Error = ();
 
-    fn one(&mut self, run: Run, work: impl FnOnce(&mut [u8])) -> Result<(), ()> {
-        let range = self.range(&run);
-        work(&mut self.members[run.0][range]);
-        self.lent.push(run);
+    fn with_window(
+        &mut self,
+        page_range: PageRange,
+        work: impl FnOnce(&mut [u8]),
+    ) -> Result<(), ()> {
+        let range = self.range(&page_range);
+        work(&mut self.buffers[page_range.0][range]);
+        self.lent.push(page_range);
         Ok(())
     }
 
-    fn two(
+    fn with_windows(
         &mut self,
-        first: Run,
-        second: Run,
+        first: PageRange,
+        second: PageRange,
         work: impl FnOnce(&mut [u8], &mut [u8]),
     ) -> Result<(), ()> {
         let ranges = [self.range(&first), self.range(&second)];
-        lend_two(&mut self.members, [first.0, second.0], ranges, work);
+        lend_two(&mut self.buffers, [first.0, second.0], ranges, work);
         self.lent.extend([first, second]);
         Ok(())
     }
@@ -50,17 +54,17 @@ const ADJUST: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-fn placed(
+fn mapped(
     format: Format,
     number: usize,
     width: usize,
     height: usize,
     start: usize,
     stride: usize,
-) -> Placed {
+) -> MappedPlane {
     let layout = &format.planes()[number];
-    Placed {
-        member: 0,
+    MappedPlane {
+        buffer: 0,
         start,
         plane: Plane {
             memory: 0,
@@ -74,21 +78,21 @@ fn placed(
     }
 }
 
-/// The same work done row by row on the whole buffer at once, units of a row's end apart.
-fn expected(bytes: &[u8], placed: &Placed, op: &PlaneOp) -> Vec<u8> {
+/// Returns the result of `op` applied row by row to the whole buffer, partial units separately.
+fn expected(bytes: &[u8], mapped: &MappedPlane, op: &PlaneOp) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    for row in 0..placed.plane.rows {
-        let start = placed.row(row);
-        let whole = start + placed.plane.whole;
+    for row in 0..mapped.plane.rows {
+        let start = mapped.row(row);
+        let whole = start + mapped.plane.whole;
         op.apply(
             &mut bytes[start..whole],
-            std::iter::once(0..placed.plane.whole),
+            std::iter::once(0..mapped.plane.whole),
         );
-        for (byte, mask) in placed.plane.partial.unwrap_or(&[]).iter().enumerate() {
+        for (byte, mask) in mapped.plane.partial.unwrap_or(&[]).iter().enumerate() {
             if *mask != 0 {
-                let mut unit: Vec<u8> = vec![0; placed.plane.unit];
+                let mut unit: Vec<u8> = vec![0; mapped.plane.unit];
                 unit[byte] = bytes[whole + byte];
-                op.apply(&mut unit, std::iter::once(0..placed.plane.unit));
+                op.apply(&mut unit, std::iter::once(0..mapped.plane.unit));
                 bytes[whole + byte] = unit[byte];
             }
         }
@@ -120,29 +124,37 @@ fn windows_of_any_size_give_the_same_bytes() {
                 (9, 7, 150, 3),
             ] {
                 let row = layout.row_bytes(width).unwrap();
-                let placed = placed(format, number, width, height, start, row + padding);
-                let before = noise(placed.end() + 40, 1);
-                let after = expected(&before, &placed, op);
+                let mapped = mapped(format, number, width, height, start, row + padding);
+                let before = noise(mapped.end() + 40, 1);
+                let after = expected(&before, &mapped, op);
                 for (page, pages) in [(16, 1), (16, 3), (32, 1), (64, 2), (4096, 64), (17, 1)] {
                     let mut memory = Bytes {
-                        members: vec![before.clone()],
+                        buffers: vec![before.clone()],
                         page,
                         lent: Vec::new(),
                     };
-                    plane(&mut memory, &placed, op, Cut { page, pages }).unwrap();
+                    plane(&mut memory, &mapped, op, WindowSize { page, pages }).unwrap();
                     assert_eq!(
-                        memory.members[0], after,
+                        memory.buffers[0], after,
                         "{format:?} plane {number}, {width}x{height}, padding {padding}, \
                          start {start}, pages of {page}, windows of {pages}"
                     );
-                    let rows = (0..placed.plane.rows).flat_map(|row| {
-                        let bytes = placed.row(row)..placed.row(row) + placed.plane.row_bytes();
+                    let rows = (0..mapped.plane.rows).flat_map(|row| {
+                        let bytes = mapped.row(row)..mapped.row(row) + mapped.plane.row_bytes();
                         bytes.map(|byte| byte / page)
                     });
                     let touched: BTreeSet<usize> = rows.collect();
-                    let lent = memory.lent.iter().flat_map(|run| run.1.clone());
+                    let lent = memory
+                        .lent
+                        .iter()
+                        .flat_map(|page_range| page_range.1.clone());
                     assert_eq!(lent.collect::<BTreeSet<_>>(), touched, "{format:?} {page}");
-                    assert!(memory.lent.iter().all(|run| run.1.len() <= pages));
+                    assert!(
+                        memory
+                            .lent
+                            .iter()
+                            .all(|page_range| page_range.1.len() <= pages)
+                    );
                 }
             }
         }
@@ -150,7 +162,7 @@ fn windows_of_any_size_give_the_same_bytes() {
 }
 
 #[test]
-fn two_planes_walked_together_meet_byte_for_byte() {
+fn pair_pass_processes_equal_positions_of_two_planes() {
     let turned = Adjust {
         hue: 0.3,
         ..Adjust::identity()
@@ -164,7 +176,7 @@ fn two_planes_walked_together_meet_byte_for_byte() {
             Step::Plane { .. } => None,
         })
         .unwrap();
-    // One behind the other, side by side in the same rows, the second first, in two members.
+    // Consecutive, side by side in the same rows, in reverse order, in two buffers.
     let layouts: [(usize, usize, usize, usize); 6] = [
         (0, 9, 200, 9),
         (3, 20, 13, 20),
@@ -174,34 +186,34 @@ fn two_planes_walked_together_meet_byte_for_byte() {
         (0, 9, 45, 9),
     ];
     for (start, stride, other_start, other_stride) in layouts {
-        for members in [[0, 0], [0, 1]] {
-            let mut one = placed(Format::I420, first, 18, 10, start, stride);
-            let mut other = placed(Format::I420, second, 18, 10, other_start, other_stride);
-            [one.member, other.member] = members;
+        for buffers in [[0, 0], [0, 1]] {
+            let mut one = mapped(Format::I420, first, 18, 10, start, stride);
+            let mut other = mapped(Format::I420, second, 18, 10, other_start, other_stride);
+            [one.buffer, other.buffer] = buffers;
             let before = [noise(2000, 1), noise(2001, 2)];
             let mut after = before.clone();
             for row in 0..one.plane.rows {
-                let mut left = after[one.member][one.row(row)..][..9].to_vec();
-                let mut right = after[other.member][other.row(row)..][..9].to_vec();
+                let mut left = after[one.buffer][one.row(row)..][..9].to_vec();
+                let mut right = after[other.buffer][other.row(row)..][..9].to_vec();
                 let span = PairSpan {
                     first: 0,
                     second: 0,
                     len: 9,
                 };
                 op.apply(&mut left, &mut right, std::iter::once(span));
-                after[one.member][one.row(row)..][..9].copy_from_slice(&left);
-                after[other.member][other.row(row)..][..9].copy_from_slice(&right);
+                after[one.buffer][one.row(row)..][..9].copy_from_slice(&left);
+                after[other.buffer][other.row(row)..][..9].copy_from_slice(&right);
             }
             for (page, pages) in [(16, 1), (16, 2), (64, 1), (4096, 4)] {
                 let mut memory = Bytes {
-                    members: before.to_vec(),
+                    buffers: before.to_vec(),
                     page,
                     lent: Vec::new(),
                 };
-                pair(&mut memory, &one, &other, op, Cut { page, pages }).unwrap();
+                pair(&mut memory, &one, &other, op, WindowSize { page, pages }).unwrap();
                 assert_eq!(
-                    memory.members, after,
-                    "{start} {stride} {other_start} {other_stride}, members {members:?}, \
+                    memory.buffers, after,
+                    "{start} {stride} {other_start} {other_stride}, buffers {buffers:?}, \
                      pages of {page}, windows of {pages}"
                 );
             }
@@ -209,8 +221,8 @@ fn two_planes_walked_together_meet_byte_for_byte() {
     }
 }
 
-/// Any page size that holds a unit, those of real machines among them, and any place, row,
-/// padding and window. `DMABUFCPU_LONG` is how many times as many are tried.
+/// Random page sizes (those of real machines and any that hold a unit), places, rows, paddings and
+/// windows. `DMABUFCPU_LONG` multiplies the number of cases.
 #[test]
 fn windows_of_any_page_and_row_size_cover_each_byte_once() {
     let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
@@ -228,7 +240,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
             1 => LONGEST_UNIT + random.below(8),
             _ => LONGEST_UNIT + random.below(200),
         };
-        let cut = Cut {
+        let window_size = WindowSize {
             page,
             pages: 1 + random.below(6),
         };
@@ -240,45 +252,45 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         };
         let start = random.below(3 * page);
         let row = layout.row_bytes(width).unwrap();
-        let placed = placed(format, plane_number, width, height, start, row + padding);
+        let mapped = mapped(format, plane_number, width, height, start, row + padding);
         let what = format!(
             "{number}: {format:?} {width}x{height}+{padding} at {start}, {} pages of {page}",
-            cut.pages
+            window_size.pages
         );
-        // By counting: every byte of a row lies in one window; windows ascend, are short enough,
-        // and have no page without a byte of a row.
+        // Every byte of a row lies in one window; windows ascend, are short enough, and have no
+        // page without a byte of a row.
         let mut next = 0;
-        // No more than there can be: windows that never end are not collected.
-        let most = placed.plane.rows + placed.end() / page + 2;
-        let windows: Vec<Range<usize>> = placed.windows(cut).take(most).collect();
+        // Limited, in case the iterator never ends.
+        let most = mapped.plane.rows + mapped.end() / page + 2;
+        let windows: Vec<Range<usize>> = mapped.windows(window_size).take(most).collect();
         for pages in &windows {
             assert!(
                 pages.start >= next && pages.start < pages.end,
                 "{what}: {pages:?}"
             );
-            assert!(pages.len() <= cut.pages, "{what}: {pages:?}");
+            assert!(pages.len() <= window_size.pages, "{what}: {pages:?}");
             next = pages.end;
         }
-        let rows = (0..placed.plane.rows).flat_map(|row| {
-            let first = placed.row(row);
-            first / page..(first + placed.plane.row_bytes()).div_ceil(page)
+        let rows = (0..mapped.plane.rows).flat_map(|row| {
+            let first = mapped.row(row);
+            first / page..(first + mapped.plane.row_bytes()).div_ceil(page)
         });
         let needed: BTreeSet<usize> = rows.collect();
         let lent: BTreeSet<usize> = windows.into_iter().flatten().collect();
         assert_eq!(lent, needed, "{what}");
-        // By doing: the same bytes as without windows.
-        if number % 4 == 0 && placed.end() < 1 << 17 {
+        // The result equals that without windows.
+        if number % 4 == 0 && mapped.end() < 1 << 17 {
             let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
             if let Some(op) = plane_op(&plan, plane_number) {
-                let before = noise(placed.end() + random.below(40), 1);
+                let before = noise(mapped.end() + random.below(40), 1);
                 let mut memory = Bytes {
-                    members: vec![before.clone()],
+                    buffers: vec![before.clone()],
                     page,
                     lent: Vec::new(),
                 };
-                plane(&mut memory, &placed, op, cut).unwrap();
+                plane(&mut memory, &mapped, op, window_size).unwrap();
                 assert!(
-                    memory.members[0] == expected(&before, &placed, op),
+                    memory.buffers[0] == expected(&before, &mapped, op),
                     "{what}"
                 );
             }
@@ -286,19 +298,19 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
     }
 }
 
-/// A plane of bytes.
+/// Creates a plane with units of one byte.
 pub(super) fn bytes_plane(
-    member: usize,
+    buffer: usize,
     start: usize,
     stride: usize,
     whole: usize,
     rows: usize,
-) -> Placed {
-    Placed {
-        member,
+) -> MappedPlane {
+    MappedPlane {
+        buffer,
         start,
         plane: Plane {
-            memory: member,
+            memory: buffer,
             offset: start,
             stride,
             rows,
@@ -309,19 +321,19 @@ pub(super) fn bytes_plane(
     }
 }
 
-/// Lends two ranges of members' bytes.
+/// Borrows two ranges of buffers.
 pub(in crate::video) fn lend_two(
-    members: &mut [Vec<u8>],
+    buffers: &mut [Vec<u8>],
     numbers: [usize; 2],
     ranges: [Range<usize>; 2],
     work: impl FnOnce(&mut [u8], &mut [u8]),
 ) {
     if numbers[0] == numbers[1] {
-        let both = members[numbers[0]].get_disjoint_mut(ranges);
+        let both = buffers[numbers[0]].get_disjoint_mut(ranges);
         let [one, other] = both.expect("they do not overlap");
         return work(one, other);
     }
-    let [one, other] = members.get_disjoint_mut(numbers).unwrap();
+    let [one, other] = buffers.get_disjoint_mut(numbers).unwrap();
     let [first, second] = ranges;
     work(&mut one[first], &mut other[second]);
 }

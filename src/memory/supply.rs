@@ -39,7 +39,7 @@ pub struct Supply {
 
 impl Supply {
     /// Whether the stream stalls unless `frame` returns to its pool: all buffers of the pool but one
-    /// are downstream of `element`, and none returned within [`PATIENCE`]. Waits that long, unless
+    /// are downstream of `element`, and none returned within 1 s. Waits that long, unless
     /// `is_flushing`.
     pub fn has_run_dry(
         &mut self,

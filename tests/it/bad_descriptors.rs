@@ -139,7 +139,7 @@ fn pipe_and_eventfd() {
     for which in 0..3 {
         let fd = || ends().into_iter().nth(which).unwrap();
         let make = || raw::dma_buf_memory(fd(), SIZE);
-        refused_by("copy", &make, &["only 0 lie behind"]);
+        refused_by("copy", &make, &["refers to only 0"]);
         refused_by(
             "copy",
             &|| raw::fd_memory(fd(), SIZE),

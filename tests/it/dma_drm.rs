@@ -249,10 +249,10 @@ fn other_layouts_are_refused_with_one_warning() {
         ),
         (
             "NV12:0x0",
-            ["NV12:0x0", "is written NV12", "linear", "caps"],
+            ["NV12:0x0", "must be written as NV12", "linear", "caps"],
         ),
-        ("AB4H", ["AB4H", "not one of the formats", "", ""]),
-        ("Q401", ["Q401", "not one of the formats", "", ""]),
+        ("AB4H", ["AB4H", "is an unknown format", "", ""]),
+        ("Q401", ["Q401", "is an unknown format", "", ""]),
         ("NV123", ["NV123", "fourcc", "four characters", ""]),
     ] {
         let mut filter = Filter::with_caps(drm_caps(format, 64, 32)).invert();

@@ -104,7 +104,7 @@ fn lost_memory_reads_as_zeros_and_the_bracket_reports_it() {
         || {
             let error = lose_memory().unwrap_err();
             assert!(matches!(error, Error::Lost { .. }), "{error}");
-            for part in ["memfd", "12288 bytes", "shorter", "F_SEAL_SHRINK"] {
+            for part in ["memfd", "12288 bytes", "truncated", "F_SEAL_SHRINK"] {
                 assert!(
                     error.to_string().contains(part),
                     "{part} is not in: {error}"

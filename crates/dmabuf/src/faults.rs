@@ -2,7 +2,7 @@
 //! The fault-injection shim: tests make the n-th use of a system call fail as the kernel would
 //! fail it, and record calls.
 //!
-//! Every system call of the plugin passes through [`intercept`] or [`check`]. Without the feature
+//! Every system call of the plugin passes through `intercept` or `check`. Without the feature
 //! `fault-injection` (and outside unit tests) these are inline functions that call the kernel.
 //!
 //! Three kinds of calls do not pass through the shim: `close` (it releases the descriptor whatever

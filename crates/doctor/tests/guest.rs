@@ -2,14 +2,14 @@
 //! `dmabufcpu-doctor` on a machine with cameras, cards and exporters: its output if they are
 //! present, absent, not accessible to the user, in use, or limited too much; that its commands do
 //! what it says; and that it leaves everything unchanged.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "support/answer.rs"]
 mod answer;
 
-use dmabufcpu_testing::display;
-
 use answer::{Answer, PROGRAM, commands};
 use dmabufcpu_doctor::{Scope, check, examine};
+use dmabufcpu_testing::display;
 use dmabufcpu_testing::picture::Picture;
 use dmabufcpu_testing::testbed::{
     self, BUFINFO, CAMERA, CIRRUS, HEAP, PROBES, Testbed, UDMABUF, VGEM,

@@ -5,6 +5,11 @@
 //! real devices ([`testbed`]).
 #![allow(missing_docs)] // It is not published.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::new_without_default,
+    clippy::should_implement_trait,
+    clippy::mut_from_ref
+)]
 
 #[cfg(feature = "plugin")]
 pub mod claim;

@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 or 13 with Rust. The scripts are in scripts/.
 .POSIX:
-.PHONY: help setup build install deb cross test test-matrix test-cross test-long soak fuzz lint \
+.PHONY: help setup check build install deb cross test test-matrix test-cross test-long soak fuzz lint \
 	demo bench instructions asan tsan valgrind clean
 
 DEVICE = auto
@@ -11,6 +11,7 @@ SETUP = scripts/setup
 help:
 	@echo 'make demo                  show a camera on a display through the filter, with proof'
 	@echo 'make demo DEVICE=emulated  the same with an emulated camera and display'
+	@echo 'make check                 check format, clippy and tests of the changed crates'
 	@echo 'make test                  run every test, including those in the emulated machine'
 	@echo 'make test-matrix           run the emulated machine with GStreamer 1.26 and 1.28 (VERSIONS=…)'
 	@echo 'make test-long             run the random, hostile-input and fault tests for hours'
@@ -44,6 +45,10 @@ install:
 deb:
 	@$(SETUP) build deb
 	@scripts/deb
+
+check:
+	@$(SETUP) build test lint
+	@scripts/check
 
 test:
 	@$(SETUP) build run test matrix aarch64 bench deb

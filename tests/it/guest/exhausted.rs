@@ -335,7 +335,8 @@ const ROLE: &str = "DMABUFCPU_TEST_NOBODY";
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn user_without_rights_gets_a_memory_file_or_an_error_that_tells_the_rule() {
+fn user_without_rights_gets_a_memory_file_or_an_advice() {
+    const NAME: &str = "user_without_rights_gets_a_memory_file_or_an_advice";
     if std::env::var_os(ROLE).is_some() {
         return as_nobody();
     }
@@ -359,11 +360,7 @@ fn user_without_rights_gets_a_memory_file_or_an_error_that_tells_the_rule() {
         .status();
     assert!(output.unwrap().success());
     let output = Command::new("/dev/shm/dmabufcpu-nobody")
-        .args([
-            "--exact",
-            "user_without_rights_gets_a_memory_file_or_an_error_that_tells_the_rule",
-        ])
-        .arg("--nocapture")
+        .args(dmabufcpu_testing::again(module_path!(), NAME).get_args())
         .current_dir("/")
         .env(ROLE, "1")
         .env("HOME", "/dev/shm")

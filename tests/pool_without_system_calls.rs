@@ -142,7 +142,7 @@ fn child(role: &str) {
         done.unwrap();
     };
     let mut turn = |work: bool| {
-        // Two on their way, two at home: GStreamer tells nobody that the pool is empty, or is
+        // Two in flight, two in the pool: GStreamer does not signal that the pool is empty, or is
         // not any more.
         let mut one = pool.acquire_buffer(None).unwrap();
         let mut two = pool.acquire_buffer(None).unwrap();

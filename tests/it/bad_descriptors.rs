@@ -129,7 +129,7 @@ fn memory_at_an_offset_that_ends_behind_the_file() {
 
 #[test]
 fn pipe_and_eventfd() {
-    // The read end of an empty pipe is never ready, either: nobody waits for it, as it is
+    // The read end of an empty pipe is never ready. The filter does not wait for it, as it is
     // known first that no frame can lie behind it.
     let ends = || {
         let (reader, writer) = rustix::pipe::pipe().unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Frames that somebody else holds: what he sees stays as it was, and `copy-policy` decides
+//! Frames with another reference, which stays unchanged; `copy-policy` decides
 //! what the filter gives.
 
 use dmabufcpu_testing::filter::Filter;
@@ -13,7 +13,7 @@ const NEGATIVE: Adjust = Adjust {
     ..Adjust::identity()
 };
 
-/// How somebody else holds a frame.
+/// How a frame is referenced besides.
 #[derive(Clone, Copy, Debug)]
 enum Hold {
     /// The same buffer, as behind a tee.
@@ -267,7 +267,7 @@ fn other_branch_of_a_tee_sees_the_unfiltered_picture() {
             };
             // The first bar is white: the picture is not its own negative.
             assert_eq!(plain[0][0], 235);
-            // Pictures, not bytes: what lies in the padding of a copy is nobody's.
+            // Pictures, not bytes: the padding of a copy is undefined.
             let other = picture_of(&other.buffer_owned().unwrap(), &info);
             assert!(other == layout.picture(&expected), "{policy}");
         }

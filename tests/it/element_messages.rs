@@ -25,7 +25,7 @@ fn posted(filter: &Filter) -> Vec<gst::Structure> {
         .collect()
 }
 
-/// Pushes a frame that somebody else holds.
+/// Pushes a frame that the test also holds.
 fn pass_shared(filter: &mut Filter, layout: &Layout) {
     let (_frame, buffer) = Frame::new(layout, Kind::DmaBuf, "shared", 1);
     let held = buffer.clone();
@@ -49,7 +49,7 @@ fn statistics_come_when_asked_for_as_often_as_asked() {
             let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "stats", 1);
             let _out = filter.pass(buffer);
         }
-        assert!(posted(&filter).is_empty(), "{factory}: nobody asked");
+        assert!(posted(&filter).is_empty(), "{factory}: no message expected");
     }
 }
 

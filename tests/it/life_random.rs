@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A product's days in seconds: pipelines that pause, flush, seek, end, start anew, change caps
+//! Pipelines that pause, flush, seek, end, restart, change caps
 //! and settings, in random order, with frames among them that are too short or empty; two filters
 //! in a row, tees before and after, several pipelines in one process. No error, no hang, no critical warning, nothing left behind.
 //!
@@ -227,7 +227,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
         ][random.below(11)];
         *lived.events.entry(event).or_default() += 1;
         if ["flush", "seek", "restart"].contains(&event) {
-            // What begins anew is not to end by what was asked of it before.
+            // A restarted stream ignores an EOS that was requested before.
             eos.store(false, Relaxed);
             ends = false;
         }

@@ -42,7 +42,7 @@ fn pushes_its_frames(programs: &Programs, most_copies: u8, command: impl Fn() ->
     let written = std::fs::read(&file).unwrap();
     assert_eq!(written.len(), usize::from(FRAMES) * SIZE);
     for (number, frame) in (0..).zip(written.chunks(SIZE)) {
-        // The fourth byte of a pixel belongs to nobody.
+        // The fourth byte of a pixel is padding.
         let expected = negative(number);
         let differs = (0..SIZE).find(|at| at % 4 < 3 && frame[*at] != expected[*at]);
         assert_eq!(differs, None, "frame {number}");

@@ -360,7 +360,7 @@ fn overlay_that_changes_is_drawn_anew_and_one_that_stays_is_not_forgotten() {
     let mut filter = Filter::new(&info);
     let mut pictures = Vec::new();
     for rectangle in &rectangles {
-        let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "anew", 1);
+        let (frame, _) = Frame::new(&layout, Kind::DmaBuf, "again", 1);
         frame.films[0].write(&vec![77; layout.files[0]]);
         let mut buffer = frame.buffer();
         let composition = VideoOverlayComposition::new(Some(rectangle)).unwrap();

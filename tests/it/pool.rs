@@ -114,7 +114,7 @@ fn frames_have_a_meta_and_room_for_every_plane() {
             assert_eq!(buffer.n_memory(), 1);
             assert_eq!(buffer.iter_meta::<gst_video::VideoMeta>().count(), 1);
             check_layout(&mut buffer, &info, &(format, width, height));
-            // GStreamer's own layout: whoever knows of no meta reads it, too.
+            // GStreamer's default layout, which elements without support for GstVideoMeta can read.
             let meta = buffer.meta::<gst_video::VideoMeta>().unwrap();
             assert_eq!(meta.stride(), info.stride());
             assert_eq!(meta.offset(), info.offset());
@@ -478,7 +478,7 @@ fn exhausted_exporter_is_waited_for_while_buffers_are_out() {
     drop(held.remove(0));
     assert_eq!(waiter.join().unwrap(), inode);
     assert!(bus.pop().is_none(), "it did not take long");
-    // None comes back: an error, as nobody knows whether one ever will.
+    // No buffer returns: an error, since it is unknown whether one ever will.
     held.push(pool.acquire_buffer(None).unwrap());
     let begin = Instant::now();
     assert_eq!(pool.acquire_buffer(None), Err(gst::FlowError::Error));
@@ -617,7 +617,7 @@ fn resize_waits_until_no_buffer_is_out_and_gives_the_new_size_then() {
             config.set_params(Some(&caps), info.size() as u32, 2, 0);
             pool.set_config(config)
         };
-        // As GStreamer's pools have it: an active pool with buffers out is not configured anew.
+        // As in GStreamer's pools: an active pool with outstanding buffers refuses a new configuration.
         let other = Pool::for_caps(memfds(NAME), None, &caps, 2, true).unwrap();
         other.set_active(true).unwrap();
         let mut buffer = other.acquire_buffer(None).unwrap();

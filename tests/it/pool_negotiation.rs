@@ -46,7 +46,7 @@ fn first(query: &gst::query::Allocation) -> (Option<gst::BufferPool>, u32, u32, 
     query.allocation_pools().next().unwrap()
 }
 
-/// A pool of dma-bufs, as far as GStreamer knows, of somebody else.
+/// A pool of dma-bufs by its configuration, and not the plugin's.
 fn of_downstream() -> gst::BufferPool {
     let source = source(vec![Standin::new(Kind::DmaHeap, "downstream")]);
     let caps = frames().to_caps().unwrap();
@@ -88,7 +88,7 @@ fn where_downstream_has_none_ours_is_offered() {
         assert!(size as usize >= frames().size());
         assert_eq!((least, most), (0, 0));
         assert_eq!(query.allocation_pools().count(), 1);
-        // And where nobody answers at all.
+        // And without any answer to the query.
         let [alone, _] = elements("memfd");
         assert!(
             first(&offered(&alone.element, true))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Frames whose memory can be read only: `copy-policy` decides what becomes of them, a warning says
-//! why, and whoever only reads is not concerned.
+//! why, and readers are not affected.
 
 use dmabufcpu_testing::filter::Filter;
 use dmabufcpu_testing::frame::{Film, Frame, Kind, Layout, Shape, info, picture_of};

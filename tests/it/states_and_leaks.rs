@@ -261,7 +261,7 @@ fn stats_start_at_zero_with_each_start() {
     let filter = line.pipeline.by_name("filter").unwrap();
     for _ in 0..3 {
         line.set(gst::State::Playing);
-        push(&line, &layout, "anew", 2);
+        push(&line, &layout, "again", 2);
         for _ in 0..2 {
             drop(line.next());
         }

@@ -90,7 +90,7 @@ pub fn read_only_dumb_buffer(card: BorrowedFd<'_>, (width, height): (u32, u32)) 
     let request = unsafe { Updater::<PRIME_HANDLE_TO_FD, _>::new(&mut prime) };
     // SAFETY: the request matches its opcode.
     unsafe { rustix::ioctl::ioctl(card, request) }.unwrap();
-    // SAFETY: the kernel has just made it, and nobody else has it.
+    // SAFETY: the kernel has just created it; it has no other owner.
     unsafe { OwnedFd::from_raw_fd(prime.fd) }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where a test is that runs for minutes, so that nobody takes it for one that hangs.
+//! Prints the progress of tests that run for minutes and would otherwise look hung.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -47,7 +47,7 @@ pub fn copy(memory: &gst::MemoryRef, offset: isize, size: isize) -> Option<gst::
     let pointer = memory.as_ptr().cast_mut();
     // SAFETY: the memory is live; GStreamer itself takes copies of memory that others hold.
     let copy = unsafe { gst::ffi::gst_memory_copy(pointer, offset, size) };
-    // SAFETY: a new memory, which nobody else has, or NULL.
+    // SAFETY: a new memory without another owner, or NULL.
     unsafe { from_glib_full(copy) }
 }
 
@@ -74,14 +74,14 @@ fn mapped<R>(fd: OwnedFd, size: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping, where nothing was.
     let memory = unsafe { mmap(anywhere, size, access, MapFlags::SHARED, &fd, 0) }.unwrap();
-    // SAFETY: so many bytes are mapped, and nobody works on them while the test looks.
+    // SAFETY: `size` bytes are mapped, and no other code writes to them meanwhile.
     let result = work(unsafe { std::slice::from_raw_parts_mut(memory.cast(), size) });
     // SAFETY: it is the mapping above, whose slice is gone.
     unsafe { munmap(memory, size) }.unwrap();
     result
 }
 
-/// A buffer as C sees it: to be written by whoever has a pointer to it.
+/// Returns a buffer as C code sees it: writable through any pointer to it.
 pub fn as_mut(buffer: &gst::Buffer) -> &mut gst::BufferRef {
     // SAFETY: the buffer is live. What is done with its memories is for their locks to decide; the
     // buffer itself is left as it is.

@@ -343,7 +343,7 @@ fn user_without_rights_gets_a_memory_file_or_an_advice() {
     let _testbed = testbed::with(&ALL);
     let mode = |node| std::fs::metadata(node).unwrap().mode() & 0o007;
     assert_eq!((mode(HEAP), mode(UDMABUF)), (0, 0), "anybody may use them");
-    // What nobody can read: its own copy of the program, and a home.
+    // The user nobody can read its own copy of the program, and a home.
     let folder = std::env::temp_dir().join("nobody");
     let _ = std::fs::create_dir_all(&folder);
     let program = folder.join("test");

@@ -100,7 +100,7 @@ fn camera_behind_a_tee_is_copied_at_most_once_a_frame_and_never_tears() {
     Picture::from_bgrx(&line.last_frame()).assert_like(&scene, 0, "the other branch");
     let copied = line.count("frames-copied");
     assert_eq!(line.count("frames-in-place") + copied, FRAMES);
-    assert!(copied > 0, "nobody held anything");
+    assert!(copied > 0, "no frame was shared");
     assert_eq!(line.count("bytes-copied"), copied * BYTES);
     // v4l2src, which no fakesink behind a tee answers, copies when it runs low on buffers; the
     // display has nothing to copy.

@@ -89,7 +89,7 @@ impl Run {
         let row = self.element(element);
         assert_eq!(row["frames-copied"], frames, "{row:#}");
         assert_eq!(row["bytes-copied"], bytes, "{row:#}");
-        // And nobody else did.
+        // And no other element did.
         for other in self.report["elements"].as_array().unwrap() {
             if other["name"] != element {
                 assert_eq!(other["bytes-copied"], 0, "{other:#}");
@@ -139,7 +139,7 @@ fn camera_to_display_is_zero_copy() {
             "{label}"
         );
     }
-    // The filter's own count, which is the kernel's; nobody else mapped anything.
+    // The filter's own count equals the kernel's: no other element mapped anything.
     let stats = &run.element("filter")["stats"];
     assert_eq!(stats["brackets"], run.probes.starts(), "{stats}");
     assert_eq!(stats["maps"], run.probes.count("map"), "{stats}");

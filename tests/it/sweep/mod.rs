@@ -29,7 +29,7 @@ pub(crate) struct Scenario<'s> {
     pub(crate) name: String,
     /// Whether system calls are made on other threads, too.
     pub(crate) threads: bool,
-    /// Whether errors are told to somebody who sees the errno.
+    /// Whether errors are reported with their errno.
     pub(crate) tells_errno: bool,
     pub(crate) run: Box<dyn Fn() -> Result<Ended, Broken> + 's>,
 }
@@ -195,7 +195,7 @@ fn sweep_one(scenario: &Scenario<'_>, thorough: bool, broken: &mut Vec<Broken>) 
 /// Each START that succeeded has one END on the same buffer that was made to the end.
 pub(crate) fn balance(events: &[Event]) -> Result<(), Broken> {
     let mut open: BTreeMap<u64, i64> = BTreeMap::new();
-    // ENOTTY: it needs none, and what an END is answered with there is nobody's business.
+    // ENOTTY: the memory needs no bracket, and the result of END does not matter.
     let needs_none = |event: &&Event| event.call == Call::SyncStart && event.errno == Some(25);
     let without: Vec<_> = events
         .iter()
@@ -231,7 +231,7 @@ pub(crate) fn balance(events: &[Event]) -> Result<(), Broken> {
     }
 }
 
-/// What the process has once GStreamer's own threads are done, which nobody can wait for (its
+/// What the process has once GStreamer's own threads, which cannot be joined, are done (its
 /// sockets are those of clocks and buses): as `before`, or what it is after two seconds.
 fn settled(before: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
     let begin = std::time::Instant::now();

@@ -112,7 +112,7 @@ pub(crate) fn filter_in_place(
     })
 }
 
-/// A frame that somebody else holds: what he holds stays as it is.
+/// A frame with another reference, through which it stays unchanged.
 pub(crate) fn filter_a_copy() -> Scenario<'static> {
     Scenario::new("filter a copy of a frame that others hold", || {
         let _kernel = brackets(true);

@@ -1,5 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
-//! GStreamer with the plugin under test.
+//! Frames, pipelines and devices for tests of the plugin.
+
+pub mod claim;
+pub mod device;
+pub mod display;
+pub mod drm;
+pub mod effect;
+pub mod filter;
+pub mod frame;
+pub mod launch;
+pub mod library;
+pub mod picture;
+pub mod pipeline;
+pub mod player;
+pub mod probes;
+pub mod proc;
+pub mod programs;
+pub mod progress;
+pub mod raw;
+pub mod requests;
+pub mod sigbus;
+pub mod storm;
+pub mod testbed;
 
 use crate::drm;
 use gst::prelude::*;

@@ -115,7 +115,7 @@ fn exporter_that_runs_out_in_mid_stream_is_followed_by_the_next() {
 }
 
 #[test]
-fn when_all_are_exhausted_the_error_names_each_and_memory_can_be_had_again_later() {
+fn error_names_each_exhausted_exporter_and_later_calls_work() {
     let heap = Arc::new(Standin::new(Kind::DmaHeap, "the heap").with(1));
     let other = Arc::new(Standin::new(Kind::Udmabuf, "the other").with(1));
     dmabufcpu_testing::init();
@@ -209,7 +209,7 @@ fn pool_falls_back_in_mid_stream_and_loses_no_frame() {
 }
 
 #[test]
-fn exhausted_pool_posts_one_error_of_the_element_and_keeps_the_frames_in_flight() {
+fn exhausted_pool_posts_one_error_and_keeps_frames_in_flight() {
     let info = info(VideoFormat::I420, 66, 34);
     let source = source(vec![Standin::new(Kind::DmaHeap, "tiny").with(2)]);
     let owner = gst::ElementFactory::make("identity").build().unwrap();

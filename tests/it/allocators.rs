@@ -184,7 +184,7 @@ fn receiver_of_a_memory_file_cannot_seal_it_against_the_filter() {
 
 /// `vm.memfd_noexec=2` refuses memory files that can be executed (Linux 6.3).
 #[test]
-fn memory_file_cannot_be_executed_where_the_kernel_knows_of_that() {
+fn memory_file_is_not_executable_on_kernels_that_support_it() {
     let memory = found("dmabufcpu-memfd").alloc(5000, None).unwrap();
     let mode = rustix::fs::fstat(raw::borrow(&memory)).unwrap().st_mode;
     let knows = {

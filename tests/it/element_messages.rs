@@ -87,7 +87,7 @@ fn statistics_come_at_the_end_of_the_stream_before_it_goes_on() {
 }
 
 #[test]
-fn first_copy_of_a_stream_is_a_warning_that_says_why_and_what_to_do() {
+fn first_copy_of_a_stream_is_a_warning_with_reason_and_advice() {
     let layout = layout();
     let mut filter = Filter::new(&layout.info).invert();
     let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "own", 1);

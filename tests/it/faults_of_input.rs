@@ -89,7 +89,7 @@ fn names_of_any_text_stay_names_in_reports() {
 }
 
 #[test]
-fn frames_that_lie_anywhere_are_refused_or_touched_in_their_rows_only() {
+fn arbitrary_layouts_are_refused_or_touched_in_their_rows_only() {
     run("geometry", 20_000);
 }
 

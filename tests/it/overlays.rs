@@ -339,7 +339,7 @@ fn overlay_lies_over_all_that_is_done_to_the_frame() {
 }
 
 #[test]
-fn overlay_that_changes_is_drawn_anew_and_one_that_stays_is_not_forgotten() {
+fn changed_overlay_is_prepared_again_and_others_are_kept() {
     dmabufcpu_testing::init();
     let info = info(VideoFormat::I420, 64, 48);
     let place = (8, 6, 20, 10);

@@ -142,7 +142,7 @@ fn pitch_of_the_exporter_is_the_stride_of_the_frames() {
 }
 
 #[test]
-fn without_the_meta_option_frames_lie_as_the_caps_say_whatever_the_pitch() {
+fn without_the_meta_option_layouts_are_those_of_the_caps() {
     for format in FORMATS {
         let info = info(format, 37, 21);
         let caps = info.to_caps().unwrap();
@@ -545,7 +545,7 @@ fn larger_size_than_the_caps_need_is_granted() {
 }
 
 #[test]
-fn buffers_that_are_out_outlive_the_stop_and_go_when_they_come_back() {
+fn outstanding_buffers_outlive_the_stop_and_are_freed_on_return() {
     let _alone = alone();
     const NAME: &str = "outlive";
     let info = info(VideoFormat::Gray8, 64, 32);
@@ -603,7 +603,7 @@ fn start_and_stop_while_buffers_are_out_mixes_nothing_up() {
 }
 
 #[test]
-fn resize_waits_until_no_buffer_is_out_and_gives_the_new_size_then() {
+fn resize_waits_for_outstanding_buffers() {
     let _alone = alone();
     const NAME: &str = "resize";
     let small = info(VideoFormat::Nv12, 64, 32);

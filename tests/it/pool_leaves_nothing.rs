@@ -20,7 +20,7 @@ fn possessions(name: &str) -> (usize, usize, usize) {
 }
 
 #[test]
-fn hundred_thousand_buffers_leave_no_descriptor_mapping_or_inode() {
+fn buffers_leave_no_descriptor_mapping_or_inode() {
     const NAME: &str = "hundred-thousand";
     let info = info(VideoFormat::Nv12, 64, 32);
     let standin = Arc::new(Standin::new(Kind::DmaHeap, NAME));

@@ -100,7 +100,7 @@ fn where_downstream_has_none_ours_is_offered() {
 }
 
 #[test]
-fn counts_that_downstream_wants_are_kept_when_the_pool_becomes_ours() {
+fn own_pool_keeps_the_counts_that_downstream_requested() {
     for element in elements("memfd") {
         answer(&element, vec![(None, 5, 9)]);
         let query = offered(&element.element, true);
@@ -113,7 +113,7 @@ fn counts_that_downstream_wants_are_kept_when_the_pool_becomes_ours() {
 }
 
 #[test]
-fn pool_that_downstream_has_is_kept_in_auto_with_its_metas_and_counts() {
+fn auto_keeps_the_downstream_pool_with_its_metas_and_counts() {
     for pool in [of_downstream(), of_gstreamer()] {
         let [filter, upload] = elements("auto");
         answer(&filter, vec![(Some(pool.clone()), 4, 7)]);

@@ -96,7 +96,7 @@ fn reads_of_one_memory_nest() {
 }
 
 #[test]
-fn each_nested_read_has_a_start_and_an_end_and_one_mapping_serves() {
+fn each_nested_read_has_its_bracket_and_all_share_a_mapping() {
     in_time(|| {
         let layout = layout();
         let (_frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "brackets", 1);

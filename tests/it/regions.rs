@@ -290,7 +290,7 @@ fn regions_of_interest_are_regions_if_they_are_asked_for() {
 }
 
 #[test]
-fn frame_without_a_region_passes_untouched_even_if_others_hold_it() {
+fn shared_frame_without_a_region_passes_untouched() {
     let info = info(VideoFormat::Nv12, 64, 48);
     let layout = Layout::new(&info, Shape::Caps);
     let (frame, buffer) = Frame::new(&layout, Kind::DmaBuf, "no-region", 1);

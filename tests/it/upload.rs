@@ -127,7 +127,7 @@ fn frame_that_lies_behind_a_descriptor_goes_on_as_it_is() {
 }
 
 #[test]
-fn every_format_is_copied_exactly_at_odd_sizes_and_from_padded_rows() {
+fn formats_are_copied_exactly_at_odd_sizes_from_padded_rows() {
     dmabufcpu_testing::init();
     let template = gstdmabufcpu::video::copy_template_caps();
     let formats: Vec<VideoFormat> = VideoFormat::iter_raw()
@@ -450,7 +450,7 @@ fn downstream_offers(element: &gst::Element, info: &VideoInfo, most: u32) -> Poo
 }
 
 #[test]
-fn state_change_does_not_wait_for_frames_that_the_application_holds() {
+fn state_change_does_not_wait_for_frames_held_downstream() {
     for (element, held_upstream) in [
         ("dmabufupload name=e", false),
         ("dmabuffilter name=e invert=true", true),

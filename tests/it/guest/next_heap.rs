@@ -34,7 +34,7 @@ const REQUEST: Request<'static> = Request::new(100_000, "next heap");
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn exhausted_heap_is_followed_by_the_next_before_the_next_exporter() {
+fn exhausted_heap_is_followed_by_the_next_heap() {
     let testbed = testbed::with(&[HEAP]);
     let before = testbed.dma_bufs();
     let _alias = Alias::new();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn source_writes_into_each_allocators_buffers_and_the_display_shows_them() {
+fn source_writes_to_each_allocators_buffers_and_they_are_shown() {
     let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     display::with_each_allocator(&testbed, |allocator| {

@@ -103,7 +103,7 @@ fn with_clock(picture: &Picture) -> Picture {
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn privacy_mask_covers_its_rectangles_and_touches_their_pages_only() {
+fn privacy_mask_covers_its_rectangles_and_only_their_pages() {
     let testbed = testbed::with(&[CAMERA, CIRRUS, PROBES]);
     let (camera, plain) = plain(&testbed);
     let expected = changed(&plain, |x, y, pixel| {

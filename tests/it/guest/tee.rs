@@ -16,7 +16,7 @@ const FRAMES: u64 = 20;
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn display_sees_the_negative_and_the_other_branch_every_frame_as_it_was() {
+fn display_shows_the_negative_and_the_other_branch_the_original() {
     let testbed = testbed::with(&ALL);
     let picture = display::pattern();
     let before = testbed.dma_bufs();
@@ -81,7 +81,7 @@ fn display_sees_the_negative_and_the_other_branch_every_frame_as_it_was() {
 
 #[test]
 #[ignore = "needs the testbed (tests/testbed/run-tests)"]
-fn camera_behind_a_tee_is_copied_at_most_once_a_frame_and_never_tears() {
+fn camera_before_a_tee_is_copied_at_most_once_a_frame() {
     let testbed = testbed::with(&ALL);
     testbed.camera("allocators=0 XR24 1024x768");
     let scene = display::scene();

@@ -191,7 +191,7 @@ fn thousands_of_regions_in_one_frame() {
 }
 
 #[test]
-fn each_row_of_a_region_is_asked_for_once_or_twice_whatever_is_between_regions() {
+fn each_row_of_a_region_is_requested_once_or_twice() {
     let mut random = Random(5);
     let at = |x, y| Rect {
         x,

@@ -23,7 +23,6 @@ pub mod sigbus;
 pub mod storm;
 pub mod testbed;
 
-use crate::drm;
 use gst::prelude::*;
 use rustix::fd::OwnedFd;
 use std::sync::Once;

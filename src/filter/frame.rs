@@ -29,7 +29,7 @@ pub(super) struct Stream {
     is_dma_buf_caps: bool,
     tasks: TaskCache,
     overlays: Overlays,
-    worker: FrameProcessor,
+    processor: FrameProcessor,
     copies: CopyPool,
     /// Reasons that were reported: each once a stream.
     reported: Vec<Obstacle>,
@@ -45,7 +45,7 @@ impl Stream {
             is_dma_buf_caps: video::is_dma_buf_caps(caps),
             tasks: TaskCache::default(),
             overlays: Overlays::default(),
-            worker: FrameProcessor::default(),
+            processor: FrameProcessor::default(),
             copies: CopyPool::new(gate),
             reported: Vec::new(),
             reported_brackets: false,
@@ -152,20 +152,20 @@ impl DmaBufFilter {
         let canvas = self.canvas(frame, &stream.frames, stats)?;
         let task = stream.tasks.task(settings, frame, &stream.frames, canvas);
         let options = access_options(settings, stats);
-        stream.worker.set_threads(settings.n_threads);
+        stream.processor.set_threads(settings.n_threads);
         let sprites = stream.overlays.sprites();
         let watchdog = (!functions.is_empty()).then(|| self.functions.watchdog(&self.obj()));
-        let mut calls = watchdog
+        let mut callbacks = watchdog
             .as_deref()
             .map(|watchdog| functions::calls(functions, watchdog, stats));
         let extras = Extras {
             sprites: &sprites,
-            callbacks: calls.as_mut(),
+            callbacks: callbacks.as_mut(),
         };
         let frames = &stream.frames;
         let window_pages = window_pages(settings);
         let work = stream
-            .worker
+            .processor
             .apply(frame, frames, task, extras, &options, window_pages);
         let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         overlays::remove(frame);
@@ -184,14 +184,14 @@ impl DmaBufFilter {
         functions: &FrameFunctions,
     ) -> Result<(), NoFrame> {
         let options = access_options(settings, stats);
-        stream.worker.set_threads(settings.n_threads);
+        stream.processor.set_threads(settings.n_threads);
         let watchdog = self.functions.watchdog(&self.obj());
-        let mut calls = functions::calls(functions, &watchdog, stats);
+        let mut callbacks = functions::calls(functions, &watchdog, stats);
         let frames = &stream.frames;
         let window_pages = window_pages(settings);
         let work = stream
-            .worker
-            .read(frame, frames, &mut calls, &options, window_pages);
+            .processor
+            .read(frame, frames, &mut callbacks, &options, window_pages);
         let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         self.count_work(&work, stream, stats);
         Ok(())

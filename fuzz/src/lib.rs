@@ -13,7 +13,7 @@ use dmabufcpu_testing::claim::{self, Claim};
 use dmabufcpu_testing::pixel_frame::{Frame, Random};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
 use gstdmabufcpu::video::{self, Kind};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -612,7 +612,7 @@ pub fn overlays(input: &[u8]) {
 pub fn pixels(input: &[u8]) {
     let mut input = Input(input);
     let format = input.pick(Format::ALL);
-    let range = input.pick(&[Range::Limited, Range::Full]);
+    let range = input.pick(&[ColorRange::Limited, ColorRange::Full]);
     let isa = input.pick(&Isa::available());
     let part = |input: &mut Input<'_>, low: f64, neutral: f64, high: f64| match input.byte() {
         0..=79 => neutral,

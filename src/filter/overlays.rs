@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Overlays that other elements attached to frames, prepared to be drawn.
 
-use crate::pixel::regions::{Colors, Image, Sprite};
+use crate::pixel::regions::{Colors, Image, OverlayRect};
 use crate::upstream;
 use crate::video::{Canvas, Frames};
 use gst::prelude::*;
@@ -30,7 +30,7 @@ pub(super) struct Overlays {
 struct Prepared {
     key: Key,
     is_used: bool,
-    sprite: Sprite,
+    sprite: OverlayRect,
 }
 
 /// What a rectangle's picture depends on: `seqnum` changes with its pixels and its alpha.
@@ -123,7 +123,7 @@ impl Overlays {
             }
             // In the memory of one that is no longer drawn.
             let spare = self.prepared.iter().position(|prepared| !prepared.is_used);
-            let mut sprite = spare.map_or_else(Sprite::default, |spare| {
+            let mut sprite = spare.map_or_else(OverlayRect::default, |spare| {
                 self.prepared.swap_remove(spare).sprite
             });
             if prepare(&mut sprite, rectangle, frames, canvas).is_none() {
@@ -145,7 +145,7 @@ impl Overlays {
     }
 
     /// The overlays of the frame that they were prepared for, from the lowest to the uppermost.
-    pub(super) fn sprites(&self) -> SmallVec<[&Sprite; 8]> {
+    pub(super) fn sprites(&self) -> SmallVec<[&OverlayRect; 8]> {
         let sprite = |key: &Key| self.prepared.iter().find(|prepared| prepared.key == *key);
         let drawn = self.drawn.iter().filter_map(sprite);
         drawn.map(|prepared| &prepared.sprite).collect()
@@ -165,7 +165,7 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
 /// Makes a rectangle's pixels, scaled to its size on the frame, ready to be drawn; `None` when they
 /// cannot be read.
 fn prepare(
-    sprite: &mut Sprite,
+    sprite: &mut OverlayRect,
     rectangle: &VideoOverlayRectangleRef,
     frames: &Frames,
     canvas: Canvas,

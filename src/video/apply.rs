@@ -15,7 +15,7 @@ use super::window::{FrameInfo, plane_infos};
 use super::{Frames, Plane};
 use crate::dmabuf::{ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, How, OpenMemories};
-use crate::pixel::regions::{Sprite, Steps};
+use crate::pixel::regions::{OverlayRect, PlaneEffect};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub struct Work {
 #[derive(Debug, Default)]
 pub struct More<'m, 'f> {
     /// What is drawn on it, last.
-    pub sprites: &'m [&'m Sprite],
+    pub sprites: &'m [&'m OverlayRect],
     /// Users' functions, before that.
     pub calls: Option<&'m mut Calls<'f>>,
 }
@@ -56,7 +56,7 @@ struct Pass<'p> {
     task: Option<&'p mut Task>,
     /// Whether the frame is adjusted already.
     is_adjusted: bool,
-    sprites: &'p [&'p Sprite],
+    sprites: &'p [&'p OverlayRect],
     cut: Cut,
     /// Whether windows may be longer than that.
     grows: bool,
@@ -302,7 +302,7 @@ impl Worker {
         open: &mut OpenMemories<'_, '_, ReadWrite>,
         planes: &[Placed],
         task: &mut Task,
-        sprites: &[&Sprite],
+        sprites: &[&OverlayRect],
         (cut, grows): (Cut, bool),
     ) -> Result<u64, memory::Error> {
         // What falls on adjusted planes goes over them in the same walk.
@@ -364,7 +364,7 @@ impl Worker {
             cut,
             grows,
         } = pass;
-        let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
+        let mut effects: [Option<&mut dyn PlaneEffect>; MOST_PLANES] = Default::default();
         let (mut steps, mut pieces) = (&[][..], None);
         if let Some(task) = task {
             let parts = task.parts();

@@ -52,7 +52,7 @@ pub struct Frames {
     /// The pixel code's name for the format.
     pub format: pixel::Format,
     /// Luma's and chroma's range.
-    pub range: pixel::Range,
+    pub range: pixel::ColorRange,
     /// How colours become luma and chroma.
     pub matrix: ColorMatrix,
     /// Whether colours are multiplied with alpha.
@@ -74,8 +74,8 @@ impl Frames {
             ));
         };
         let range = match info.colorimetry().range() {
-            VideoColorRange::Range0_255 => pixel::Range::Full,
-            _ => pixel::Range::Limited,
+            VideoColorRange::Range0_255 => pixel::ColorRange::Full,
+            _ => pixel::ColorRange::Limited,
         };
         // What has no luma and chroma has no numbers for them.
         let matrix = match info.colorimetry().matrix().kr_kb() {

@@ -214,9 +214,9 @@ pub fn shapes(
     let shape = |(number, layout): (usize, &PlaneLayout)| {
         layout.row_bytes(width).map(|_| Shape {
             rows: layout.rows(height),
-            whole: layout.whole_units(width) * layout.unit(),
-            unit: layout.unit(),
-            partial: layout.partial_unit(width),
+            whole: layout.whole_blocks(width) * layout.block_bytes(),
+            unit: layout.block_bytes(),
+            partial: layout.tail_mask(width),
             skipped: Block::nth(info, number).before(picture.origin),
             is_palette: false,
         })

@@ -4,7 +4,7 @@
 use super::geometry::{Canvas, Picture};
 use super::{Frames, Plane};
 use crate::memory;
-use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
+use crate::pixel::regions::{Area, Blur, Fill, Pixelate, PlaneEffect, Rect};
 use crate::pixel::{Adjust, FramePlan, Piece};
 
 /// Where on a frame something is done.
@@ -77,10 +77,10 @@ pub(super) enum Work {
 
 impl Work {
     /// Puts the work on each plane at the place of the plane's number.
-    pub(super) fn steps<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+    pub(super) fn steps<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn PlaneEffect>]) {
         fn put<'s>(
-            planes: &mut [Option<&'s mut dyn Steps>],
-            steps: impl Iterator<Item = (usize, &'s mut dyn Steps)>,
+            planes: &mut [Option<&'s mut dyn PlaneEffect>],
+            steps: impl Iterator<Item = (usize, &'s mut dyn PlaneEffect)>,
         ) {
             for (number, steps) in steps {
                 if let Some(plane) = planes.get_mut(number) {
@@ -243,14 +243,14 @@ impl Task {
             let start = memory::offset(buffer, plane.memory) + plane.offset;
             // Rows that follow one another without a gap are one run of bytes.
             let is_one_run = |piece: &Piece| {
-                let bytes = piece.units.len() * plane.unit;
+                let bytes = piece.blocks.len() * plane.unit;
                 piece.rows.len() == 1 || bytes == plane.stride
             };
             pieces.iter().all(|piece| {
                 let begin =
-                    start + piece.rows.start * plane.stride + piece.units.start * plane.unit;
-                let bytes = piece.rows.len() * piece.units.len() * plane.unit;
-                piece.partial.is_none()
+                    start + piece.rows.start * plane.stride + piece.blocks.start * plane.unit;
+                let bytes = piece.rows.len() * piece.blocks.len() * plane.unit;
+                piece.tail_mask.is_none()
                     && is_one_run(piece)
                     && begin.is_multiple_of(page)
                     && bytes.is_multiple_of(page)

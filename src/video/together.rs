@@ -5,7 +5,7 @@
 use super::lend::planes_of;
 use super::walk::{self, Adjusting, Bands, Cut, Lane, Layers, Lot, Placed, Share};
 use crate::dmabuf::lock;
-use crate::pixel::regions::{Sprite, Steps};
+use crate::pixel::regions::{OverlayRect, PlaneEffect};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 pub(super) const MOST_PLANES: usize = 4;
 
 /// The effect on each of the planes.
-type Effects<'t> = SmallVec<[Option<&'t mut dyn Steps>; 2]>;
+type Effects<'t> = SmallVec<[Option<&'t mut dyn PlaneEffect>; 2]>;
 
 /// All that falls on the planes of a step, or on one that no step is for.
 pub(super) struct Together<'t> {
@@ -29,7 +29,7 @@ pub(super) struct Together<'t> {
     has_effect: bool,
     /// Until somebody takes them: an effect is done by one.
     effects: Mutex<Effects<'t>>,
-    sprites: &'t [&'t Sprite],
+    sprites: &'t [&'t OverlayRect],
     /// The rows of the effects, once there are to be shares.
     bands: Bands,
     /// From the first row that something falls on to the last.
@@ -45,8 +45,8 @@ impl<'t> Together<'t> {
         numbers: SmallVec<[usize; 2]>,
         placed: &[Placed],
         pieces: Option<&'t [Vec<Piece>]>,
-        effects: &mut [Option<&'t mut dyn Steps>],
-        sprites: &'t [&'t Sprite],
+        effects: &mut [Option<&'t mut dyn PlaneEffect>],
+        sprites: &'t [&'t OverlayRect],
     ) -> Self {
         let planes: SmallVec<[Placed; 2]> = numbers.iter().map(|plane| placed[*plane]).collect();
         let effects: Effects<'t> = numbers.iter().map(|plane| effects[*plane].take()).collect();
@@ -104,11 +104,11 @@ impl<'t> Together<'t> {
         let mut effects = effects.into_iter();
         let planes = self.numbers.iter().zip(&self.planes);
         let layers = planes.map(|(number, placed)| {
-            let effect: Option<&'s mut dyn Steps> = match effects.next() {
+            let effect: Option<&'s mut dyn PlaneEffect> = match effects.next() {
                 Some(Some(effect)) => Some(effect),
                 _ => None,
             };
-            let lines = self.sprites.iter().map(|sprite| sprite.lines(*number));
+            let lines = self.sprites.iter().map(|sprite| sprite.spans(*number));
             Layers::new(placed, rows, effect, lines)
         });
         let (adjusting, pieces) = match self.step {
@@ -146,7 +146,7 @@ impl<'t> Together<'t> {
         }
         self.bands.iter().for_each(&mut extend);
         for plane in &self.numbers {
-            for lines in self.sprites.iter().map(|sprite| sprite.lines(*plane)) {
+            for lines in self.sprites.iter().map(|sprite| sprite.spans(*plane)) {
                 if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
                     extend(&(first.row()..last.row() + 1));
                 }
@@ -176,7 +176,7 @@ impl<'t> Together<'t> {
     pub(super) fn plain(&self, share: &Share) -> Option<(&'t Step, SmallVec<[Placed; 2]>)> {
         let step = self.step.filter(|_| self.pieces.is_none())?;
         let is_drawn_on = |plane: &usize| {
-            let lines = self.sprites.iter().map(|sprite| sprite.lines(*plane));
+            let lines = self.sprites.iter().map(|sprite| sprite.spans(*plane));
             lines
                 .map(|lines| walk::within(lines, &share.rows))
                 .any(|lines| !lines.is_empty())
@@ -210,8 +210,8 @@ pub(super) fn all_together<'t>(
     steps: &'t [Step],
     planes: &[Placed],
     pieces: Option<&'t [Vec<Piece>]>,
-    effects: &mut [Option<&'t mut dyn Steps>],
-    sprites: &'t [&'t Sprite],
+    effects: &mut [Option<&'t mut dyn PlaneEffect>],
+    sprites: &'t [&'t OverlayRect],
 ) -> SmallVec<[Together<'t>; 4]> {
     let mut is_done = [false; MOST_PLANES];
     let mut all = SmallVec::new();
@@ -245,7 +245,7 @@ mod tests {
     use super::walk::{Deal, Kit, Lend, Run, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
-    use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};
+    use crate::pixel::{Adjust, ColorRange, Format, FramePlan};
     use dmabufcpu_testing::random::{Random, noise};
 
     /// Members of plain bytes, which lends pages of these runs, and writes down which.
@@ -312,7 +312,7 @@ mod tests {
                 Self::Fill(Fill::new(
                     format,
                     false,
-                    Levels::Limited,
+                    ColorRange::Limited,
                     matrix,
                     area,
                     color,
@@ -329,7 +329,7 @@ mod tests {
             }
         }
 
-        fn put<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+        fn put<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn PlaneEffect>]) {
             let mut put = |(number, steps)| planes[number] = Some(steps);
             match self {
                 Self::Fill(fill) => fill.steps().for_each(&mut put),
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    fn any_sprites(format: Format, random: &mut Random) -> Vec<Sprite> {
+    fn any_sprites(format: Format, random: &mut Random) -> Vec<OverlayRect> {
         let mut sprites = Vec::new();
         for seed in 0..random.below(4) as u32 {
             let (width, height) = (1 + random.below(60), 1 + random.below(40));
@@ -383,7 +383,7 @@ mod tests {
                 alpha: 1.0,
             };
             let place = (random.below(100) as i32 - 9, random.below(130) as i32 - 9);
-            sprites.push(Sprite::new(format, false, SIZE, (0, 0), place, &image));
+            sprites.push(OverlayRect::new(format, false, SIZE, (0, 0), place, &image));
         }
         sprites
     }
@@ -414,9 +414,9 @@ mod tests {
                 offset: start,
                 stride,
                 rows,
-                whole: layout.whole_units(SIZE.0) * layout.unit(),
-                unit: layout.unit(),
-                partial: layout.partial_unit(SIZE.0),
+                whole: layout.whole_blocks(SIZE.0) * layout.block_bytes(),
+                unit: layout.block_bytes(),
+                partial: layout.tail_mask(SIZE.0),
             };
             Placed {
                 member,
@@ -466,7 +466,7 @@ mod tests {
                     ..Adjust::identity()
                 },
             ][random.below(3)];
-            let plan = FramePlan::new(format, Levels::Limited, &adjust);
+            let plan = FramePlan::new(format, ColorRange::Limited, &adjust);
             let area = any_area(&mut random);
             let of_effect = random.below(7);
             let is_partial = of_effect == 0 && random.below(2) == 0;
@@ -474,7 +474,7 @@ mod tests {
             let pieces: Vec<Vec<Piece>> = layouts.map(|layout| layout.pieces(&area)).collect();
             let pieces = is_partial.then_some(&pieces[..]);
             let sprites = any_sprites(format, &mut random);
-            let sprites: Vec<&Sprite> = sprites.iter().collect();
+            let sprites: Vec<&OverlayRect> = sprites.iter().collect();
             let (placed, sizes) = any_places(format, &mut random);
             let before: Vec<Vec<u8>> = sizes.iter().map(|size| noise(*size, 9)).collect();
             let page = [64, 64, 256, 4096, 16384, 65536][random.below(6)];
@@ -493,7 +493,7 @@ mod tests {
             let mut effect = Effect::new(of_effect, format, &area);
             let mut results = Vec::new();
             for is_shared in [false, true] {
-                let mut effects: [Option<&mut dyn Steps>; MOST_PLANES] = Default::default();
+                let mut effects: [Option<&mut dyn PlaneEffect>; MOST_PLANES] = Default::default();
                 if let Some(effect) = &mut effect {
                     effect.put(&mut effects);
                 }

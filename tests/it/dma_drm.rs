@@ -9,7 +9,7 @@ use dmabufcpu_testing::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, 
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::memory::{self, DrmFormat, Pool};
-use gstdmabufcpu::pixel::{Adjust, Range};
+use gstdmabufcpu::pixel::{Adjust, ColorRange};
 use gstdmabufcpu::video::{self, FORMATS, Frames};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
@@ -212,11 +212,11 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
 #[test]
 fn colorimetry_is_read_from_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
-    assert_eq!(Frames::from_caps(&caps).unwrap().range, Range::Limited);
+    assert_eq!(Frames::from_caps(&caps).unwrap().range, ColorRange::Limited);
     // Full range, BT.709.
     caps.make_mut().set("colorimetry", "1:3:5:1");
     let frames = Frames::from_caps(&caps).unwrap();
-    assert_eq!(frames.range, Range::Full);
+    assert_eq!(frames.range, ColorRange::Full);
     assert_eq!(frames.matrix.red, 0.2126);
     assert_eq!(frames.info.format(), VideoFormat::Nv12);
     assert_eq!(frames.info.size(), 64 * 32 * 3 / 2);

@@ -44,106 +44,106 @@ pub enum Format {
 
 /// How the rows of one plane are made.
 ///
-/// A row is a run of units, each holding one or more pixels; subsampled planes have fewer rows
+/// A row is a run of blocks, each holding one or more pixels; subsampled planes have fewer rows
 /// than the frame. Strides, offsets and padding between rows are the caller's business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlaneLayout {
-    unit: usize,
+    block_bytes: usize,
     pixels: usize,
-    rows_shift: u32,
-    /// What a last unit holds that has fewer pixels than the others: one entry a byte.
-    partial: Option<&'static [u8]>,
-    /// The same for a unit without its first pixel.
-    late: Option<&'static [u8]>,
+    h_sub: u32,
+    /// What a last block holds that has fewer pixels than the others: one entry a byte.
+    tail_mask: Option<&'static [u8]>,
+    /// The same for a block without its first pixel.
+    head_mask: Option<&'static [u8]>,
 }
 
 impl PlaneLayout {
-    const fn new(unit: usize, pixels: usize, rows_shift: u32) -> Self {
+    const fn new(block_bytes: usize, pixels: usize, h_sub: u32) -> Self {
         Self {
-            unit,
+            block_bytes,
             pixels,
-            rows_shift,
-            partial: None,
-            late: None,
+            h_sub,
+            tail_mask: None,
+            head_mask: None,
         }
     }
 
-    const fn packed_422(partial: &'static [u8], late: &'static [u8]) -> Self {
+    const fn packed_422(tail_mask: &'static [u8], head_mask: &'static [u8]) -> Self {
         Self {
-            unit: 4,
+            block_bytes: 4,
             pixels: 2,
-            rows_shift: 0,
-            partial: Some(partial),
-            late: Some(late),
+            h_sub: 0,
+            tail_mask: Some(tail_mask),
+            head_mask: Some(head_mask),
         }
     }
 
-    /// Bytes in one unit.
+    /// Bytes in one block.
     #[must_use]
-    pub const fn unit(&self) -> usize {
-        self.unit
+    pub const fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
-    /// Pixels of a row that one unit stands for.
+    /// Pixels of a row that one block stands for.
     #[must_use]
-    pub const fn pixels(&self) -> usize {
+    pub const fn block_pixels(&self) -> usize {
         self.pixels
     }
 
     /// Rows of the frame that a row of this plane stands for.
     #[must_use]
-    pub const fn row_share(&self) -> usize {
-        1 << self.rows_shift
+    pub const fn row_subsampling(&self) -> usize {
+        1 << self.h_sub
     }
 
     /// Rows of this plane in a frame of `height` rows.
     #[must_use]
     pub const fn rows(&self, height: usize) -> usize {
-        height.div_ceil(1 << self.rows_shift)
+        height.div_ceil(1 << self.h_sub)
     }
 
     /// Units of a row of `width` pixels whose every byte may be changed (alpha and padding
     /// inside a pixel aside, which no operation changes).
     #[must_use]
-    pub const fn whole_units(&self, width: usize) -> usize {
-        match self.partial {
+    pub const fn whole_blocks(&self, width: usize) -> usize {
+        match self.tail_mask {
             // The last sample of a subsampled plane is whole although it serves fewer pixels.
             None => width.div_ceil(self.pixels),
             Some(_) => width / self.pixels,
         }
     }
 
-    /// What the unit behind the whole ones holds, if the width leaves a partial one: a mask
-    /// with an entry for each of its [`unit`](Self::unit) bytes, `0xff` where the byte belongs
+    /// What the block behind the whole ones holds, if the width leaves a tail_mask one: a mask
+    /// with an entry for each of its [`block`](Self::block_bytes) bytes, `0xff` where the byte belongs
     /// to the picture and `0` where it is padding and must stay as it is.
     #[must_use]
-    pub const fn partial_unit(&self, width: usize) -> Option<&'static [u8]> {
-        match self.partial {
+    pub const fn tail_mask(&self, width: usize) -> Option<&'static [u8]> {
+        match self.tail_mask {
             Some(mask) if !width.is_multiple_of(self.pixels) => Some(mask),
             _ => None,
         }
     }
 
-    /// What a unit without its first pixel holds, as a mask like that of
-    /// [`partial_unit`](Self::partial_unit); `None` where all of a unit's bytes are of all of its
+    /// What a block without its first pixel holds, as a mask like that of
+    /// [`tail_mask`](Self::tail_mask); `None` where all of a block's bytes are of all of its
     /// pixels.
     #[must_use]
-    pub const fn late_unit(&self) -> Option<&'static [u8]> {
-        self.late
+    pub const fn head_mask(&self) -> Option<&'static [u8]> {
+        self.head_mask
     }
 
-    /// The parts of units that cover an area of the frame, for work that goes over units: each
+    /// The parts of blocks that cover an area of the frame, for work that goes over blocks: each
     /// byte of a sample that stands for a pixel of the area is in one of them, once, and no other
     /// byte is.
     #[must_use]
     pub fn pieces(&self, area: &Area) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let (Some(partial), Some(late)) = (self.partial, self.late) else {
-            let samples = area.samples((self.pixels, 1 << self.rows_shift));
-            let whole = |(units, rows)| Piece {
+        let (Some(tail_mask), Some(head_mask)) = (self.tail_mask, self.head_mask) else {
+            let samples = area.samples((self.pixels, 1 << self.h_sub));
+            let whole = |(blocks, rows)| Piece {
                 rows,
-                units,
-                partial: None,
+                blocks,
+                tail_mask: None,
             };
             pieces.extend(samples.rects().map(whole));
             return pieces;
@@ -153,44 +153,44 @@ impl PlaneLayout {
             if columns.start < first * self.pixels {
                 pieces.push(Piece {
                     rows: rows.clone(),
-                    units: first - 1..first - 1,
-                    partial: Some(late),
+                    blocks: first - 1..first - 1,
+                    tail_mask: Some(head_mask),
                 });
             }
             let end = columns.end / self.pixels;
-            let cut = (end * self.pixels < columns.end).then_some(partial);
+            let cut = (end * self.pixels < columns.end).then_some(tail_mask);
             if first < end || (cut.is_some() && first <= end) {
                 pieces.push(Piece {
                     rows,
-                    units: first..end,
-                    partial: cut,
+                    blocks: first..end,
+                    tail_mask: cut,
                 });
             }
         }
         pieces
     }
 
-    /// Bytes of a row from its first unit to its last, the partial one included; `None` where
+    /// Bytes of a row from its first block to its last, the tail_mask one included; `None` where
     /// that is more than a `usize` holds.
     #[must_use]
     pub const fn row_bytes(&self, width: usize) -> Option<usize> {
-        width.div_ceil(self.pixels).checked_mul(self.unit)
+        width.div_ceil(self.pixels).checked_mul(self.block_bytes)
     }
 }
 
-/// Units of some rows, and perhaps a part of the unit behind them.
+/// Units of some rows, and perhaps a part of the block behind them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Rows of the plane.
     pub rows: Range<usize>,
-    /// Whole units of each; may be none.
-    pub units: Range<usize>,
-    /// The unit behind those, in so far as it is part of the piece: a mask as that of
-    /// [`PlaneLayout::partial_unit`].
-    pub partial: Option<&'static [u8]>,
+    /// Whole blocks of each; may be none.
+    pub blocks: Range<usize>,
+    /// The block behind those, in so far as it is part of the piece: a mask as that of
+    /// [`PlaneLayout::tail_mask`].
+    pub tail_mask: Option<&'static [u8]>,
 }
 
-/// What one byte of a packed unit is.
+/// What one byte of a packed block is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Luma,
@@ -385,23 +385,25 @@ mod tests {
                     let mut seen = vec![vec![0; layout.row_bytes(size.0).unwrap()]; size.1];
                     for piece in layout.pieces(&area) {
                         for row in piece.rows {
-                            for unit in piece.units.clone() {
-                                let bytes = unit * layout.unit()..(unit + 1) * layout.unit();
+                            for block in piece.blocks.clone() {
+                                let bytes = block * layout.block()
+                                    ..(block_bytes + 1) * layout.block_bytes();
                                 seen[row][bytes].iter_mut().for_each(|seen| *seen += 1);
                             }
-                            for (byte, mask) in piece.partial.unwrap_or_default().iter().enumerate()
+                            for (byte, mask) in
+                                piece.tail_mask.unwrap_or_default().iter().enumerate()
                             {
                                 if *mask != 0 {
-                                    seen[row][piece.units.end * layout.unit() + byte] += 1;
+                                    seen[row][piece.blocks.end * layout.block_bytes() + byte] += 1;
                                 }
                             }
                         }
                     }
                     for (row, seen) in seen.iter().enumerate() {
                         for (byte, seen) in seen.iter().enumerate() {
-                            let first = byte / layout.unit() * layout.pixels();
-                            let mut columns = first..first + layout.pixels();
-                            if layout.partial.is_some() {
+                            let first = byte / layout.block_bytes() * layout.block_pixels();
+                            let mut columns = first..first + layout.block_pixels();
+                            if layout.tail_mask.is_some() {
                                 let Shape::Packed(of) = format.shape() else {
                                     panic!("{format:?} is not packed")
                                 };
@@ -410,7 +412,7 @@ mod tests {
                                     columns = place..place + 1;
                                 }
                             }
-                            let shared = 1 << layout.rows_shift;
+                            let shared = 1 << layout.h_sub;
                             let mut rows = row * shared..((row + 1) * shared).min(size.1);
                             let expected =
                                 rows.any(|y| columns.clone().any(|x| x < size.0 && has(x, y)));
@@ -433,7 +435,7 @@ mod tests {
         };
         assert_eq!((y.rows(5), uv.rows(5)), (5, 3));
         assert_eq!((y.row_bytes(5), uv.row_bytes(5)), (Some(5), Some(6)));
-        assert_eq!((uv.whole_units(5), uv.partial_unit(5)), (3, None));
+        assert_eq!((uv.whole_blocks(5), uv.tail_mask(5)), (3, None));
         assert_eq!(uv.row_bytes(usize::MAX), None);
     }
 
@@ -442,12 +444,12 @@ mod tests {
         let [yuy2] = Format::Yuy2.planes() else {
             panic!()
         };
-        assert_eq!((yuy2.whole_units(5), yuy2.row_bytes(5)), (2, Some(12)));
-        assert_eq!(yuy2.partial_unit(5), Some(&[0xff, 0xff, 0, 0xff][..]));
-        assert_eq!(yuy2.partial_unit(6), None);
+        assert_eq!((yuy2.whole_blocks(5), yuy2.row_bytes(5)), (2, Some(12)));
+        assert_eq!(yuy2.tail_mask(5), Some(&[0xff, 0xff, 0, 0xff][..]));
+        assert_eq!(yuy2.tail_mask(6), None);
         let [uyvy] = Format::Uyvy.planes() else {
             panic!()
         };
-        assert_eq!(uyvy.partial_unit(1), Some(&[0xff, 0xff, 0xff, 0][..]));
+        assert_eq!(uyvy.tail_mask(1), Some(&[0xff, 0xff, 0xff, 0][..]));
     }
 }

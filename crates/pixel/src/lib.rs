@@ -10,10 +10,10 @@
 //! [`PlaneOp::apply`] with the pieces of rows that lie in it:
 //!
 //! ```
-//! use dmabufcpu_pixel::{Adjust, Format, FramePlan, Range, Step};
+//! use dmabufcpu_pixel::{Adjust, Format, FramePlan, ColorRange, Step};
 //!
 //! let adjust = Adjust { invert: true, ..Adjust::identity() };
-//! let plan = FramePlan::new(Format::Gray8, Range::Full, &adjust);
+//! let plan = FramePlan::new(Format::Gray8, ColorRange::Full, &adjust);
 //! let mut window = [0, 1, 2, 254, 255, 77];
 //! for step in plan.steps() {
 //!     if let Step::Plane { plane: 0, op } = step {
@@ -61,13 +61,13 @@ pub use span::PairSpan;
 /// What the user set: the values of the element's properties of the same names.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Adjust {
-    /// Added to luma, in units of its whole range; −1 to 1, neutral at 0.
+    /// Added to luma, in blocks of its whole range; −1 to 1, neutral at 0.
     pub brightness: f64,
     /// Scales luma around black; 0 to 2, neutral at 1.
     pub contrast: f64,
     /// Scales chroma around grey; 0 to 2, neutral at 1.
     pub saturation: f64,
-    /// Turns chroma, in units of half a turn; −1 to 1, neutral at 0.
+    /// Turns chroma, in blocks of half a turn; −1 to 1, neutral at 0.
     pub hue: f64,
     /// Exponent 1/gamma on luma, after the balance; 0.01 to 10, neutral at 1.
     pub gamma: f64,
@@ -112,7 +112,7 @@ impl Default for Adjust {
 /// Only inverting looks at it: the peers whose pictures brightness, contrast, saturation, hue
 /// and gamma must match do not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Range {
+pub enum ColorRange {
     /// Luma 16 to 235 (of 8 bits), chroma 16 to 240.
     Limited,
     /// All values.

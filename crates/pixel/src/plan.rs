@@ -4,7 +4,7 @@
 use super::format::{Depth, Role, Shape, WideChroma};
 use super::kernels::{Bytes, Isa, Matrix, Mix, Stage, StageChroma, WordMix, Words};
 use super::tables::{self, Chroma, IDENTITY, Table, Turn};
-use super::{Adjust, Format, PairSpan, Range, wide};
+use super::{Adjust, ColorRange, Format, PairSpan, wide};
 
 /// The work on one frame: which planes to touch and how.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct PlaneOp {
     isa: Isa,
-    unit: usize,
+    block_bytes: usize,
     kind: PlaneKind,
 }
 
@@ -66,20 +66,21 @@ enum PairKind {
 
 impl PlaneOp {
     /// Spans begin and end on multiples of this many bytes within their row. It divides the
-    /// [unit](super::PlaneLayout::unit) of the plane's layout.
+    /// [block](super::PlaneLayout::unit) of the plane's layout.
     #[must_use]
-    pub fn unit(&self) -> usize {
-        self.unit
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// Works on the `spans` of `bytes`, which may lie anywhere in it, but not overlap.
     ///
     /// # Panics
     /// When a span ends outside of `bytes`, or its length is not a multiple of
-    /// [`unit`](Self::unit): mistakes of the caller, not properties of a picture.
+    /// [`block`](Self::block_bytes): mistakes of the caller, not properties of a picture.
     pub fn apply(&self, bytes: &mut [u8], spans: impl Iterator<Item = std::ops::Range<usize>>) {
-        let unit = self.unit;
-        let spans = spans.inspect(move |s| assert!(s.len().is_multiple_of(unit), "cut unit"));
+        let block_bytes = self.block_bytes;
+        let spans =
+            spans.inspect(move |s| assert!(s.len().is_multiple_of(block_bytes), "cut block_bytes"));
         match &self.kind {
             PlaneKind::Bytes(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::Mix(op) => op.apply(self.isa, bytes, spans),
@@ -92,9 +93,9 @@ impl PlaneOp {
 
 impl PairOp {
     /// Spans begin and end on multiples of this many bytes within their row, as in
-    /// [`PlaneOp::unit`].
+    /// [`PlaneOp::block`].
     #[must_use]
-    pub fn unit(&self) -> usize {
+    pub fn block_bytes(&self) -> usize {
         match self.kind {
             PairKind::Mix(_) => 1,
             PairKind::WordMix(_) => 2,
@@ -105,15 +106,16 @@ impl PairOp {
     ///
     /// # Panics
     /// When a span ends outside of its window, or its length is not a multiple of
-    /// [`unit`](Self::unit).
+    /// [`block`](Self::block_bytes).
     pub fn apply(
         &self,
         first: &mut [u8],
         second: &mut [u8],
         spans: impl Iterator<Item = PairSpan>,
     ) {
-        let unit = self.unit();
-        let spans = spans.inspect(move |s| assert!(s.len.is_multiple_of(unit), "cut unit"));
+        let block_bytes = self.block_bytes();
+        let spans =
+            spans.inspect(move |s| assert!(s.len.is_multiple_of(block_bytes), "cut block_bytes"));
         match &self.kind {
             PairKind::Mix(op) => op.apply_pair(self.isa, first, second, spans),
             PairKind::WordMix(op) => op.apply_pair(self.isa, first, second, spans),
@@ -124,14 +126,14 @@ impl PairOp {
 impl FramePlan {
     /// Works out the steps and builds their tables.
     #[must_use]
-    pub fn new(format: Format, range: Range, adjust: &Adjust) -> Self {
+    pub fn new(format: Format, range: ColorRange, adjust: &Adjust) -> Self {
         Self::with_isa(Isa::best(), format, range, adjust)
     }
 
     /// As [`new`](Self::new), with kernels of a chosen instruction set.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_isa(isa: Isa, format: Format, range: Range, adjust: &Adjust) -> Self {
+    pub fn with_isa(isa: Isa, format: Format, range: ColorRange, adjust: &Adjust) -> Self {
         let steps = if adjust.is_identity() {
             Vec::new()
         } else {
@@ -155,7 +157,7 @@ impl FramePlan {
 
 struct Builder<'a> {
     isa: Isa,
-    range: Range,
+    range: ColorRange,
     adjust: &'a Adjust,
 }
 
@@ -238,7 +240,7 @@ impl Builder<'_> {
         let op = Bytes::new(self.isa, tables);
         let op = PlaneOp {
             isa: self.isa,
-            unit: op.period(),
+            block_bytes: op.period(),
             kind: PlaneKind::Bytes(Box::new(op)),
         };
         Some(Step::Plane { plane, op })
@@ -252,7 +254,7 @@ impl Builder<'_> {
         let kind = PlaneKind::Mix(self.mix(turn, roles, luma));
         let op = PlaneOp {
             isa: self.isa,
-            unit: roles.len(),
+            block_bytes: roles.len(),
             kind,
         };
         Step::Plane { plane, op }
@@ -261,7 +263,7 @@ impl Builder<'_> {
     fn words(&self, plane: usize, words: Words) -> Step {
         let op = PlaneOp {
             isa: self.isa,
-            unit: 2,
+            block_bytes: 2,
             kind: PlaneKind::Words(Box::new(words)),
         };
         Step::Plane { plane, op }
@@ -280,7 +282,7 @@ impl Builder<'_> {
             (WideChroma::Interleaved, Some(mix)) => {
                 let op = PlaneOp {
                     isa: self.isa,
-                    unit: 4,
+                    block_bytes: 4,
                     kind: PlaneKind::WordMix(Box::new(mix)),
                 };
                 steps.push(Step::Plane { plane: 1, op });
@@ -349,7 +351,7 @@ impl Builder<'_> {
             plane: 0,
             op: PlaneOp {
                 isa: self.isa,
-                unit: bytes,
+                block_bytes: bytes,
                 kind,
             },
         })

@@ -155,7 +155,7 @@ impl Segments {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Adjust, Range, tables};
+    use super::super::{Adjust, ColorRange, tables};
     use super::*;
 
     /// Luma and chroma of a grid of settings.
@@ -172,7 +172,7 @@ mod tests {
                         saturation: contrast,
                         ..Adjust::identity()
                     };
-                    all.push(tables::luma(&adjust, Range::Limited));
+                    all.push(tables::luma(&adjust, ColorRange::Limited));
                     if let tables::Chroma::Table(table) = tables::balance_chroma(&adjust) {
                         all.push(table);
                     }
@@ -203,7 +203,7 @@ mod tests {
                 gamma: f64::from(tenths) / 10.0,
                 ..Adjust::identity()
             };
-            let segments = Segments::find(&tables::luma(&adjust, Range::Full)).unwrap();
+            let segments = Segments::find(&tables::luma(&adjust, ColorRange::Full)).unwrap();
             let (bits, patches) = (segments.bits.len(), segments.patches.len());
             assert!(bits == 1, "{tenths}: {patches} patches");
         }

@@ -2,7 +2,7 @@
 //! From settings to tables. Everything is worked out in double precision in the order in which
 //! the peers do it, because their rounding of ties must come out the same.
 
-use super::{Adjust, Range};
+use super::{Adjust, ColorRange};
 
 /// Added to a number that is not negative, this rounds it to a whole one, ties to even, and leaves
 /// that in the lowest bits: quicker by far than asking for it.
@@ -60,10 +60,10 @@ pub(super) fn gamma_luma(adjust: &Adjust) -> Option<Table> {
 }
 
 /// The negative of a luma value.
-pub(super) fn invert_luma(range: Range) -> Table {
+pub(super) fn invert_luma(range: ColorRange) -> Table {
     match range {
-        Range::Limited => IDENTITY.map(|v| 251_u8.saturating_sub(v)),
-        Range::Full => IDENTITY.map(|v| 255 - v),
+        ColorRange::Limited => IDENTITY.map(|v| 251_u8.saturating_sub(v)),
+        ColorRange::Full => IDENTITY.map(|v| 255 - v),
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) fn balance_chroma(adjust: &Adjust) -> Chroma {
 }
 
 /// Luma through everything.
-pub(super) fn luma(adjust: &Adjust, range: Range) -> Table {
+pub(super) fn luma(adjust: &Adjust, range: ColorRange) -> Table {
     let mut table = balance_luma(adjust).unwrap_or(IDENTITY);
     if let Some(gamma) = gamma_luma(adjust) {
         table = chain(&table, &gamma);
@@ -217,9 +217,12 @@ mod tests {
     #[test]
     fn saturating_forms_are_found_and_only_where_exact() {
         assert_eq!(as_saturating(&IDENTITY), Some((0, 0, 0)));
-        assert_eq!(as_saturating(&invert_luma(Range::Full)), Some((255, 0, 0)));
         assert_eq!(
-            as_saturating(&invert_luma(Range::Limited)),
+            as_saturating(&invert_luma(ColorRange::Full)),
+            Some((255, 0, 0))
+        );
+        assert_eq!(
+            as_saturating(&invert_luma(ColorRange::Limited)),
             Some((255, 4, 0))
         );
         assert_eq!(as_saturating(&invert_chroma()), Some((255, 0, 1)));
@@ -229,7 +232,7 @@ mod tests {
             ..Adjust::identity()
         };
         assert_eq!(
-            as_saturating(&luma(&brighter, Range::Full)),
+            as_saturating(&luma(&brighter, ColorRange::Full)),
             Some((0, 0, 51))
         );
         let mut off = IDENTITY;
@@ -264,7 +267,7 @@ mod tests {
                     invert,
                     ..Adjust::identity()
                 };
-                let table = luma(&adjust, Range::Limited);
+                let table = luma(&adjust, ColorRange::Limited);
                 tried += 1;
                 let Some(line) = as_line(&table) else {
                     continue;
@@ -281,7 +284,7 @@ mod tests {
                 contrast: 1.303,
                 ..Adjust::identity()
             },
-            Range::Full,
+            ColorRange::Full,
         );
         assert!(as_line(&off).is_some());
         off[100] += 2;
@@ -292,7 +295,7 @@ mod tests {
     fn neutral_stages_are_skipped() {
         let id = Adjust::identity();
         assert!(balance_luma(&id).is_none() && gamma_luma(&id).is_none());
-        assert_eq!(luma(&id, Range::Limited), IDENTITY);
+        assert_eq!(luma(&id, ColorRange::Limited), IDENTITY);
         assert!(matches!(balance_chroma(&id), Chroma::Same));
     }
 }

@@ -3,10 +3,10 @@
 
 use super::format::Depth;
 use super::kernels::{Matrix, Negative, Slope, Words, WordsKind};
-use super::{Adjust, Range};
+use super::{Adjust, ColorRange};
 
 /// Luma through everything; `None` where it stays.
-pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words> {
+pub(super) fn luma(depth: Depth, adjust: &Adjust, range: ColorRange) -> Option<Words> {
     let scale = f64::from(1_u32 << (depth.bits - 8));
     let max = u16::MAX >> (16 - depth.bits);
     let balance = (!adjust.balance_is_identity()).then_some(Slope {
@@ -18,8 +18,8 @@ pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words>
     let balance = balance.filter(|slope| (slope.factor, slope.offset) != (1.0, 0.0));
     let negative = adjust.invert.then(|| Negative {
         sub: match range {
-            Range::Limited => max - (251 << (depth.bits - 8)),
-            Range::Full => 0,
+            ColorRange::Limited => max - (251 << (depth.bits - 8)),
+            ColorRange::Full => 0,
         },
         add: 0,
     });
@@ -28,7 +28,7 @@ pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words>
     }
     let steps = Words {
         depth,
-        kind: WordsKind::Steps(balance, negative),
+        kind: WordsKind::Linear(balance, negative),
     };
     if adjust.gamma == 1.0 {
         return Some(steps);
@@ -61,7 +61,7 @@ pub(super) fn chroma(depth: Depth, adjust: &Adjust) -> Option<Words> {
     let negative = adjust.invert.then_some(Negative { sub: 0, add: 1 });
     (slope.is_some() || negative.is_some()).then_some(Words {
         depth,
-        kind: WordsKind::Steps(slope, negative),
+        kind: WordsKind::Linear(slope, negative),
     })
 }
 
@@ -72,7 +72,7 @@ pub(super) fn rgb_565(matrix: &Matrix) -> Words {
         let negative = matrix.invert.then_some(Negative { sub: 0, add: 0 });
         return Words {
             depth,
-            kind: WordsKind::Steps(None, negative),
+            kind: WordsKind::Linear(None, negative),
         };
     }
     let wider = |c: u16, max: u16| ((c * 255 + max / 2) / max) as u8;

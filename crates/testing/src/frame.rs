@@ -245,8 +245,8 @@ impl Layout {
     /// What the files hold after the filter, as the reference has it.
     pub fn filtered(&self, before: &[Vec<u8>], adjust: &Adjust) -> Vec<Vec<u8>> {
         let range = match self.info.colorimetry().range() {
-            VideoColorRange::Range0_255 => pixel::Range::Full,
-            _ => pixel::Range::Limited,
+            VideoColorRange::Range0_255 => pixel::ColorRange::Full,
+            _ => pixel::ColorRange::Limited,
         };
         let size = (self.info.width() as usize, self.info.height() as usize);
         self.changed(before, |planes| {

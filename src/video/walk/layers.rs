@@ -12,7 +12,7 @@
 
 use super::front::Front;
 use super::{Cut, LONGEST_UNIT, Lend, Placed};
-use crate::pixel::regions::{Line, Steps, Touch, Wanted};
+use crate::pixel::regions::{AccessKind, OverlaySpan, PlaneEffect, RowRequest};
 use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
 use crate::video::pages::Pages;
 use smallvec::SmallVec;
@@ -32,17 +32,20 @@ pub(in crate::video) struct Layers<'t> {
     placed: Placed,
     /// The rows that are ours: ascending, and no windows but of their pages.
     rows: &'t [Range<usize>],
-    effect: Option<&'t mut dyn Steps>,
+    effect: Option<&'t mut dyn PlaneEffect>,
     drawings: SmallVec<[Drawing<'t>; 16]>,
     /// Lines that were drawn.
     drawn: usize,
 }
 
 /// What is still to be drawn of a sprite.
-type Drawing<'t> = &'t [Line];
+type Drawing<'t> = &'t [OverlaySpan];
 
 /// What of a drawing lies in these rows.
-pub(in crate::video) fn within<'l>(lines: &'l [Line], rows: &Range<usize>) -> &'l [Line] {
+pub(in crate::video) fn within<'l>(
+    lines: &'l [OverlaySpan],
+    rows: &Range<usize>,
+) -> &'l [OverlaySpan] {
     let first = lines.partition_point(|line| line.row() < rows.start);
     let count = lines[first..].partition_point(|line| line.row() < rows.end);
     &lines[first..first + count]
@@ -53,8 +56,8 @@ impl<'t> Layers<'t> {
     pub(in crate::video) fn new(
         placed: &Placed,
         rows: &'t [Range<usize>],
-        mut effect: Option<&'t mut dyn Steps>,
-        drawings: impl Iterator<Item = &'t [Line]> + Clone,
+        mut effect: Option<&'t mut dyn PlaneEffect>,
+        drawings: impl Iterator<Item = &'t [OverlaySpan]> + Clone,
     ) -> Self {
         if let Some(effect) = &mut effect {
             effect.begin();
@@ -92,18 +95,18 @@ impl<'t> Layers<'t> {
     /// The first row that the effect will touch again.
     fn settled(&self) -> usize {
         let effect = self.effect.as_ref();
-        effect.map_or(usize::MAX, |effect| effect.settled())
+        effect.map_or(usize::MAX, |effect| effect.completed_rows())
     }
 
     /// What the effect needs next, if that is adjusted.
-    fn wanted(&self, adjusted: usize) -> Option<Wanted> {
-        let mut wanted = self.effect.as_ref()?.wanted()?;
+    fn wanted(&self, adjusted: usize) -> Option<RowRequest> {
+        let mut wanted = self.effect.as_ref()?.next_request()?;
         wanted.rows.end = wanted.rows.end.min(adjusted);
         (!wanted.rows.is_empty()).then_some(wanted)
     }
 
     /// The uppermost line that can be drawn: what lies over it waits for it.
-    fn line(&self, adjusted: usize) -> Option<&'t Line> {
+    fn line(&self, adjusted: usize) -> Option<&'t OverlaySpan> {
         let ready = adjusted.min(self.settled());
         let lines = self.drawings.iter().filter_map(|lines| lines.first());
         let first = lines.min_by_key(|line| line.row())?;
@@ -114,8 +117,8 @@ impl<'t> Layers<'t> {
     fn need(&self, adjusted: usize) -> Option<(usize, Range<usize>)> {
         let of_effect = self
             .wanted(adjusted)
-            .map(|want| (want.rows.start, want.units));
-        let drawn = self.line(adjusted).map(|line| (line.row(), line.units()));
+            .map(|want| (want.rows.start, want.blocks));
+        let drawn = self.line(adjusted).map(|line| (line.row(), line.blocks()));
         let first = [of_effect, drawn].into_iter().flatten();
         let (row, units) = first.min_by_key(|(row, _)| *row)?;
         Some((row, self.place(row, &units)))
@@ -126,7 +129,7 @@ impl<'t> Layers<'t> {
     fn walk_effect<L: Lend>(&mut self, lender: &mut L, kit: &mut Kit<'_>) -> Result<(), L::Error> {
         let shift = kit.cut.page.trailing_zeros();
         while let Some(wanted) = self.wanted(usize::MAX) {
-            let run = self.window(self.place(wanted.rows.start, &wanted.units), kit);
+            let run = self.window(self.place(wanted.rows.start, &wanted.blocks), kit);
             let (member, start) = (self.placed.member, run.start << shift);
             let scratch = &mut kit.scratch[..];
             lender.one((member, run), |window| {
@@ -147,7 +150,12 @@ impl<'t> Layers<'t> {
 
     fn work_effect(&mut self, hand: &mut Hand<'_>, adjusted: usize, scratch: &mut [u8]) {
         let (plane, stride) = (self.placed, self.placed.plane.stride);
-        while let Some(Wanted { rows, units, touch }) = self.wanted(adjusted) {
+        while let Some(RowRequest {
+            rows,
+            blocks: units,
+            access: touch,
+        }) = self.wanted(adjusted)
+        {
             let first = self.place(rows.start, &units);
             let Some((window, at)) = hand.window(plane.member, &first) else {
                 break;
@@ -181,7 +189,7 @@ impl<'t> Layers<'t> {
             while let Some(line) = lines.get(done)
                 && line.row() < limit
             {
-                let units = line.units();
+                let units = line.blocks();
                 let bytes = self.place(line.row(), &units);
                 let Some((window, at)) = hand.window(plane.member, &bytes) else {
                     break;
@@ -190,20 +198,27 @@ impl<'t> Layers<'t> {
                 let is_first = self.drawn == 0;
                 let next = lines.iter().skip(done + usize::from(!is_first) * AHEAD);
                 for line in next.take(if is_first { AHEAD } else { 1 }) {
-                    let of = self.place(line.row(), &line.units());
+                    let of = self.place(line.row(), &line.blocks());
                     let distance = of.start.wrapping_sub(bytes.start);
                     prefetch(&window[at..], distance, of.len());
                 }
                 self.drawn += 1;
                 let window = &mut window[at..at + bytes.len()];
-                with_units(&plane, &units, window, scratch, Touch::Update, |bytes| {
-                    line.draw(bytes);
-                });
+                with_units(
+                    &plane,
+                    &units,
+                    window,
+                    scratch,
+                    AccessKind::Update,
+                    |bytes| {
+                        line.blend(bytes);
+                    },
+                );
                 done += 1;
             }
             self.drawings[number] = &lines[done..];
             let next = self.drawings[number].first();
-            limit = limit.min(next.map_or(usize::MAX, Line::row));
+            limit = limit.min(next.map_or(usize::MAX, OverlaySpan::row));
         }
     }
 
@@ -213,7 +228,7 @@ impl<'t> Layers<'t> {
         }
         for line in self.drawings.iter().copied().flatten() {
             let row = line.row();
-            self.rect(row..row + 1, line.units()).mark(pages, page);
+            self.rect(row..row + 1, line.blocks()).mark(pages, page);
         }
     }
 }
@@ -251,7 +266,7 @@ fn with_units(
     units: &Range<usize>,
     window: &mut [u8],
     scratch: &mut [u8],
-    touch: Touch,
+    touch: AccessKind,
     work: impl FnOnce(&mut [u8]),
 ) {
     let unit = placed.plane.unit;
@@ -259,11 +274,11 @@ fn with_units(
         return work(window);
     }
     let all = &mut scratch[..units.len() * unit];
-    if touch != Touch::Write {
+    if touch != AccessKind::Write {
         all[..window.len()].copy_from_slice(window);
     }
     work(all);
-    if touch == Touch::Read {
+    if touch == AccessKind::Read {
         return;
     }
     // Inside the partial unit, padding may lie before the last byte of picture.
@@ -347,7 +362,7 @@ impl<'t> Lane<'t> {
         for layers in &self.planes {
             layers.mark(kit.wanted, kit.cut.page);
             self.front.each(|piece, rows| {
-                let (units, has_more) = (&piece.units, piece.partial.is_some());
+                let (units, has_more) = (&piece.blocks, piece.tail_mask.is_some());
                 let units = units.start..units.end + usize::from(has_more);
                 let rect = layers.rect(rows, units);
                 rect.mark(kit.wanted, kit.cut.page);
@@ -408,7 +423,7 @@ impl<'t> Lane<'t> {
         {
             for (need, layers) in needs.iter_mut().zip(&self.planes) {
                 let units =
-                    piece.units.start..piece.units.end + usize::from(piece.partial.is_some());
+                    piece.blocks.start..piece.blocks.end + usize::from(piece.tail_mask.is_some());
                 *need = Some((adjusted, layers.place(adjusted, &units)));
             }
         }
@@ -457,11 +472,11 @@ impl<'t> Lane<'t> {
             loop {
                 let front = &mut self.front;
                 let spans = std::iter::from_fn(|| {
-                    let piece = front.piece().filter(|piece| piece.partial.is_none())?;
+                    let piece = front.piece().filter(|piece| piece.tail_mask.is_none())?;
                     let (first, stride) = (placed.row(front.row()), placed.plane.stride);
                     let unit = placed.plane.unit;
-                    let from = first + piece.units.start * unit;
-                    let to = first + piece.units.end * unit;
+                    let from = first + piece.blocks.start * unit;
+                    let to = first + piece.blocks.end * unit;
                     if from < *start || to > end {
                         return None;
                     }
@@ -476,12 +491,13 @@ impl<'t> Lane<'t> {
                 });
                 op.apply(window, spans);
                 // A piece that ends within a unit.
-                let Some((piece, mask)) = front.piece().and_then(|p| Some((p, p.partial?))) else {
+                let Some((piece, mask)) = front.piece().and_then(|p| Some((p, p.tail_mask?)))
+                else {
                     break;
                 };
                 let first = placed.row(front.row());
                 let unit = placed.plane.unit;
-                let whole = first + piece.units.start * unit..first + piece.units.end * unit;
+                let whole = first + piece.blocks.start * unit..first + piece.blocks.end * unit;
                 let last = whole.end + mask.len();
                 if whole.start < *start || last > end {
                     break;
@@ -504,8 +520,8 @@ impl<'t> Lane<'t> {
         };
         let (one, other) = (one.placed, other.placed);
         let bytes_of = |placed: &Placed, row: usize, piece: &Piece| {
-            let first = placed.row(row) + piece.units.start * placed.plane.unit;
-            first..first + piece.units.len() * placed.plane.unit
+            let first = placed.row(row) + piece.blocks.start * placed.plane.unit;
+            first..first + piece.blocks.len() * placed.plane.unit
         };
         while let Some(piece) = self.front.piece() {
             let row = self.front.row();
@@ -565,8 +581,8 @@ impl Layers<'_> {
         let own = self.rows.iter().find(|rows| reach(rows) > bytes.start);
         let own = own.unwrap_or(&NONE);
         let kept = self.effect.as_ref().and_then(|effect| {
-            let units = effect.wanted()?.units;
-            let row = effect.settled().min(self.placed.plane.rows);
+            let units = effect.next_request()?.blocks;
+            let row = effect.completed_rows().min(self.placed.plane.rows);
             (row >= own.start).then(|| self.place(row, &units).start >> shift)
         });
         let start = kept

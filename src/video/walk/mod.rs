@@ -158,9 +158,9 @@ impl Placed {
     pub(super) fn piece(&self, piece: &Piece) -> Self {
         let mut part = self.some_rows(piece.rows.clone());
         let unit = self.plane.unit;
-        part.start += piece.units.start * unit;
-        part.plane.whole = piece.units.len() * unit;
-        part.plane.partial = piece.partial;
+        part.start += piece.blocks.start * unit;
+        part.plane.whole = piece.blocks.len() * unit;
+        part.plane.partial = piece.tail_mask;
         part
     }
 
@@ -168,8 +168,8 @@ impl Placed {
     pub(super) fn whole(&self) -> Piece {
         Piece {
             rows: 0..self.plane.rows,
-            units: 0..self.plane.whole / self.plane.unit.max(1),
-            partial: self.plane.partial,
+            blocks: 0..self.plane.whole / self.plane.unit.max(1),
+            tail_mask: self.plane.partial,
         }
     }
 
@@ -287,7 +287,7 @@ pub(super) fn plane<L: Lend>(
     if placed.is_empty() {
         return Ok(());
     }
-    let unit = op.unit();
+    let unit = op.block_bytes();
     let end_page = placed.end().div_ceil(cut.page);
     for pages in placed.windows(cut) {
         let bytes = pages.start * cut.page..pages.end * cut.page;

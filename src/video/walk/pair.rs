@@ -15,7 +15,7 @@ pub(in crate::video) fn pair<L: Lend>(
     op: &PairOp,
     cut: Cut,
 ) -> Result<(), L::Error> {
-    let mut cursor = Cursor::new(first, second, op.unit());
+    let mut cursor = Cursor::new(first, second, op.block_bytes());
     while let Some((one, other)) = cursor.position() {
         let windows = [
             cursor.first.window_at(one, cut),

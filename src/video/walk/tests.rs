@@ -2,7 +2,7 @@
 //! Windows of small pages over plain bytes.
 
 use super::*;
-use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
+use crate::pixel::{Adjust, ColorRange, Format, FramePlan, PairSpan, Step};
 use dmabufcpu_testing::random::{Random, noise};
 use std::collections::BTreeSet;
 
@@ -67,9 +67,9 @@ fn placed(
             offset: 0,
             stride,
             rows: layout.rows(height),
-            whole: layout.whole_units(width) * layout.unit(),
-            unit: layout.unit(),
-            partial: layout.partial_unit(width),
+            whole: layout.whole_blocks(width) * layout.block_bytes(),
+            unit: layout.block_bytes(),
+            partial: layout.tail_mask(width),
         },
     }
 }
@@ -106,7 +106,7 @@ fn plane_op(plan: &FramePlan, number: usize) -> Option<&PlaneOp> {
 #[test]
 fn windows_of_any_size_give_the_same_bytes() {
     for &format in Format::ALL {
-        let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+        let plan = FramePlan::new(format, ColorRange::Limited, &ADJUST);
         for (number, layout) in format.planes().iter().enumerate() {
             let Some(op) = plane_op(&plan, number) else {
                 continue;
@@ -155,7 +155,7 @@ fn two_planes_walked_together_meet_byte_for_byte() {
         hue: 0.3,
         ..Adjust::identity()
     };
-    let plan = FramePlan::new(Format::I420, Levels::Limited, &turned);
+    let plan = FramePlan::new(Format::I420, ColorRange::Limited, &turned);
     let (first, second, op) = plan
         .steps()
         .iter()
@@ -268,7 +268,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         assert_eq!(lent, needed, "{what}");
         // By doing: the same bytes as without windows.
         if number % 4 == 0 && placed.end() < 1 << 17 {
-            let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+            let plan = FramePlan::new(format, ColorRange::Limited, &ADJUST);
             if let Some(op) = plane_op(&plan, plane_number) {
                 let before = noise(placed.end() + random.below(40), 1);
                 let mut memory = Bytes {

@@ -26,7 +26,7 @@ pub(crate) enum WordsKind {
     /// A new value for each old one.
     Table(Box<[u16]>),
     /// A straight line, or none, and perhaps a negative.
-    Steps(Option<Slope>, Option<Negative>),
+    Linear(Option<Slope>, Option<Negative>),
 }
 
 /// `origin + ((v − origin) · factor + offset)`, cut off at both ends.
@@ -118,14 +118,14 @@ impl Words {
                 let value = table.get(usize::from(depth.get(word)));
                 value.map_or(word, |value| depth.put(word, *value))
             }),
-            WordsKind::Steps(None, None) => {}
-            WordsKind::Steps(None, Some(negative)) => each_word(bytes, spans, |word| {
+            WordsKind::Linear(None, None) => {}
+            WordsKind::Linear(None, Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, depth.get(word)))
             }),
-            WordsKind::Steps(Some(slope), None) => each_word(bytes, spans, |word| {
+            WordsKind::Linear(Some(slope), None) => each_word(bytes, spans, |word| {
                 depth.put(word, sloped(*slope, depth.get(word)))
             }),
-            WordsKind::Steps(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
+            WordsKind::Linear(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, sloped(*slope, depth.get(word))))
             }),
         }

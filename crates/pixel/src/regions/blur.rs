@@ -11,7 +11,7 @@ use super::channels::{Channel, Pieces, PlaneChannels};
 use super::clusters::{Cluster, clusters};
 use super::halves::{Place, Unzip, Zip};
 use super::means::fits_single;
-use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
+use super::steps::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
 use super::sums::{Ring, Size, Sums, of_channel};
 use super::{Area, Rows};
 use crate::{Format, Isa};
@@ -65,7 +65,7 @@ impl Blur {
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
         steps::by_plane(&mut self.planes)
     }
 
@@ -97,8 +97,8 @@ struct Plane {
     is_zipped: bool,
     isa: Isa,
     at: At,
-    /// Bytes of a unit, and room for the longest piece.
-    unit: usize,
+    /// Bytes of a block, and room for the longest piece.
+    block_bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -139,7 +139,7 @@ impl Plane {
         let window = radius_of_rows.saturating_mul(2).saturating_add(1);
         let size = Size {
             finest,
-            units: most(|cluster| cluster.units.len()),
+            blocks: most(|cluster| cluster.blocks.len()),
             row_bytes: most(|cluster| cluster.row_bytes),
             rows: window.min(most(|cluster| cluster.rows.len())),
         };
@@ -168,7 +168,7 @@ impl Plane {
             is_zipped,
             isa,
             at: At::default(),
-            unit: plane.unit,
+            block_bytes: plane.block_bytes,
             scratch: vec![0; size.row_bytes],
             clusters,
         })
@@ -302,8 +302,8 @@ impl OfPlane for Plane {
         self.plane
     }
 
-    fn unit(&self) -> usize {
-        self.unit
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     fn scratch(&mut self) -> &mut Vec<u8> {
@@ -315,16 +315,16 @@ impl OfPlane for Plane {
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         let (row, band) = self.here()?;
-        let touch = match self.at.writing {
-            Some(_) => Touch::Write,
-            None => Touch::Read,
+        let access = match self.at.writing {
+            Some(_) => AccessKind::Write,
+            None => AccessKind::Read,
         };
         let is_alone = band.pieces.len() == 1;
         let left = if is_alone {
@@ -332,10 +332,10 @@ impl Steps for Plane {
         } else {
             1
         };
-        Some(Wanted {
+        Some(RowRequest {
             rows: row..row + left,
-            units: band.pieces.get(self.at.piece)?.units.clone(),
-            touch,
+            blocks: band.pieces.get(self.at.piece)?.blocks.clone(),
+            access,
         })
     }
 
@@ -392,7 +392,7 @@ impl Steps for Plane {
         }
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         let Some(cluster) = self.clusters.get(self.at.cluster) else {
             return usize::MAX;
         };
@@ -409,7 +409,7 @@ impl Steps for Plane {
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
         for band in self.clusters.iter().flat_map(|cluster| &cluster.bands) {
             for piece in &band.pieces {
-                with(band.rows.clone(), piece.units.clone());
+                with(band.rows.clone(), piece.blocks.clone());
             }
         }
     }
@@ -422,7 +422,7 @@ fn byte_sums(
     size: &Size,
 ) -> Vec<Box<dyn Sums>> {
     let columns = radius.saturating_mul(2).saturating_add(1);
-    let count = columns.min(size.units * size.finest) * size.rows;
+    let count = columns.min(size.blocks * size.finest) * size.rows;
     if fits_single(8, count) {
         byte_sums::all::<f32>(isa, plane, radius, size, is_alone)
     } else {

@@ -2,7 +2,7 @@
 //! Sums of the columns in a blur's window, byte by byte.
 //!
 //! Where each value of a plane is a byte, all bytes of a row are worked on alike: no channel is
-//! taken out of its units, and bytes that are of no channel are summed up for nothing. That is
+//! taken out of its blocks, and bytes that are of no channel are summed up for nothing. That is
 //! what a machine does with many bytes at a time. Rows are short, so several go together: what
 //! was just stored cannot be loaded from other places at once.
 
@@ -33,9 +33,9 @@ const ROW: usize = 32;
 pub(super) struct ByteSums<D> {
     isa: Isa,
     share: Share,
-    /// Bytes in a unit, of this share.
-    unit: usize,
-    /// A channel, and samples in a unit of the channel that has the most.
+    /// Bytes in a block, of this share.
+    block_bytes: usize,
+    /// A channel, and samples in a block of the channel that has the most.
     channel: Channel,
     finest: usize,
     windows: Windows,
@@ -43,7 +43,7 @@ pub(super) struct ByteSums<D> {
     mask: Vec<u8>,
     /// Whether all of them are.
     is_full: bool,
-    /// The first unit of the cluster.
+    /// The first block of the cluster.
     first: usize,
     /// How many sums there are from one row to the next, and how many rows there may be.
     stride: usize,
@@ -62,7 +62,7 @@ pub(super) struct ByteSums<D> {
 
 /// Every second byte of a plane's rows, or every byte.
 ///
-/// In packed formats with two luma samples in a unit, luma and chroma differ in how far their
+/// In packed formats with two luma samples in a block, luma and chroma differ in how far their
 /// samples are apart. So they are taken apart: a row is kept as one half after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
@@ -80,7 +80,7 @@ impl Share {
     }
 }
 
-/// How many shares a plane is worked on in: where one channel has two samples in a unit, two.
+/// How many shares a plane is worked on in: where one channel has two samples in a block, two.
 pub(super) fn shares(plane: &PlaneChannels) -> usize {
     plane.finest()
 }
@@ -111,7 +111,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
         (radius, is_alone): (usize, bool),
         size: &Size,
     ) -> Option<Self> {
-        let unit = plane.unit / share.of;
+        let block_bytes = plane.block_bytes / share.of;
         let row_bytes = size.row_bytes / share.of;
         let mut mask = vec![0; row_bytes];
         let channels = plane.channels.iter();
@@ -122,22 +122,22 @@ impl<D: Divisor<u32>> ByteSums<D> {
             let own = mask.iter_mut().skip(channel.byte(0) / share.of);
             own.step_by(step).for_each(|byte| *byte = 0xff);
         }
-        let samples = size.units * channel.per_unit();
+        let samples = size.blocks * channel.per_block();
         let radius = (radius / plane.share(&channel).0).min(samples);
         let windows = Windows::new(step, radius, size.rows * usize::from(u8::MAX));
-        let row = size.units * unit + 2 * windows.reach();
+        let row = size.blocks * block_bytes + 2 * windows.reach();
         let stride = row.next_multiple_of(ROW);
         let most = (TOGETHER / stride.max(1)).clamp(1, MOST_TOGETHER);
         let of_share = Samples {
             channel,
             finest: plane.finest(),
-            unit,
+            block_bytes,
             step,
         };
         Some(Self {
             isa,
             share,
-            unit,
+            block_bytes,
             channel,
             finest: plane.finest(),
             windows,
@@ -161,7 +161,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
         let gaps = self.gaps();
         self.isa.run(SlideRows {
             share: self.share,
-            unit: self.unit,
+            block_bytes: self.block_bytes,
             first: self.first,
             reach: self.windows.reach(),
             stride: self.stride,
@@ -176,7 +176,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
 
     /// Where in a piece of this share a sample begins, if there may be some that are not needed.
     fn gaps(&self) -> Option<(Channel, usize)> {
-        let may_be = self.channel.per_unit() == self.finest;
+        let may_be = self.channel.per_block() == self.finest;
         may_be.then_some((self.channel, self.share.of))
     }
 }
@@ -214,7 +214,7 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
     }
 
     fn start(&mut self, cluster: &Cluster) {
-        self.first = cluster.units.start;
+        self.first = cluster.blocks.start;
         self.sums.fill(0);
         self.latest = 0;
         self.is_clear = true;
@@ -283,8 +283,8 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
 
     fn means(&mut self, band: &Pieces, ring: &Ring, row: usize, rows: usize, new: &mut [u8]) {
         self.isa.run(Means {
-            unit: self.unit,
-            per_unit: self.channel.per_unit(),
+            block_bytes: self.block_bytes,
+            per_block: self.channel.per_block(),
             share: self.share,
             first: self.first,
             band,
@@ -314,7 +314,7 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
 /// Rows come, others go.
 struct SlideRows<'a> {
     share: Share,
-    unit: usize,
+    block_bytes: usize,
     first: usize,
     reach: usize,
     stride: usize,
@@ -335,7 +335,7 @@ impl Loop for SlideRows<'_> {
             let (new, old) = (self.new.row(row), self.old.row(row));
             for piece in &self.band.pieces {
                 let bytes = self.share.place(self.band, piece);
-                let at = self.reach + (piece.units.start - self.first) * self.unit;
+                let at = self.reach + (piece.blocks.start - self.first) * self.block_bytes;
                 let place = at..at + bytes.len();
                 let sums = &mut sums[place.clone()];
                 let (new, old) = (&new[bytes.clone()], &old[bytes]);
@@ -373,8 +373,8 @@ fn slide_on(sums: &mut [u16], before: &[u16], new: &[u8], old: &[u8]) {
 
 /// The means of some rows.
 struct Means<'a, D> {
-    unit: usize,
-    per_unit: usize,
+    block_bytes: usize,
+    per_block: usize,
     share: Share,
     first: usize,
     band: &'a Pieces,
@@ -395,16 +395,16 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
     fn run(self) {
         let (band, windows) = (self.band, self.windows);
         let together = self.rows > 1;
-        for (group, units) in groups(&band.pieces, windows, self.per_unit, together) {
-            let start = (units.start - self.first) * self.unit;
-            let end = (units.end - self.first) * self.unit;
+        for (group, blocks) in groups(&band.pieces, windows, self.per_block, together) {
+            let start = (blocks.start - self.first) * self.block_bytes;
+            let end = (blocks.end - self.first) * self.block_bytes;
             let last = (self.rows - 1) * self.stride;
             let sums = &self.sums[start..last + end + 2 * windows.reach()];
             let ready = windows.of(sums, self.lines);
             for (number, bytes) in self.bytes.chunks_mut(band.bytes()).enumerate() {
                 let old = self.ring.row(self.row + number);
                 for piece in group {
-                    let at = (piece.units.start - units.start) * self.unit;
+                    let at = (piece.blocks.start - blocks.start) * self.block_bytes;
                     let place = self.share.place(band, piece);
                     let windows = number * self.stride + at;
                     let windows = windows..windows + place.len();

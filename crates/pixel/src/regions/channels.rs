@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where the colour of a format lies: the channels in a plane's units, and the pieces of a
+//! Where the colour of a format lies: the channels in a plane's blocks, and the pieces of a
 //! plane's rows that an area needs.
 //!
 //! A channel is one colour component in one plane: luma, U, V, or red, green, blue. Alpha and
@@ -11,7 +11,7 @@ use super::super::{Format, PlaneLayout};
 use super::Area;
 use std::ops::Range;
 
-/// The samples of one colour component in the units of a plane.
+/// The samples of one colour component in the blocks of a plane.
 ///
 /// Each sample has `step` bytes of its own, which, read as a little-endian word, hold its value
 /// in `bits` bits from bit `shift` on. The other bits of them are other channels, alpha, or
@@ -25,8 +25,8 @@ pub(crate) struct Channel {
     step: usize,
     shift: u32,
     bits: u32,
-    /// Samples in a unit.
-    per_unit: usize,
+    /// Samples in a block.
+    per_block: usize,
 }
 
 impl Channel {
@@ -35,9 +35,9 @@ impl Channel {
         self.bits
     }
 
-    /// Samples in a unit of the plane.
-    pub(crate) fn per_unit(&self) -> usize {
-        self.per_unit
+    /// Samples in a block of the plane.
+    pub(crate) fn per_block(&self) -> usize {
+        self.per_block
     }
 
     /// Bytes from one sample to the next.
@@ -45,7 +45,7 @@ impl Channel {
         self.step
     }
 
-    /// The byte of whole units in which a sample begins.
+    /// The byte of whole blocks in which a sample begins.
     pub(crate) fn byte(&self, sample: usize) -> usize {
         sample * self.step + self.shift as usize / 8
     }
@@ -54,17 +54,17 @@ impl Channel {
         (1 << self.bits) - 1
     }
 
-    /// Gives each sample to `with`, beside the entry of `to` that it belongs to. `units` are
-    /// whole units, of which the first `skip` samples of the channel are left out.
+    /// Gives each sample to `with`, beside the entry of `to` that it belongs to. `blocks` are
+    /// whole blocks, of which the first `skip` samples of the channel are left out.
     #[inline(always)]
     pub(crate) fn each<T>(
         &self,
-        units: &[u8],
+        blocks: &[u8],
         skip: usize,
         to: &mut [T],
         with: impl Fn(&mut T, u16),
     ) {
-        let bytes = units.get(skip * self.step..).unwrap_or(&[]);
+        let bytes = blocks.get(skip * self.step..).unwrap_or(&[]);
         let (shift, mask) = (self.shift, self.max());
         // One loop for each width, so that each becomes vector code.
         match self.step {
@@ -92,17 +92,17 @@ impl Channel {
         }
     }
 
-    /// Takes the values of samples out of whole units, all but the first `skip`, as many as
+    /// Takes the values of samples out of whole blocks, all but the first `skip`, as many as
     /// there is room for.
     #[allow(dead_code)] // for effects that look at single samples
-    pub(crate) fn unpack(&self, units: &[u8], skip: usize, values: &mut [u16]) {
-        self.each(units, skip, values, |to, value| *to = value);
+    pub(crate) fn unpack(&self, blocks: &[u8], skip: usize, values: &mut [u16]) {
+        self.each(blocks, skip, values, |to, value| *to = value);
     }
 
-    /// Puts values into whole units, in the place of all samples but the first `skip`. Nothing
+    /// Puts values into whole blocks, in the place of all samples but the first `skip`. Nothing
     /// but the bits of these samples changes.
-    pub(crate) fn pack(&self, values: &[u16], units: &mut [u8], skip: usize) {
-        let bytes = units.get_mut(skip * self.step..).unwrap_or(&mut []);
+    pub(crate) fn pack(&self, values: &[u16], blocks: &mut [u8], skip: usize) {
+        let bytes = blocks.get_mut(skip * self.step..).unwrap_or(&mut []);
         let (shift, mask) = (self.shift, self.max() << self.shift);
         match self.step {
             1 => {
@@ -138,11 +138,11 @@ impl Channel {
 pub(crate) struct PlaneChannels {
     /// The plane's number.
     pub(crate) plane: usize,
-    /// Bytes of a unit.
-    pub(crate) unit: usize,
-    /// What is in a unit.
+    /// Bytes of a block.
+    pub(crate) block_bytes: usize,
+    /// What is in a block.
     pub(crate) channels: Vec<Channel>,
-    /// Pixels that a unit stands for, in a row and in rows.
+    /// Pixels that a block stands for, in a row and in rows.
     share: (usize, usize),
 }
 
@@ -175,9 +175,9 @@ impl PlaneChannels {
                 }
             }
             Shape::Packed(roles) => {
-                let per_unit = roles.iter().filter(|role| **role == Role::Luma).count();
+                let per_block = roles.iter().filter(|role| **role == Role::Luma).count();
                 let place = |role: Role| roles.iter().position(|at| *at == role).unwrap_or(0);
-                planes[0].add(0, byte(place(Role::Luma)), per_unit);
+                planes[0].add(0, byte(place(Role::Luma)), per_block);
                 planes[0].add(1, byte(place(Role::U)), 1);
                 planes[0].add(2, byte(place(Role::V)), 1);
             }
@@ -214,37 +214,37 @@ impl PlaneChannels {
         let share_of_rows = 2 / layout.rows(2);
         Self {
             plane,
-            unit: layout.unit(),
+            block_bytes: layout.block_bytes(),
             channels: Vec::new(),
-            share: (layout.pixels(), share_of_rows),
+            share: (layout.block_pixels(), share_of_rows),
         }
     }
 
-    fn add(&mut self, component: usize, depth: Depth, per_unit: usize) {
+    fn add(&mut self, component: usize, depth: Depth, per_block: usize) {
         self.channels.push(Channel {
             component,
-            step: self.unit / per_unit,
+            step: self.block_bytes / per_block,
             shift: depth.shift,
             bits: depth.bits,
-            per_unit,
+            per_block,
         });
     }
 
     /// Pixels that a sample of a channel stands for, in a row and in rows.
     pub(crate) fn share(&self, channel: &Channel) -> (usize, usize) {
-        (self.share.0 / channel.per_unit, self.share.1)
+        (self.share.0 / channel.per_block, self.share.1)
     }
 
-    /// Samples in a unit, of the channel that has the most.
+    /// Samples in a block, of the channel that has the most.
     pub(crate) fn finest(&self) -> usize {
-        let per_unit = self.channels.iter().map(Channel::per_unit);
-        per_unit.max().unwrap_or(1)
+        let per_block = self.channels.iter().map(Channel::per_block);
+        per_block.max().unwrap_or(1)
     }
 
-    /// Whether the channels are all that is in a unit.
-    pub(crate) fn fill_their_units(&self) -> bool {
-        let bits = self.channels.iter().map(|c| c.bits as usize * c.per_unit);
-        bits.sum::<usize>() == 8 * self.unit
+    /// Whether the channels are all that is in a block.
+    pub(crate) fn fill_their_blocks(&self) -> bool {
+        let bits = self.channels.iter().map(|c| c.bits as usize * c.per_block);
+        bits.sum::<usize>() == 8 * self.block_bytes
     }
 
     /// The samples of an area, of the channel that has the most samples.
@@ -257,14 +257,14 @@ impl PlaneChannels {
         let finest = self.finest();
         let mut pieces: Vec<Piece> = Vec::new();
         for span in spans {
-            let units = span.start / finest..span.end.div_ceil(finest);
+            let blocks = span.start / finest..span.end.div_ceil(finest);
             match pieces.last_mut() {
-                Some(last) if units.start <= last.units.end => {
-                    last.units.end = units.end;
+                Some(last) if blocks.start <= last.blocks.end => {
+                    last.blocks.end = blocks.end;
                     last.samples.push(span.clone());
                 }
                 _ => pieces.push(Piece {
-                    units,
+                    blocks,
                     samples: Vec::from([span.clone()]),
                     gaps: Vec::new(),
                     bytes: 0..0,
@@ -274,7 +274,7 @@ impl PlaneChannels {
         let mut end = 0;
         for piece in &mut pieces {
             piece.gaps = piece.unneeded(finest);
-            piece.bytes = end..end + piece.units.len() * self.unit;
+            piece.bytes = end..end + piece.blocks.len() * self.block_bytes;
             end = piece.bytes.end;
         }
         Pieces { rows, pieces }
@@ -327,8 +327,8 @@ impl Pieces {
 /// A piece of a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
-    /// Its units.
-    pub(crate) units: Range<usize>,
+    /// Its blocks.
+    pub(crate) blocks: Range<usize>,
     /// Where it lies when the pieces of a row are put one behind the other.
     pub(crate) bytes: Range<usize>,
     samples: Vec<Range<usize>>,
@@ -339,22 +339,22 @@ impl Piece {
     /// The samples of a channel that are needed in it, counted from the start of the row.
     /// `finest` is the plane's.
     pub(crate) fn spans(&self, channel: &Channel, finest: usize) -> &[Range<usize>] {
-        if channel.per_unit == finest {
+        if channel.per_block == finest {
             &self.samples
         } else {
-            // A sample that its whole unit shares.
-            std::slice::from_ref(&self.units)
+            // A sample that its whole block shares.
+            std::slice::from_ref(&self.blocks)
         }
     }
 
-    /// Those samples in its units that are not needed, of a channel that has as many in a unit as
+    /// Those samples in its blocks that are not needed, of a channel that has as many in a block as
     /// any has; counted from the start of the piece.
     pub(crate) fn gaps(&self) -> &[usize] {
         &self.gaps
     }
 
     fn unneeded(&self, finest: usize) -> Vec<usize> {
-        let all = self.units.start * finest..self.units.end * finest;
+        let all = self.blocks.start * finest..self.blocks.end * finest;
         let ends = self.samples.iter().map(|span| span.end);
         let starts = self.samples.iter().map(|span| span.start);
         let gaps = std::iter::once(all.start)
@@ -366,13 +366,13 @@ impl Piece {
 
     /// How many samples of a channel lie before this one in the piece.
     pub(crate) fn skip(&self, channel: &Channel, sample: usize) -> usize {
-        sample - self.units.start * channel.per_unit
+        sample - self.blocks.start * channel.per_block
     }
 
-    /// Whether every sample of its units is needed.
+    /// Whether every sample of its blocks is needed.
     pub(crate) fn is_whole(&self, finest: usize) -> bool {
         // Spans in one piece are apart: what is all of it is one of them.
-        self.samples.first() == Some(&(self.units.start * finest..self.units.end * finest))
+        self.samples.first() == Some(&(self.blocks.start * finest..self.blocks.end * finest))
     }
 }
 
@@ -387,18 +387,18 @@ mod tests {
         for &format in Format::ALL {
             let mut components = Vec::new();
             for plane in PlaneChannels::of(format) {
-                let mut seen = vec![0_u8; plane.unit];
+                let mut seen = vec![0_u8; plane.block_bytes];
                 for channel in &plane.channels {
                     components.push(channel.component);
-                    let mut unit = vec![0; plane.unit];
-                    channel.pack(&vec![0xffff; channel.per_unit], &mut unit, 0);
-                    for (seen, new) in seen.iter_mut().zip(unit) {
+                    let mut block_bytes = vec![0; plane.block_bytes];
+                    channel.pack(&vec![0xffff; channel.per_block], &mut block_bytes, 0);
+                    for (seen, new) in seen.iter_mut().zip(block_bytes) {
                         assert_eq!(*seen & new, 0, "{format:?}");
                         *seen |= new;
                     }
                 }
                 let full = seen.iter().all(|byte| *byte == 0xff);
-                assert_eq!(plane.fill_their_units(), full, "{format:?}");
+                assert_eq!(plane.fill_their_blocks(), full, "{format:?}");
             }
             components.sort_unstable();
             let gray = matches!(format, Format::Gray8 | Format::Gray16Le);
@@ -411,19 +411,19 @@ mod tests {
     fn packed_values_are_unpacked_again_and_nothing_else_changes() {
         for &format in Format::ALL {
             for plane in PlaneChannels::of(format) {
-                let units = noise(plane.unit * 10, 1);
+                let blocks = noise(plane.block_bytes * 10, 1);
                 for channel in &plane.channels {
-                    for (skip, count) in [(0, 10 * channel.per_unit), (1, 4), (3, 1), (9, 1)] {
+                    for (skip, count) in [(0, 10 * channel.per_block), (1, 4), (3, 1), (9, 1)] {
                         let mut old = vec![0; count];
-                        channel.unpack(&units, skip, &mut old);
+                        channel.unpack(&blocks, skip, &mut old);
                         let new: Vec<u16> =
                             old.iter().map(|v| v ^ (channel.max() as u16)).collect();
-                        let mut changed = units.clone();
+                        let mut changed = blocks.clone();
                         channel.pack(&new, &mut changed, skip);
                         let mut back = vec![0; count];
                         channel.unpack(&changed, skip, &mut back);
                         assert_eq!(back, new, "{format:?}");
-                        let flipped = units
+                        let flipped = blocks
                             .iter()
                             .zip(&changed)
                             .map(|(a, b)| (a ^ b).count_ones());
@@ -433,7 +433,7 @@ mod tests {
                             "{format:?}"
                         );
                         channel.pack(&old, &mut changed, skip);
-                        assert_eq!(changed, units, "{format:?}");
+                        assert_eq!(changed, blocks, "{format:?}");
                     }
                 }
             }
@@ -449,7 +449,7 @@ mod tests {
         let [first, second] = &pieces.pieces[..] else {
             panic!("{pieces:?}")
         };
-        assert_eq!((first.units.clone(), second.units.clone()), (0..3, 4..5));
+        assert_eq!((first.blocks.clone(), second.blocks.clone()), (0..3, 4..5));
         assert_eq!((first.bytes.clone(), second.bytes.clone()), (0..12, 12..16));
         let [luma, u, _] = &plane.channels[..] else {
             panic!()

@@ -23,11 +23,11 @@ const ROW: usize = 32;
 /// The samples of a share of a plane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Samples {
-    /// One of its channels, and samples in a unit of the channel that has the most.
+    /// One of its channels, and samples in a block of the channel that has the most.
     pub(super) channel: Channel,
     pub(super) finest: usize,
-    /// Bytes of the share in a unit, and from one sample of a channel to the next.
-    pub(super) unit: usize,
+    /// Bytes of the share in a block, and from one sample of a channel to the next.
+    pub(super) block_bytes: usize,
     pub(super) step: usize,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Counts<D> {
     isa: Isa,
     samples: Samples,
     windows: Windows,
-    /// The first unit of the cluster.
+    /// The first block of the cluster.
     first: usize,
     /// How many of each column are in the window; zeros before and behind.
     counts: Vec<u16>,
@@ -104,8 +104,8 @@ impl<D: Divisor<u32>> Counts<D> {
         size: &Size,
         is_alone: bool,
     ) -> Self {
-        let count = size.units * samples.channel.per_unit();
-        let length = (size.units * samples.unit).next_multiple_of(ROW);
+        let count = size.blocks * samples.channel.per_block();
+        let length = (size.blocks * samples.block_bytes).next_multiple_of(ROW);
         let are_kept = is_alone && length * size.rows <= KEPT;
         let sets = if are_kept { size.rows } else { 1 };
         Self {
@@ -134,7 +134,7 @@ impl<D: Divisor<u32>> Counts<D> {
 
     /// Begins a cluster; `windows` are those whose sums are divided.
     pub(super) fn start(&mut self, cluster: &Cluster, windows: Windows, lines: &mut Lines) {
-        self.first = cluster.units.start;
+        self.first = cluster.blocks.start;
         self.is_one_band = cluster.bands.len() == 1;
         self.rows = u32::from(!self.is_one_band);
         if !self.are_kept {
@@ -164,7 +164,7 @@ impl<D: Divisor<u32>> Counts<D> {
         let Samples {
             channel, finest, ..
         } = self.samples;
-        let first = self.first * channel.per_unit();
+        let first = self.first * channel.per_block();
         let reach = self.windows.reach();
         band.each_span(&channel, finest, |_, span, _| {
             let at = reach + span.start - first;
@@ -246,20 +246,20 @@ impl<D: Divisor<u32>> Counts<D> {
 }
 
 /// Those pieces together whose windows meet, so that what lies between others costs nothing, and
-/// the units from their first to their last.
+/// the blocks from their first to their last.
 #[inline(always)]
 pub(super) fn groups(
     pieces: &[Piece],
     windows: Windows,
-    per_unit: usize,
+    per_block: usize,
     all: bool,
 ) -> impl Iterator<Item = (&[Piece], Range<usize>)> {
-    let meet = windows.width() / per_unit;
+    let meet = windows.width() / per_block;
     let groups =
-        pieces.chunk_by(move |one, other| all || other.units.start - one.units.end <= meet);
+        pieces.chunk_by(move |one, other| all || other.blocks.start - one.blocks.end <= meet);
     groups.filter_map(|group| {
         let (first, last) = (group.first()?, group.last()?);
-        Some((group, first.units.start..last.units.end))
+        Some((group, first.blocks.start..last.blocks.end))
     })
 }
 
@@ -278,20 +278,23 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
         let counts = self.counts;
         let Samples {
             channel,
-            unit,
+            block_bytes,
             step,
             ..
         } = counts.samples;
-        let (per_unit, first) = (channel.per_unit(), counts.first);
+        let (per_block, first) = (channel.per_block(), counts.first);
         let windows = counts.windows;
         let (mut least, mut most) = (u32::MAX, 0);
-        let within = |units: &Range<usize>| {
-            let units = units.start - first..units.end - first;
-            let samples = units.start * per_unit..units.end * per_unit;
-            (samples, units.start * unit..units.end * unit)
+        let within = |blocks: &Range<usize>| {
+            let blocks = blocks.start - first..blocks.end - first;
+            let samples = blocks.start * per_block..blocks.end * per_block;
+            (
+                samples,
+                blocks.start * block_bytes..blocks.end * block_bytes,
+            )
         };
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, _) = within(&units);
+        for (_, blocks) in groups(self.pieces, windows, per_block, false) {
+            let (samples, _) = within(&blocks);
             let sums = &mut counts.sums[samples.clone()];
             if !counts.are_made {
                 let numbers = &counts.counts[samples.start..samples.end + 2 * windows.reach()];
@@ -306,8 +309,8 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
         counts.are_short = self.for_short.is_some_and(|windows| {
             Short::fits(least, most) && windows.has_halves(most as usize / 2)
         });
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, bytes) = within(&units);
+        for (_, blocks) in groups(self.pieces, windows, per_block, false) {
+            let (samples, bytes) = within(&blocks);
             let sums = counts.sums[samples.clone()].iter();
             let sums = sums.map(|sum| sum * counts.rows);
             if counts.are_short {

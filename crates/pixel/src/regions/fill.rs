@@ -5,9 +5,9 @@ use super::Area;
 use super::dots::{BLOCK, Dots, is_rgb, is_wide};
 use super::ink::{Ink, Inks};
 use super::over::Factor;
-use super::steps::{Steps, Touch, Wanted, each_row};
+use super::steps::{AccessKind, PlaneEffect, RowRequest, each_row};
 use crate::format::{Depth, Shape};
-use crate::{Format, Piece, Range};
+use crate::{ColorRange, Format, Piece};
 use std::ops;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub struct Fill {
 #[derive(Debug)]
 struct Plane {
     pieces: Vec<Piece>,
-    /// As many units as the longest piece has, and one more.
+    /// As many blocks as the longest piece has, and one more.
     ink: Ink,
     /// The same as bytes, where they need nothing of what is below.
     solid: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ struct At {
     band: ops::Range<usize>,
     row: usize,
     piece: usize,
-    /// Whether it is at the unit behind the piece's whole ones.
+    /// Whether it is at the block behind the piece's whole ones.
     is_behind: bool,
 }
 
@@ -63,7 +63,7 @@ impl Fill {
     pub fn new(
         format: Format,
         premultiplied: bool,
-        range: Range,
+        range: ColorRange,
         matrix: ColorMatrix,
         area: &Area,
         color: u32,
@@ -79,18 +79,19 @@ impl Fill {
         let dots = Dots::uniform(color.map(|value| value as u16), scaled as u16);
         let plane = |(number, layout): (usize, &crate::PlaneLayout)| {
             let pieces = layout.pieces(area);
-            let longest = pieces.iter().map(|piece| piece.units.len()).max();
-            let units = longest.unwrap_or(0) + 1;
+            let longest = pieces.iter().map(|piece| piece.blocks.len()).max();
+            let blocks = longest.unwrap_or(0) + 1;
             let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
             inks.begin();
-            for _ in 0..(units * layout.pixels()).div_ceil(BLOCK) {
+            for _ in 0..(blocks * layout.block_pixels()).div_ceil(BLOCK) {
                 inks.add(&dots);
             }
             let stretch = inks.stretch();
             let ink = Ink::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
                 // Padding that the ink does not lie over keeps what it is laid over.
-                let mut bytes = vec![if is_wide(format) { 0 } else { 0xff }; units * layout.unit()];
+                let mut bytes =
+                    vec![if is_wide(format) { 0 } else { 0xff }; blocks * layout.block_bytes()];
                 ink.lay_over(&mut bytes);
                 bytes
             });
@@ -106,10 +107,10 @@ impl Fill {
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
         let planes = self.planes.iter_mut().enumerate();
         let planes = planes.filter(|(_, plane)| !plane.pieces.is_empty());
-        planes.map(|(number, plane)| (number, plane as &mut dyn Steps))
+        planes.map(|(number, plane)| (number, plane as &mut dyn PlaneEffect))
     }
 
     /// The pieces of a plane that are painted over without a look at what is below; `None`
@@ -145,14 +146,14 @@ impl Plane {
 
     fn has_no_whole(&self) -> bool {
         let piece = self.pieces.get(self.at.piece);
-        piece.is_some_and(|piece| piece.units.is_empty() && piece.partial.is_some())
+        piece.is_some_and(|piece| piece.blocks.is_empty() && piece.tail_mask.is_some())
     }
 
     fn advance(&mut self, rows: usize) {
         let Some(piece) = self.pieces.get(self.at.piece) else {
             return;
         };
-        if !self.at.is_behind && piece.partial.is_some() {
+        if !self.at.is_behind && piece.tail_mask.is_some() {
             self.at.is_behind = true;
             return;
         }
@@ -169,33 +170,33 @@ impl Plane {
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         let piece = self.pieces.get(self.at.piece)?;
-        let (units, touch) = match &self.solid {
-            _ if self.at.is_behind => (piece.units.end..piece.units.end + 1, Touch::Update),
-            Some(_) => (piece.units.clone(), Touch::Write),
-            None => (piece.units.clone(), Touch::Update),
+        let (blocks, access) = match &self.solid {
+            _ if self.at.is_behind => (piece.blocks.end..piece.blocks.end + 1, AccessKind::Update),
+            Some(_) => (piece.blocks.clone(), AccessKind::Write),
+            None => (piece.blocks.clone(), AccessKind::Update),
         };
-        let is_alone = self.at.band.len() == 1 && piece.partial.is_none();
+        let is_alone = self.at.band.len() == 1 && piece.tail_mask.is_none();
         let end = if is_alone {
             piece.rows.end
         } else {
             self.at.row + 1
         };
-        Some(Wanted {
+        Some(RowRequest {
             rows: self.at.row..end,
-            units,
-            touch,
+            blocks,
+            access,
         })
     }
 
     fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
-        let mask = self.pieces.get(self.at.piece).and_then(|p| p.partial);
+        let mask = self.pieces.get(self.at.piece).and_then(|p| p.tail_mask);
         let mask = mask.filter(|_| self.at.is_behind);
         for piece in each_row(bytes, stride, rows) {
             match (&self.solid, mask) {
@@ -217,15 +218,15 @@ impl Steps for Plane {
         self.advance(rows);
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         self.at.row
     }
 
     fn each_rect(&self, with: &mut dyn FnMut(ops::Range<usize>, ops::Range<usize>)) {
         for piece in &self.pieces {
-            let units = &piece.units;
-            let end = units.end + usize::from(piece.partial.is_some());
-            with(piece.rows.clone(), units.start..end);
+            let blocks = &piece.blocks;
+            let end = blocks.end + usize::from(piece.tail_mask.is_some());
+            with(piece.rows.clone(), blocks.start..end);
         }
     }
 }
@@ -234,7 +235,7 @@ impl Steps for Plane {
 /// ones are the format's.
 fn components(
     format: Format,
-    range: Range,
+    range: ColorRange,
     matrix: ColorMatrix,
     depth: Depth,
     rgb: [u8; 3],
@@ -245,16 +246,16 @@ fn components(
     let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);
     let luma = matrix.red * red + (1.0 - matrix.red - matrix.blue) * green + matrix.blue * blue;
     let chroma = |color: f64, part: f64| (color - luma) / (2.0 * (1.0 - part));
-    let unit = f64::from(1 << (depth.bits - 8));
+    let block_bytes = f64::from(1 << (depth.bits - 8));
     let full = f64::from((1_u32 << depth.bits) - 1);
     let (black, scale, chroma_scale) = match range {
-        Range::Limited => (16.0 * unit, 219.0 * unit, 224.0 * unit),
-        Range::Full => (0.0, full, full),
+        ColorRange::Limited => (16.0 * block_bytes, 219.0 * block_bytes, 224.0 * block_bytes),
+        ColorRange::Full => (0.0, full, full),
     };
     [
         black + scale * luma,
-        128.0 * unit + chroma_scale * chroma(blue, matrix.blue),
-        128.0 * unit + chroma_scale * chroma(red, matrix.red),
+        128.0 * block_bytes + chroma_scale * chroma(blue, matrix.blue),
+        128.0 * block_bytes + chroma_scale * chroma(red, matrix.red),
     ]
     .map(|value| {
         // Whole, and between 0 and the highest value.

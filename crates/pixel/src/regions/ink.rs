@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is laid over a run of units, in the frame's own order of bytes.
+//! What is laid over a run of blocks, in the frame's own order of bytes.
 //!
 //! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
 //! small as can be, and lies in one piece for all of a plane's rows.
@@ -11,7 +11,7 @@ use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a byte, or a word, of a unit is: a component of its pixel with this number.
+/// What a byte, or a word, of a block is: a component of its pixel with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Component { number: usize, pixel: usize },
@@ -23,7 +23,7 @@ const fn of(number: usize) -> Field {
     Field::Component { number, pixel: 0 }
 }
 
-/// The bytes, or the words, of a unit of a plane.
+/// The bytes, or the words, of a block of a plane.
 fn fields(format: Format, plane: usize) -> Vec<Field> {
     let role = |role: &Role| match role {
         Role::Luma => of(0),
@@ -68,7 +68,7 @@ fn fields(format: Format, plane: usize) -> Vec<Field> {
     }
 }
 
-/// What is blended over units of a plane's rows: stretches of ink, one after the other.
+/// What is blended over blocks of a plane's rows: stretches of ink, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Inks {
     kind: Kind,
@@ -80,9 +80,9 @@ pub(super) struct Inks {
     start: usize,
     first_run: usize,
     fields: Vec<Field>,
-    /// Pixels and bytes in a unit.
+    /// Pixels and bytes in a block.
     pixels: usize,
-    unit: usize,
+    block_bytes: usize,
     isa: Isa,
 }
 
@@ -117,7 +117,7 @@ enum Fourth {
     Straight,
 }
 
-/// Ink for a run of units.
+/// Ink for a run of blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Ink {
     of: Arc<Inks>,
@@ -172,8 +172,8 @@ impl Inks {
             start: 0,
             first_run: 0,
             fields,
-            pixels: layout.pixels(),
-            unit: layout.unit(),
+            pixels: layout.block_pixels(),
+            block_bytes: layout.block_bytes(),
             isa: Isa::best(),
         }
     }
@@ -245,7 +245,7 @@ impl Inks {
         }
     }
 
-    /// Adds a block of pixels to the stretch. Where several of them are one unit, subsampled planes
+    /// Adds a block of pixels to the stretch. Where several of them are one block, subsampled planes
     /// look at the first.
     #[inline(always)]
     pub(super) fn add(&mut self, dots: &Dots) {
@@ -309,7 +309,7 @@ impl Inks {
     }
 }
 
-/// Bytes of ink for units of `PIXELS` pixels and `UNIT` bytes.
+/// Bytes of ink for blocks of `PIXELS` pixels and `UNIT` bytes.
 #[inline(always)]
 fn add_bytes<const PIXELS: usize, const UNIT: usize>(
     ink: &mut [u16],
@@ -322,7 +322,7 @@ fn add_bytes<const PIXELS: usize, const UNIT: usize>(
         (&dots.color[number], pixel.min(PIXELS - 1))
     });
     let alphas = dots.alpha.as_chunks::<PIXELS>().0;
-    for (unit, (ink, alpha)) in ink
+    for (block_bytes, (ink, alpha)) in ink
         .as_chunks_mut::<UNIT>()
         .0
         .iter_mut()
@@ -330,7 +330,7 @@ fn add_bytes<const PIXELS: usize, const UNIT: usize>(
         .enumerate()
     {
         for (ink, (color, pixel)) in ink.iter_mut().zip(&sources) {
-            *ink = color[unit * PIXELS + pixel] | alpha[*pixel] << 8;
+            *ink = color[block_bytes * PIXELS + pixel] | alpha[*pixel] << 8;
         }
     }
 }
@@ -361,22 +361,22 @@ impl Ink {
         Self { of, start, runs }
     }
 
-    /// Lays units of the ink, from the first on, over as many as there are in `bytes`.
+    /// Lays blocks of the ink, from the first on, over as many as there are in `bytes`.
     pub(super) fn lay_over(&self, bytes: &mut [u8]) {
         let Inks {
             kind,
             factor,
             runs,
-            unit,
+            block_bytes,
             isa,
             ..
         } = &*self.of;
         let runs = &runs[self.runs.clone()];
-        let count = bytes.len() / unit;
+        let count = bytes.len() / block_bytes;
         let of = |fields: usize| self.start..self.start + count * fields;
         match kind {
             Kind::Bytes(ink) => isa.run(OverBytes {
-                ink: &ink[of(*unit)],
+                ink: &ink[of(*block_bytes)],
                 factor: *factor,
                 runs,
                 bytes,
@@ -408,7 +408,7 @@ impl Ink {
                 alpha,
                 depth,
             } => {
-                let of = of(unit / 2);
+                let of = of(block_bytes / 2);
                 let ink = product[of.clone()].iter().zip(&alpha[of]);
                 for (word, (product, alpha)) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
                     let stored = u16::from_le_bytes(*word);
@@ -445,7 +445,7 @@ impl Ink {
     }
 }
 
-/// The component that a field is, and the pixel of its unit.
+/// The component that a field is, and the pixel of its block.
 fn source_of(field: Field) -> (usize, usize) {
     match field {
         Field::Component { number, pixel } => (number, pixel),
@@ -527,7 +527,7 @@ mod tests {
                     if fields.contains(&Field::Alpha) && !premultiplied {
                         continue;
                     }
-                    let (pixels, unit) = (layout.pixels(), layout.unit());
+                    let (pixels, block_bytes) = (layout.block_pixels(), layout.block_bytes());
                     let mut inks = Inks::new(format, premultiplied, plane, factor);
                     // More than one stretch, and fewer bytes than ink.
                     let other = dots(&mut random, factor, 7 * pixels);
@@ -536,12 +536,13 @@ mod tests {
                     let stretch = add(&mut inks, &dots);
                     let inks = Arc::new(inks);
                     let ink = Ink::new(&inks, stretch);
-                    for units in [900, 611, 1, 0] {
-                        let mut bytes: Vec<u8> =
-                            (0..units * unit).map(|_| random.below(256) as u8).collect();
+                    for blocks in [900, 611, 1, 0] {
+                        let mut bytes: Vec<u8> = (0..blocks * block_bytes)
+                            .map(|_| random.below(256) as u8)
+                            .collect();
                         let expected = bytes.iter().enumerate().map(|(at, &old)| {
-                            let dots = &dots[at / unit * pixels..][..pixels];
-                            let (product, alpha) = match fields[at % unit] {
+                            let dots = &dots[at / block_bytes * pixels..][..pixels];
+                            let (product, alpha) = match fields[at % block_bytes] {
                                 Field::Component { number, pixel } => {
                                     let Dot { color, alpha } = dots[pixel];
                                     (color[number] * factor.of(alpha), alpha)
@@ -553,7 +554,7 @@ mod tests {
                         });
                         let expected: Vec<u8> = expected.collect();
                         ink.lay_over(&mut bytes);
-                        assert!(bytes == expected, "{format:?} {plane} {factor:?} {units}");
+                        assert!(bytes == expected, "{format:?} {plane} {factor:?} {blocks}");
                     }
                     assert_eq!(before.start, 0);
                 }
@@ -569,12 +570,16 @@ mod tests {
                 let fields = fields(format, plane);
                 let bytes = if is_wide(format) { 2 } else { 1 };
                 if format != Format::Rgb16 {
-                    assert_eq!(fields.len() * bytes, layout.unit(), "{format:?} {plane}");
+                    assert_eq!(
+                        fields.len() * bytes,
+                        layout.block_bytes(),
+                        "{format:?} {plane}"
+                    );
                 }
                 for field in fields {
                     if let Field::Component { number, pixel } = field {
                         components[number] += 1;
-                        assert!(pixel < layout.pixels());
+                        assert!(pixel < layout.block_pixels());
                     }
                 }
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Work on parts of a frame: what is in some rectangles, and what is in none of them.
 //!
-//! The code here says which pieces of rows it needs ([`Steps`]), one after the other; where they
+//! The code here says which pieces of rows it needs ([`PlaneEffect`]), one after the other; where they
 //! come from (windows of mapped pages, in the element), and what else is done with them there, is
 //! for others to know. So nothing but the pixels of an effect is ever touched.
 
@@ -28,23 +28,23 @@ mod windows;
 pub use blur::Blur;
 pub use fill::{ColorMatrix, Fill};
 pub use pixelate::Pixelate;
-pub use sprite::{Colors, Image, Line, Sprite};
-pub use steps::{Steps, Touch, Wanted};
+pub use sprite::{Colors, Image, OverlayRect, OverlaySpan};
+pub use steps::{AccessKind, PlaneEffect, RowRequest};
 
 pub use super::area::{Area, Band, Rect};
 
 use std::ops::Range;
 
-/// Rows of a frame's planes, to be read and written in pieces of whole units.
+/// Rows of a frame's planes, to be read and written in pieces of whole blocks.
 ///
-/// A unit is what [`PlaneLayout::unit`](super::PlaneLayout::unit) says. Where the width of the
-/// frame leaves a partial unit at the end of a row, bytes of it that are no picture are read as
+/// A block is what [`PlaneLayout::block_bytes`](super::PlaneLayout::unit) says. Where the width of the
+/// frame leaves a tail_mask block at the end of a row, bytes of it that are no picture are read as
 /// anything and not written.
 pub trait Rows {
     /// Why a piece of a row was not to be had.
     type Error;
 
-    /// Reads units of a row of a plane.
+    /// Reads blocks of a row of a plane.
     ///
     /// # Errors
     /// The implementation's.
@@ -52,11 +52,11 @@ pub trait Rows {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         into: &mut [u8],
     ) -> Result<(), Self::Error>;
 
-    /// Writes units of a row of a plane.
+    /// Writes blocks of a row of a plane.
     ///
     /// # Errors
     /// The implementation's.
@@ -64,7 +64,7 @@ pub trait Rows {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         from: &[u8],
     ) -> Result<(), Self::Error>;
 }

@@ -3,7 +3,7 @@
 
 use super::channels::{Channel, Pieces, PlaneChannels};
 use super::means::Divisor;
-use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
+use super::steps::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
 use super::{Area, Rows};
 use crate::Format;
 use std::ops::Range;
@@ -35,20 +35,20 @@ struct Plane {
     /// Rows above the first block.
     top: usize,
     channels: Vec<Blocks>,
-    /// Whether the channels are all that is in a unit.
+    /// Whether the channels are all that is in a block.
     full: bool,
     /// Whether every value is a byte: then bytes are summed up, whatever they are.
     bytes_only: bool,
     bands: Vec<Pieces>,
     /// The pieces of a row: as they are read, sums of their bytes, as they are written, and the
-    /// bits of the units that stay.
+    /// bits of the blocks that stay.
     old: Vec<u8>,
     sums: Vec<u16>,
     new: Vec<u8>,
     kept: Vec<u8>,
     at: At,
-    /// Bytes of a unit, and room for the longest piece.
-    unit: usize,
+    /// Bytes of a block, and room for the longest piece.
+    block_bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -117,7 +117,7 @@ impl Pixelate {
     }
 
     /// Does it to a frame. Each piece of a row is read once and written once; where something
-    /// else is in its units, it is read once more.
+    /// else is in its blocks, it is read once more.
     ///
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
@@ -126,7 +126,7 @@ impl Pixelate {
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
         steps::by_plane(&mut self.planes)
     }
 
@@ -177,7 +177,7 @@ impl Plane {
             block,
             top,
             channels: plane.channels.iter().map(blocks).collect(),
-            full: plane.fill_their_units(),
+            full: plane.fill_their_blocks(),
             bytes_only: plane.channels.iter().all(|channel| channel.bits() == 8),
             bands,
             old: vec![0; bytes],
@@ -185,7 +185,7 @@ impl Plane {
             new: vec![0; bytes],
             kept: vec![0; bytes],
             at: At::default(),
-            unit: plane.unit,
+            block_bytes: plane.block_bytes,
             scratch: vec![0; bytes],
         }
     }
@@ -291,8 +291,8 @@ impl OfPlane for Plane {
         self.plane
     }
 
-    fn unit(&self) -> usize {
-        self.unit
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     fn scratch(&mut self) -> &mut Vec<u8> {
@@ -304,27 +304,27 @@ impl OfPlane for Plane {
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0, 0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         if self.at.bands.is_empty() {
             return None;
         }
         let pieces = &self.bands.get(self.at.band)?.pieces;
         let piece = pieces.get(self.at.piece)?;
-        let touch = match self.at.is_spreading {
-            false => Touch::Read,
-            true if self.full && piece.is_whole(self.finest) => Touch::Write,
-            true => Touch::Update,
+        let access = match self.at.is_spreading {
+            false => AccessKind::Read,
+            true if self.full && piece.is_whole(self.finest) => AccessKind::Write,
+            true => AccessKind::Update,
         };
         let Range { start, end } = self.at.now;
-        Some(Wanted {
+        Some(RowRequest {
             rows: start..if pieces.len() == 1 { end } else { start + 1 },
-            units: piece.units.clone(),
-            touch,
+            blocks: piece.blocks.clone(),
+            access,
         })
     }
 
@@ -380,7 +380,7 @@ impl Steps for Plane {
         }
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         match self.at.is_spreading {
             _ if self.at.bands.is_empty() => usize::MAX,
             false => self.at.of_blocks.start,
@@ -391,7 +391,7 @@ impl Steps for Plane {
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
         for band in &self.bands {
             for piece in &band.pieces {
-                with(band.rows.clone(), piece.units.clone());
+                with(band.rows.clone(), piece.blocks.clone());
             }
         }
     }

@@ -54,7 +54,7 @@ impl Image<'_> {
 /// first pixel of those that share a sample, and where picture and frame do not both have RGB or
 /// YUV, colours are converted with its numbers.
 #[derive(Debug, Default)]
-pub struct Sprite {
+pub struct OverlayRect {
     /// The frame's, and whether its colours are multiplied with its alpha.
     format: Option<(Format, bool)>,
     planes: Vec<Plane>,
@@ -63,44 +63,44 @@ pub struct Sprite {
 #[derive(Debug)]
 struct Plane {
     ink: Arc<Inks>,
-    lines: Vec<Line>,
-    /// The lines' rows, units and ink, while there is more to come.
+    spans: Vec<OverlaySpan>,
+    /// The spans' rows, blocks and ink, while there is more to come.
     stretches: Vec<(usize, Range<usize>, Stretch)>,
 }
 
 /// Units of a row with something to see in most of them.
 #[derive(Debug)]
-pub struct Line {
+pub struct OverlaySpan {
     row: usize,
-    units: Range<usize>,
-    /// The bytes of the first unit that may change, if not all of them.
-    late: Option<&'static [u8]>,
+    blocks: Range<usize>,
+    /// The bytes of the first block that may change, if not all of them.
+    head_mask: Option<&'static [u8]>,
     ink: Ink,
 }
 
-impl Line {
+impl OverlaySpan {
     /// The row.
     #[must_use]
     pub fn row(&self) -> usize {
         self.row
     }
 
-    /// Its units.
+    /// Its blocks.
     #[must_use]
-    pub fn units(&self) -> Range<usize> {
-        self.units.clone()
+    pub fn blocks(&self) -> Range<usize> {
+        self.blocks.clone()
     }
 
     /// Lays it over them.
-    pub fn draw(&self, units: &mut [u8]) {
-        let Some(mask) = self.late else {
-            return self.ink.lay_over(units);
+    pub fn blend(&self, blocks: &mut [u8]) {
+        let Some(mask) = self.head_mask else {
+            return self.ink.lay_over(blocks);
         };
         let mut before = [0; 16];
         let before = &mut before[..mask.len()];
-        before.copy_from_slice(&units[..mask.len()]);
-        self.ink.lay_over(units);
-        for ((byte, before), mask) in units.iter_mut().zip(before).zip(mask) {
+        before.copy_from_slice(&blocks[..mask.len()]);
+        self.ink.lay_over(blocks);
+        for ((byte, before), mask) in blocks.iter_mut().zip(before).zip(mask) {
             if *mask == 0 {
                 *byte = *before;
             }
@@ -108,8 +108,8 @@ impl Line {
     }
 }
 
-impl Sprite {
-    /// A sprite to which [`Sprite::set`] was applied.
+impl OverlayRect {
+    /// A sprite to which [`OverlayRect::set`] was applied.
     #[must_use]
     pub fn new(
         format: Format,
@@ -119,9 +119,9 @@ impl Sprite {
         place: (i32, i32),
         image: &Image<'_>,
     ) -> Self {
-        let mut sprite = Self::default();
-        sprite.set(format, premultiplied, size, corner, place, image);
-        sprite
+        let mut rect = Self::default();
+        rect.set(format, premultiplied, size, corner, place, image);
+        rect
     }
 
     /// Prepares `image` to be drawn at (`x`, `y`) on pictures of this size, in frames of this format
@@ -142,7 +142,7 @@ impl Sprite {
         if self.format.replace((format, premultiplied)) != Some((format, premultiplied)) {
             let planes = (0..format.planes().len()).map(|number| Plane {
                 ink: Arc::new(new(number)),
-                lines: Vec::new(),
+                spans: Vec::new(),
                 stretches: Vec::new(),
             });
             self.planes = planes.collect();
@@ -158,12 +158,13 @@ impl Sprite {
                 inks.push(Filled {
                     ink,
                     stretches: &mut plane.stretches,
-                    pixels: layout.pixels(),
-                    rows: layout.row_share(),
+                    pixels: layout.block_pixels(),
+                    rows: layout.row_subsampling(),
                 });
             }
         }
-        let of_pixel = |layout: &crate::PlaneLayout| layout.unit().div_ceil(layout.pixels());
+        let of_pixel =
+            |layout: &crate::PlaneLayout| layout.block_bytes().div_ceil(layout.block_pixels());
         let place = Rect {
             x,
             y,
@@ -186,20 +187,20 @@ impl Sprite {
             align: format
                 .planes()
                 .iter()
-                .map(|layout| layout.pixels())
+                .map(|layout| layout.block_pixels())
                 .max()
                 .unwrap_or(1),
             gap: GAP / format.planes().iter().map(of_pixel).max().unwrap_or(1),
         });
         for (plane, layout) in self.planes.iter_mut().zip(format.planes()) {
             let stretches = plane.stretches.drain(..);
-            plane.lines.extend(stretches.map(|(row, units, stretch)| {
-                Line {
+            plane.spans.extend(stretches.map(|(row, blocks, stretch)| {
+                OverlaySpan {
                     row,
-                    late: layout
-                        .late_unit()
-                        .filter(|_| units.start * layout.pixels() < corner.0),
-                    units,
+                    head_mask: layout
+                        .head_mask()
+                        .filter(|_| blocks.start * layout.block_pixels() < corner.0),
+                    blocks,
                     ink: Ink::new(&plane.ink, stretch),
                 }
             }));
@@ -209,14 +210,14 @@ impl Sprite {
     /// Leaves nothing to be drawn.
     pub fn clear(&mut self) {
         for plane in &mut self.planes {
-            plane.lines.clear();
+            plane.spans.clear();
         }
     }
 
     /// What is drawn on a plane, from top to bottom.
     #[must_use]
-    pub fn lines(&self, plane: usize) -> &[Line] {
-        self.planes.get(plane).map_or(&[], |plane| &plane.lines)
+    pub fn spans(&self, plane: usize) -> &[OverlaySpan] {
+        self.planes.get(plane).map_or(&[], |plane| &plane.spans)
     }
 
     /// Whether there is something to see in a plane.
@@ -224,7 +225,7 @@ impl Sprite {
     pub fn touches(&self, plane: usize) -> bool {
         self.planes
             .get(plane)
-            .is_some_and(|plane| !plane.lines.is_empty())
+            .is_some_and(|plane| !plane.spans.is_empty())
     }
 }
 
@@ -235,7 +236,7 @@ const GAP: usize = 256;
 struct Filled<'f> {
     ink: &'f mut Inks,
     stretches: &'f mut Vec<(usize, Range<usize>, Stretch)>,
-    /// Pixels in a unit, and rows of the frame that a row stands for.
+    /// Pixels in a block, and rows of the frame that a row stands for.
     pixels: usize,
     rows: usize,
 }
@@ -254,7 +255,7 @@ struct Convert<'c, 'f> {
     /// that is in the picture.
     corner: (usize, usize),
     inks: &'c mut [Filled<'f>],
-    /// Pixels in the largest unit; a line begins with one.
+    /// Pixels in the largest block; a line begins with one.
     align: usize,
     /// Pixels that are not seen and nevertheless part of a line.
     gap: usize,
@@ -342,8 +343,8 @@ fn end_line<'i, 'f: 'i>(
     columns: Range<usize>,
 ) {
     for of in planes {
-        let units = columns.start / of.pixels..columns.end.div_ceil(of.pixels);
-        of.stretches.push((row / of.rows, units, of.ink.stretch()));
+        let blocks = columns.start / of.pixels..columns.end.div_ceil(of.pixels);
+        of.stretches.push((row / of.rows, blocks, of.ink.stretch()));
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// What is done with a piece of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Touch {
+pub enum AccessKind {
     /// It is looked at.
     Read,
     /// It is written as a whole.
@@ -20,32 +20,32 @@ pub enum Touch {
 
 /// The piece of a row that is needed, or of several rows, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RowRequest {
     /// The rows, at least one.
     pub rows: Range<usize>,
-    /// Whole units of each.
-    pub units: Range<usize>,
+    /// Whole blocks of each.
+    pub blocks: Range<usize>,
     /// What for.
-    pub touch: Touch,
+    pub access: AccessKind,
 }
 
 /// Work on a plane, piece by piece, by whichever thread.
-pub trait Steps: Send {
+pub trait PlaneEffect: Send {
     /// Begins a frame.
     fn begin(&mut self);
 
     /// The piece that is needed next; `None` when all is done.
-    fn wanted(&self) -> Option<Wanted>;
+    fn next_request(&self) -> Option<RowRequest>;
 
-    /// Works on the piece that is [`wanted`](Self::wanted) in so many of the rows, the first of
+    /// Works on the piece that is [`next_request`](Self::next_request) in so many of the rows, the first of
     /// them first: from its first byte in the first row to its last in the last. A row begins
     /// `stride` bytes behind the one before; what lies between is for others.
     fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize);
 
     /// The first row that is not yet as it will be: none above it is asked for again.
-    fn settled(&self) -> usize;
+    fn completed_rows(&self) -> usize;
 
-    /// Gives the rows and units that are asked for in the course of a frame, as rectangles.
+    /// Gives the rows and blocks that are asked for in the course of a frame, as rectangles.
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>));
 }
 
@@ -62,12 +62,12 @@ pub(super) fn each_row(
 }
 
 /// Work that knows its plane.
-pub(super) trait OfPlane: Steps {
+pub(super) trait OfPlane: PlaneEffect {
     /// The plane's number.
     fn plane(&self) -> usize;
 
-    /// Bytes in a unit.
-    fn unit(&self) -> usize;
+    /// Bytes in a block.
+    fn block_bytes(&self) -> usize;
 
     /// Room for the longest piece.
     fn scratch(&mut self) -> &mut Vec<u8>;
@@ -93,10 +93,10 @@ pub(super) fn apply<P: OfPlane, R: Rows + ?Sized>(
 /// The work on each plane, by the plane's number.
 pub(super) fn by_plane<P: OfPlane>(
     planes: &mut [P],
-) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
     planes
         .iter_mut()
-        .map(|of| (of.plane(), of as &mut dyn Steps))
+        .map(|of| (of.plane(), of as &mut dyn PlaneEffect))
 }
 
 /// Whether there is something to do in a plane.
@@ -111,22 +111,22 @@ fn apply_to<P: OfPlane, R: Rows + ?Sized>(
     rows: &mut R,
     scratch: &mut [u8],
 ) -> Result<(), R::Error> {
-    let (plane, unit) = (steps.plane(), steps.unit());
+    let (plane, block_bytes) = (steps.plane(), steps.block_bytes());
     steps.begin();
-    while let Some(Wanted {
+    while let Some(RowRequest {
         rows: of,
-        units,
-        touch,
-    }) = steps.wanted()
+        blocks,
+        access,
+    }) = steps.next_request()
     {
         let row = of.start;
-        let bytes = &mut scratch[..units.len() * unit];
-        if touch != Touch::Write {
-            rows.read(plane, row, units.clone(), bytes)?;
+        let bytes = &mut scratch[..blocks.len() * block_bytes];
+        if access != AccessKind::Write {
+            rows.read(plane, row, blocks.clone(), bytes)?;
         }
         steps.work(bytes, 0, 1);
-        if touch != Touch::Read {
-            rows.write(plane, row, units, bytes)?;
+        if access != AccessKind::Read {
+            rows.write(plane, row, blocks, bytes)?;
         }
     }
     Ok(())

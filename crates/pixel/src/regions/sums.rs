@@ -89,10 +89,10 @@ impl Ring {
 
 /// How much room sums need.
 pub(super) struct Size {
-    /// Samples in a unit, of the channel that has the most.
+    /// Samples in a block, of the channel that has the most.
     pub(super) finest: usize,
     /// Units in a row of the widest cluster.
-    pub(super) units: usize,
+    pub(super) blocks: usize,
     /// Most bytes in the pieces of a row.
     pub(super) row_bytes: usize,
     /// Rows in the highest window.
@@ -106,7 +106,7 @@ pub(super) fn of_channel(
     longest: usize,
     size: &Size,
 ) -> Box<dyn Sums> {
-    let width = size.units * channel.per_unit();
+    let width = size.blocks * channel.per_block();
     let columns = radius.saturating_mul(2).saturating_add(1).min(width);
     let count = columns.saturating_mul(size.rows);
     let bits = channel.bits();
@@ -140,7 +140,7 @@ struct Line<W, D> {
 
 impl<W: Whole, D: Divisor<W>> Line<W, D> {
     fn new(channel: Channel, radius: usize, longest: usize, size: &Size) -> Self {
-        let width = size.units * channel.per_unit();
+        let width = size.blocks * channel.per_block();
         let radius = radius.min(width);
         Self {
             channel,
@@ -163,9 +163,9 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     }
 
     fn start(&mut self, cluster: &Cluster) {
-        let units = &cluster.units;
-        self.first = units.start * self.channel.per_unit();
-        self.length = units.len() * self.channel.per_unit();
+        let blocks = &cluster.blocks;
+        self.first = blocks.start * self.channel.per_block();
+        self.length = blocks.len() * self.channel.per_block();
         self.columns[..self.length].fill(W::default());
         self.counts[..self.length].fill(W::default());
     }
@@ -328,7 +328,7 @@ mod tests {
         let window = |(left, right): (&[u32], &[u32])| right[0].wrapping_sub(left[0]);
         assert_eq!(window(running.around(&(0..4))), 1 + 2 + 3);
         assert_eq!(window(running.around(&(8..9))), 7 + 8 + 9 + 10 + 11);
-        assert_eq!(running.start, 0, "windows touch");
+        assert_eq!(running.start, 0, "windows access");
         assert_eq!(window(running.around(&(998..1000))), 997 + 998 + 999 + 1000);
         assert_eq!((running.start, running.made), (998, 2 + 2 * 2 + 1));
     }

@@ -84,7 +84,7 @@ fn every_format_size_and_layout_equals_the_reference() {
                 if info.n_planes() == 1 && shape == Shape::SideBySide {
                     continue;
                 }
-                // PlaneEffect that share no divisor with one another or with what they go round in
+                // Steps that share no divisor with one another or with what they go round in
                 // meet every pair of values.
                 let kind = KINDS[count % KINDS.len()];
                 let pages = WINDOW_PAGES[count * 7 % WINDOW_PAGES.len()];

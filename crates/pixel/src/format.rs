@@ -386,8 +386,8 @@ mod tests {
                     for piece in layout.pieces(&area) {
                         for row in piece.rows {
                             for block in piece.blocks.clone() {
-                                let bytes = block * layout.block()
-                                    ..(block_bytes + 1) * layout.block_bytes();
+                                let bytes = block * layout.block_bytes()
+                                    ..(block + 1) * layout.block_bytes();
                                 seen[row][bytes].iter_mut().for_each(|seen| *seen += 1);
                             }
                             for (byte, mask) in

@@ -193,7 +193,7 @@ pub struct Shape {
     pub whole: usize,
     /// Bytes in a unit of the format.
     pub unit: usize,
-    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::partial_unit`]).
+    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::tail_mask`]).
     pub partial: Option<&'static [u8]>,
     /// Rows, and bytes of a row, before the picture's first.
     pub skipped: (usize, usize),
@@ -294,7 +294,7 @@ pub struct Plane {
     pub whole: usize,
     /// Bytes in a unit of the format.
     pub unit: usize,
-    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::partial_unit`]).
+    /// What the unit behind the whole ones holds, if there is one ([`PlaneLayout::tail_mask`]).
     pub partial: Option<&'static [u8]>,
 }
 

@@ -220,7 +220,7 @@ pub(super) enum Shape {
         offsets: [usize; 3],
     },
     /// Components of more than eight bits, luma in plane 0.
-    Wide(Depth, WideChroma),
+    HighDepth(Depth, HighDepthChroma),
     /// Five, six and five bits of a 16-bit word, red on top.
     Rgb565,
 }
@@ -234,7 +234,7 @@ pub(super) struct Depth {
 
 /// Where wide chroma is: not at all, U and V in turns in plane 1, or in planes 1 and 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum WideChroma {
+pub(super) enum HighDepthChroma {
     None,
     Interleaved,
     Planar,
@@ -344,9 +344,9 @@ impl Format {
             Self::Ayuv => Shape::Packed([Keep, Luma, U, V]),
             Self::Vuya => Shape::Packed([V, U, Luma, Keep]),
             Self::Gray8 => Shape::Gray,
-            Self::Gray16Le => Shape::Wide(WIDE_16, WideChroma::None),
-            Self::P01010le => Shape::Wide(HIGH_10, WideChroma::Interleaved),
-            Self::I42010le => Shape::Wide(LOW_10, WideChroma::Planar),
+            Self::Gray16Le => Shape::HighDepth(WIDE_16, HighDepthChroma::None),
+            Self::P01010le => Shape::HighDepth(HIGH_10, HighDepthChroma::Interleaved),
+            Self::I42010le => Shape::HighDepth(LOW_10, HighDepthChroma::Planar),
             Self::Rgb16 => Shape::Rgb565,
             Self::Bgr => rgb(3, [2, 1, 0]),
             Self::Rgb => rgb(3, [0, 1, 2]),

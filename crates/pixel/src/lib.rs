@@ -41,22 +41,20 @@ struct Readme;
 
 mod area;
 mod format;
+mod high_depth;
 mod kernels;
+mod piecewise;
 mod plan;
 #[doc(hidden)]
 pub mod reference;
 pub mod regions;
-mod segments;
-mod span;
-mod tables;
-mod wide;
+mod tone;
 
 pub use format::{Format, Piece, PlaneLayout};
 pub use kernels::Isa;
 #[doc(hidden)]
 pub use kernels::prefetch;
-pub use plan::{FramePlan, PairOp, PlaneOp, Step};
-pub use span::PairSpan;
+pub use plan::{FramePlan, PairOp, PairSpan, PlaneOp, Step};
 
 /// What the user set: the values of the element's properties of the same names.
 #[derive(Clone, Copy, PartialEq, Debug)]

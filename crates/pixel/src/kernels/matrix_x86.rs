@@ -141,7 +141,7 @@ macro_rules! matrix_x86 {
 
         /// Pairs of chroma for which no sum is exact, one by one.
         #[target_feature(enable = $features)]
-        fn looked_up_pairs(mix: &Mix, v: V) -> V {
+        fn looked_up_pairs(mix: &HueRotate, v: V) -> V {
             let mut bytes = [0; WIDTH];
             store(&mut bytes, v);
             for pair in bytes.as_chunks_mut::<2>().0 {
@@ -155,8 +155,8 @@ macro_rules! matrix_x86 {
         enum Change<'a> {
             Same,
             Table(Lut),
-            Turn(BlockTurn),
-            Pairs(&'a Mix),
+            HueRotation(BlockTurn),
+            Pairs(&'a HueRotate),
         }
 
         impl<'a> Change<'a> {
@@ -166,8 +166,8 @@ macro_rules! matrix_x86 {
                 match chroma {
                     StageChroma::Same => Self::Same,
                     StageChroma::Table { around_0, .. } => Self::Table(Lut::new(around_0)),
-                    StageChroma::Mix(mix) => match &mix.turn {
-                        Some(turn) => block_turn(turn).map_or(Self::Pairs(mix), Self::Turn),
+                    StageChroma::HueRotate(mix) => match &mix.turn {
+                        Some(turn) => block_turn(turn).map_or(Self::Pairs(mix), Self::HueRotation),
                         None => Self::Pairs(mix),
                     },
                 }
@@ -183,7 +183,7 @@ macro_rules! matrix_x86 {
                             (*a, *b) = (lut.get(*a), lut.get(*b));
                         }
                     }
-                    Self::Turn(turn) => turn_blocks(turn, blocks),
+                    Self::HueRotation(turn) => turn_blocks(turn, blocks),
                     Self::Pairs(mix) => {
                         for [_, a, b] in blocks {
                             (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));

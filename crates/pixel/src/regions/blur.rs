@@ -6,13 +6,13 @@
 //! and a window's sum is the difference of two of those. So the work for a sample does not
 //! depend on the radius, and of the picture only the rows of one window are kept.
 
-use super::byte_sums;
-use super::channels::{Channel, Pieces, PlaneChannels};
+use super::box_sum::{Ring, Size, Sums, of_channel};
+use super::box_sum_u8;
 use super::clusters::{Cluster, clusters};
-use super::halves::{Place, Unzip, Zip};
-use super::means::fits_single;
-use super::steps::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
-use super::sums::{Ring, Size, Sums, of_channel};
+use super::component::{Component, Pieces, PlaneComponents};
+use super::deinterleave::{Deinterleave, Interleave, Place};
+use super::effect::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
+use super::reciprocal::fits_single;
 use super::{Area, Rows};
 use crate::{Format, Isa};
 use std::ops::Range;
@@ -48,7 +48,7 @@ impl Blur {
     ) -> Self {
         // Farther than the frame is wide and high is nothing.
         let radius = (block_size / 2).min(size.0.max(size.1));
-        let planes = PlaneChannels::of(format).into_iter();
+        let planes = PlaneComponents::of(format).into_iter();
         Self {
             planes: planes
                 .filter_map(|plane| Plane::new(isa, &plane, area, radius))
@@ -61,18 +61,18 @@ impl Blur {
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        steps::apply(&mut self.planes, rows)
+        effect::apply(&mut self.planes, rows)
     }
 
     /// The work on each plane where there is some, by the plane's number.
     pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
-        steps::by_plane(&mut self.planes)
+        effect::by_plane(&mut self.planes)
     }
 
     /// Whether there is something to do in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
-        steps::touches(&self.planes, plane)
+        effect::touches(&self.planes, plane)
     }
 }
 
@@ -126,9 +126,9 @@ struct At {
 }
 
 impl Plane {
-    fn new(isa: Isa, plane: &PlaneChannels, area: &Area, radius: usize) -> Option<Self> {
-        let across = |channel: &Channel| radius / plane.share(channel).0;
-        let finest = plane.finest();
+    fn new(isa: Isa, plane: &PlaneComponents, area: &Area, radius: usize) -> Option<Self> {
+        let across = |channel: &Component| radius / plane.share(channel).0;
+        let max_samples_per_block = plane.max_samples_per_block();
         let widest = plane.channels.iter().map(across).max()?;
         let radius_of_rows = radius / plane.share(plane.channels.first()?).1;
         if (widest, radius_of_rows) == (0, 0) {
@@ -138,20 +138,20 @@ impl Plane {
         let most = |of: fn(&Cluster) -> usize| clusters.iter().map(of).max().unwrap_or(0);
         let window = radius_of_rows.saturating_mul(2).saturating_add(1);
         let size = Size {
-            finest,
+            max_samples_per_block,
             blocks: most(|cluster| cluster.blocks.len()),
             row_bytes: most(|cluster| cluster.row_bytes),
             rows: window.min(most(|cluster| cluster.rows.len())),
         };
         let all_bytes = plane.channels.iter().all(|channel| channel.bits() == 8);
-        let whole = all_bytes && size.rows <= byte_sums::MOST_ROWS;
+        let whole = all_bytes && size.rows <= box_sum_u8::MOST_ROWS;
         let sums = if whole {
             let is_alone = matches!(&clusters[..], [cluster] if cluster.bands.len() == 1);
-            byte_sums(isa, plane, (radius, is_alone), &size)
+            box_sum_u8(isa, plane, (radius, is_alone), &size)
         } else {
             channel_sums(plane, radius, &clusters, &size)
         };
-        let is_zipped = whole && byte_sums::shares(plane) > 1;
+        let is_zipped = whole && box_sum_u8::shares(plane) > 1;
         let together = sums.iter().map(|sums| sums.most_rows()).min()?;
         let rooms = clusters
             .iter()
@@ -353,7 +353,7 @@ impl PlaneEffect for Plane {
             row: length,
         };
         match (self.is_zipped, is_writing) {
-            (true, false) => self.isa.run(Unzip {
+            (true, false) => self.isa.run(Deinterleave {
                 bytes,
                 stride,
                 rows,
@@ -361,7 +361,7 @@ impl PlaneEffect for Plane {
                 first,
                 place,
             }),
-            (true, true) => self.isa.run(Zip {
+            (true, true) => self.isa.run(Interleave {
                 bytes,
                 stride,
                 rows,
@@ -415,30 +415,32 @@ impl PlaneEffect for Plane {
     }
 }
 
-fn byte_sums(
+fn box_sum_u8(
     isa: Isa,
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     (radius, is_alone): (usize, bool),
     size: &Size,
 ) -> Vec<Box<dyn Sums>> {
     let columns = radius.saturating_mul(2).saturating_add(1);
-    let count = columns.min(size.blocks * size.finest) * size.rows;
+    let count = columns.min(size.blocks * size.max_samples_per_block) * size.rows;
     if fits_single(8, count) {
-        byte_sums::all::<f32>(isa, plane, radius, size, is_alone)
+        box_sum_u8::all::<f32>(isa, plane, radius, size, is_alone)
     } else {
-        byte_sums::all::<f64>(isa, plane, radius, size, is_alone)
+        box_sum_u8::all::<f64>(isa, plane, radius, size, is_alone)
     }
 }
 
 fn channel_sums(
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     radius: usize,
     clusters: &[Cluster],
     size: &Size,
 ) -> Vec<Box<dyn Sums>> {
     let sums = plane.channels.iter().map(|channel| {
         let bands = clusters.iter().flat_map(|cluster| &cluster.bands);
-        let longest = bands.map(|band| band.samples(channel, size.finest)).max();
+        let longest = bands
+            .map(|band| band.samples(channel, size.max_samples_per_block))
+            .max();
         let radius = radius / plane.share(channel).0;
         of_channel(*channel, radius, longest.unwrap_or(0), size)
     });

@@ -2,7 +2,7 @@
 //! Parts of an area that are too far from one another to have to do with each other.
 
 use super::Area;
-use super::channels::{Pieces, PlaneChannels};
+use super::component::{Pieces, PlaneComponents};
 use std::ops::Range;
 
 /// A part of an area in a plane.
@@ -46,7 +46,7 @@ type Spans = Vec<Range<usize>>;
 /// Cuts an area, in samples of a plane, into parts of which none has a sample within `radius` of
 /// another's.
 pub(super) fn clusters(
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     samples: &Area,
     radius: (usize, usize),
 ) -> Vec<Cluster> {

@@ -6,12 +6,12 @@
 //! of which each has another count, can go together like those between.
 
 use super::aligned::Aligned;
-use super::channels::{Channel, Piece, Pieces};
+use super::box_sum::Size;
 use super::clusters::Cluster;
-use super::means::{Divisor, Short};
-use super::sums::Size;
-use super::windows::{Lines, Windows, With};
-use crate::kernels::{Isa, Loop};
+use super::component::{Component, Piece, Pieces};
+use super::reciprocal::{Reciprocal, Reciprocal16};
+use super::sliding_sum::{Lines, Windows, With};
+use crate::kernels::{Isa, Kernel};
 use std::ops::Range;
 
 /// No more divisors than this are kept from frame to frame.
@@ -24,8 +24,8 @@ const ROW: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Samples {
     /// One of its channels, and samples in a block of the channel that has the most.
-    pub(super) channel: Channel,
-    pub(super) finest: usize,
+    pub(super) channel: Component,
+    pub(super) max_samples_per_block: usize,
     /// Bytes of the share in a block, and from one sample of a channel to the next.
     pub(super) block_bytes: usize,
     pub(super) step: usize,
@@ -53,7 +53,7 @@ pub(super) struct Counts<D> {
     divisors: Aligned<D>,
     /// In their place, where 16 bits are enough.
     are_short: bool,
-    short: Vec<Short>,
+    short: Vec<Reciprocal16>,
     /// Of those, around each byte; where they are kept, for every count of rows.
     numbers: Aligned<u16>,
     factors: Aligned<u16>,
@@ -72,7 +72,7 @@ pub(super) struct Counts<D> {
 pub(super) enum Divisors<'a, D> {
     /// The same for each.
     Long(&'a [D]),
-    Short(Sets<'a>),
+    Reciprocal16(Sets<'a>),
 }
 
 /// Those of 16 bits.
@@ -95,7 +95,7 @@ impl<'a> Sets<'a> {
     }
 }
 
-impl<D: Divisor<u32>> Counts<D> {
+impl<D: Reciprocal<u32>> Counts<D> {
     /// None yet; `is_alone` is whether there is one cluster, of one band.
     pub(super) fn new(
         isa: Isa,
@@ -121,7 +121,7 @@ impl<D: Divisor<u32>> Counts<D> {
             of_samples: vec![D::default(); count],
             divisors: Aligned::new(length),
             are_short: false,
-            short: vec![Short::default(); count],
+            short: vec![Reciprocal16::default(); count],
             numbers: Aligned::new(sets * length),
             factors: Aligned::new(sets * length),
             length,
@@ -162,11 +162,13 @@ impl<D: Divisor<u32>> Counts<D> {
     /// So many times one, or one less, for each sample of a row.
     fn add(&mut self, band: &Pieces, by: u16) {
         let Samples {
-            channel, finest, ..
+            channel,
+            max_samples_per_block,
+            ..
         } = self.samples;
         let first = self.first * channel.per_block();
         let reach = self.windows.reach();
-        band.each_span(&channel, finest, |_, span, _| {
+        band.each_span(&channel, max_samples_per_block, |_, span, _| {
             let at = reach + span.start - first;
             let counts = &mut self.counts[at..at + span.len()];
             counts.iter_mut().for_each(|c| *c = c.wrapping_add(by));
@@ -233,7 +235,7 @@ impl<D: Divisor<u32>> Counts<D> {
     /// What was made or found last.
     pub(super) fn divisors(&self) -> Divisors<'_, D> {
         match self.are_short {
-            true => Divisors::Short(Sets {
+            true => Divisors::Reciprocal16(Sets {
                 numbers: &self.numbers,
                 factors: &self.factors,
                 length: self.length,
@@ -272,7 +274,7 @@ struct Divide<'a, D> {
     counts: &'a mut Counts<D>,
 }
 
-impl<D: Divisor<u32>> Loop for Divide<'_, D> {
+impl<D: Reciprocal<u32>> Kernel for Divide<'_, D> {
     #[inline(always)]
     fn run(self) {
         let counts = self.counts;
@@ -307,7 +309,7 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
             }
         }
         counts.are_short = self.for_short.is_some_and(|windows| {
-            Short::fits(least, most) && windows.has_halves(most as usize / 2)
+            Reciprocal16::fits(least, most) && windows.has_halves(most as usize / 2)
         });
         for (_, blocks) in groups(self.pieces, windows, per_block, false) {
             let (samples, bytes) = within(&blocks);
@@ -322,7 +324,7 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
                 short
                     .iter_mut()
                     .zip(sums)
-                    .for_each(|(to, sum)| *to = Short::of(sum));
+                    .for_each(|(to, sum)| *to = Reciprocal16::of(sum));
                 spread(step, short.iter().map(|short| short.count), numbers);
                 spread(step, short.iter().map(|short| short.factor), factors);
             } else {

@@ -2,10 +2,10 @@
 //! Areas painted over.
 
 use super::Area;
-use super::dots::{BLOCK, Dots, is_rgb, is_wide};
-use super::ink::{Ink, Inks};
-use super::over::Factor;
-use super::steps::{AccessKind, PlaneEffect, RowRequest, each_row};
+use super::blend::Factor;
+use super::blend_pixels::{BLOCK, PixelBlock, is_high_depth, is_rgb};
+use super::blend_source::{BlendSource, BlendSpan};
+use super::effect::{AccessKind, PlaneEffect, RowRequest, each_row};
 use crate::format::{Depth, Shape};
 use crate::{ColorRange, Format, Piece};
 use std::ops;
@@ -38,7 +38,7 @@ pub struct Fill {
 struct Plane {
     pieces: Vec<Piece>,
     /// As many blocks as the longest piece has, and one more.
-    ink: Ink,
+    ink: BlendSpan,
     /// The same as bytes, where they need nothing of what is below.
     solid: Option<Vec<u8>>,
     at: At,
@@ -52,7 +52,7 @@ struct At {
     row: usize,
     piece: usize,
     /// Whether it is at the block behind the piece's whole ones.
-    is_behind: bool,
+    is_at_tail: bool,
 }
 
 impl Fill {
@@ -70,29 +70,31 @@ impl Fill {
     ) -> Self {
         let [alpha, red, green, blue] = color.to_be_bytes();
         let (depth, full) = match format.shape() {
-            Shape::Wide(depth, _) => (depth, 65535),
+            Shape::HighDepth(depth, _) => (depth, 65535),
             _ => (Depth { bits: 8, shift: 0 }, 255),
         };
         let scaled = u32::from(alpha) * (full / 255);
         let color = components(format, range, matrix, depth, [red, green, blue]);
         // Sixteen bits at most.
-        let dots = Dots::uniform(color.map(|value| value as u16), scaled as u16);
+        let dots = PixelBlock::uniform(color.map(|value| value as u16), scaled as u16);
         let plane = |(number, layout): (usize, &crate::PlaneLayout)| {
             let pieces = layout.pieces(area);
             let longest = pieces.iter().map(|piece| piece.blocks.len()).max();
             let blocks = longest.unwrap_or(0) + 1;
-            let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
+            let mut inks = BlendSource::new(format, premultiplied, number, Factor::Alpha);
             inks.begin();
             for _ in 0..(blocks * layout.block_pixels()).div_ceil(BLOCK) {
                 inks.add(&dots);
             }
             let stretch = inks.stretch();
-            let ink = Ink::new(&Arc::new(inks), stretch);
+            let ink = BlendSpan::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
                 // Padding that the ink does not lie over keeps what it is laid over.
-                let mut bytes =
-                    vec![if is_wide(format) { 0 } else { 0xff }; blocks * layout.block_bytes()];
-                ink.lay_over(&mut bytes);
+                let mut bytes = vec![
+                    if is_high_depth(format) { 0 } else { 0xff };
+                    blocks * layout.block_bytes()
+                ];
+                ink.blend(&mut bytes);
                 bytes
             });
             Plane {
@@ -139,9 +141,9 @@ impl Plane {
             band: first..first + alike.count(),
             row: rows.map_or(usize::MAX, |rows| rows.start),
             piece: first,
-            is_behind: false,
+            is_at_tail: false,
         };
-        self.at.is_behind = self.has_no_whole();
+        self.at.is_at_tail = self.has_no_whole();
     }
 
     fn has_no_whole(&self) -> bool {
@@ -153,8 +155,8 @@ impl Plane {
         let Some(piece) = self.pieces.get(self.at.piece) else {
             return;
         };
-        if !self.at.is_behind && piece.tail_mask.is_some() {
-            self.at.is_behind = true;
+        if !self.at.is_at_tail && piece.tail_mask.is_some() {
+            self.at.is_at_tail = true;
             return;
         }
         self.at.piece += 1;
@@ -166,7 +168,7 @@ impl Plane {
             }
             self.at.piece = self.at.band.start;
         }
-        self.at.is_behind = self.has_no_whole();
+        self.at.is_at_tail = self.has_no_whole();
     }
 }
 
@@ -178,7 +180,7 @@ impl PlaneEffect for Plane {
     fn next_request(&self) -> Option<RowRequest> {
         let piece = self.pieces.get(self.at.piece)?;
         let (blocks, access) = match &self.solid {
-            _ if self.at.is_behind => (piece.blocks.end..piece.blocks.end + 1, AccessKind::Update),
+            _ if self.at.is_at_tail => (piece.blocks.end..piece.blocks.end + 1, AccessKind::Update),
             Some(_) => (piece.blocks.clone(), AccessKind::Write),
             None => (piece.blocks.clone(), AccessKind::Update),
         };
@@ -197,14 +199,14 @@ impl PlaneEffect for Plane {
 
     fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
         let mask = self.pieces.get(self.at.piece).and_then(|p| p.tail_mask);
-        let mask = mask.filter(|_| self.at.is_behind);
+        let mask = mask.filter(|_| self.at.is_at_tail);
         for piece in each_row(bytes, stride, rows) {
             match (&self.solid, mask) {
                 (_, Some(mask)) => {
                     let mut new = [0; 16];
                     let new = &mut new[..piece.len()];
                     new.copy_from_slice(piece);
-                    self.ink.lay_over(new);
+                    self.ink.blend(new);
                     for ((byte, new), mask) in piece.iter_mut().zip(new).zip(mask) {
                         if *mask != 0 {
                             *byte = *new;
@@ -212,7 +214,7 @@ impl PlaneEffect for Plane {
                     }
                 }
                 (Some(solid), None) => piece.copy_from_slice(&solid[..piece.len()]),
-                (None, None) => self.ink.lay_over(piece),
+                (None, None) => self.ink.blend(piece),
             }
         }
         self.advance(rows);

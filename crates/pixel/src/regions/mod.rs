@@ -6,30 +6,30 @@
 //! for others to know. So nothing but the pixels of an effect is ever touched.
 
 mod aligned;
+mod blend;
+mod blend_pixels;
+mod blend_source;
 mod blur;
-mod byte_sums;
-mod channels;
+mod box_sum;
+mod box_sum_u8;
 mod clusters;
+mod component;
 mod counts;
-mod dots;
+mod deinterleave;
+mod effect;
 mod fill;
-mod halves;
-mod ink;
-mod means;
-mod over;
+mod overlay;
 mod pixelate;
+mod reciprocal;
 #[doc(hidden)]
 pub mod reference;
-mod sprite;
-mod steps;
-mod sums;
-mod windows;
+mod sliding_sum;
 
 pub use blur::Blur;
+pub use effect::{AccessKind, PlaneEffect, RowRequest};
 pub use fill::{ColorMatrix, Fill};
+pub use overlay::{Colors, Image, OverlayRect, OverlaySpan};
 pub use pixelate::Pixelate;
-pub use sprite::{Colors, Image, OverlayRect, OverlaySpan};
-pub use steps::{AccessKind, PlaneEffect, RowRequest};
 
 pub use super::area::{Area, Band, Rect};
 

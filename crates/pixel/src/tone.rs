@@ -32,7 +32,7 @@ fn build(f: impl Fn(f64) -> f64) -> Table {
 }
 
 /// First `first`, then `then`.
-pub(super) fn chain(first: &Table, then: &Table) -> Table {
+pub(super) fn compose(first: &Table, then: &Table) -> Table {
     first.map(|v| then[usize::from(v)])
 }
 
@@ -79,18 +79,18 @@ pub(super) enum Chroma {
     /// Both components through one table: saturation alone.
     Table(Table),
     /// Each result needs both components: hue.
-    Mix(Turn),
+    HueRotate(HueRotation),
 }
 
 /// The rotation and scaling of chroma as the peer works it out.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Turn {
+pub(super) struct HueRotation {
     cos: f64,
     sin: f64,
     saturation: f64,
 }
 
-impl Turn {
+impl HueRotation {
     /// What both become around 0, in double precision.
     #[inline(always)]
     pub(super) fn around_zero(&self, i: f64, j: f64) -> (f64, f64) {
@@ -109,7 +109,7 @@ impl Turn {
     }
 }
 
-impl Turn {
+impl HueRotation {
     /// The new components by the old ones, each around 0.
     pub(super) fn coefficients(&self) -> [[f64; 2]; 2] {
         let (cos, sin) = (self.cos * self.saturation, self.sin * self.saturation);
@@ -129,7 +129,7 @@ pub(super) fn balance_chroma(adjust: &Adjust) -> Chroma {
         }));
     }
     let angle = std::f64::consts::PI * adjust.hue;
-    Chroma::Mix(Turn {
+    Chroma::HueRotate(HueRotation {
         cos: angle.cos(),
         sin: angle.sin(),
         saturation: adjust.saturation,
@@ -140,10 +140,10 @@ pub(super) fn balance_chroma(adjust: &Adjust) -> Chroma {
 pub(super) fn luma(adjust: &Adjust, range: ColorRange) -> Table {
     let mut table = balance_luma(adjust).unwrap_or(IDENTITY);
     if let Some(gamma) = gamma_luma(adjust) {
-        table = chain(&table, &gamma);
+        table = compose(&table, &gamma);
     }
     if adjust.invert {
-        table = chain(&table, &invert_luma(range));
+        table = compose(&table, &invert_luma(range));
     }
     table
 }

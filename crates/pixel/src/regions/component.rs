@@ -6,7 +6,7 @@
 //! padding, be they bytes or bits, belong to no channel, so nothing done to channels can change
 //! them.
 
-use super::super::format::{Depth, Role, Shape, WideChroma};
+use super::super::format::{Depth, HighDepthChroma, Role, Shape};
 use super::super::{Format, PlaneLayout};
 use super::Area;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use std::ops::Range;
 /// in `bits` bits from bit `shift` on. The other bits of them are other channels, alpha, or
 /// padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Channel {
+pub(crate) struct Component {
     /// Which component: 0, 1, 2 are luma, U, V, or red, green, blue.
     #[allow(dead_code)] // effects that do to every channel the same need not know
     pub(crate) component: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Channel {
     per_block: usize,
 }
 
-impl Channel {
+impl Component {
     /// Bits of a value.
     pub(crate) fn bits(&self) -> u32 {
         self.bits
@@ -135,18 +135,18 @@ impl Channel {
 
 /// The channels of one plane.
 #[derive(Clone, Debug)]
-pub(crate) struct PlaneChannels {
+pub(crate) struct PlaneComponents {
     /// The plane's number.
     pub(crate) plane: usize,
     /// Bytes of a block.
     pub(crate) block_bytes: usize,
     /// What is in a block.
-    pub(crate) channels: Vec<Channel>,
+    pub(crate) channels: Vec<Component>,
     /// Pixels that a block stands for, in a row and in rows.
     share: (usize, usize),
 }
 
-impl PlaneChannels {
+impl PlaneComponents {
     /// The planes of a format; each of them has a channel.
     pub(crate) fn of(format: Format) -> Vec<Self> {
         let planes = format.planes().iter().enumerate();
@@ -186,15 +186,15 @@ impl PlaneChannels {
                     planes[0].add(component, byte(at), 1);
                 }
             }
-            Shape::Wide(depth, chroma) => {
+            Shape::HighDepth(depth, chroma) => {
                 planes[0].add(0, depth, 1);
                 match chroma {
-                    WideChroma::None => {}
-                    WideChroma::Interleaved => {
+                    HighDepthChroma::None => {}
+                    HighDepthChroma::Interleaved => {
                         planes[1].add(1, word(0, depth), 1);
                         planes[1].add(2, word(1, depth), 1);
                     }
-                    WideChroma::Planar => {
+                    HighDepthChroma::Planar => {
                         planes[1].add(1, depth, 1);
                         planes[2].add(2, depth, 1);
                     }
@@ -221,7 +221,7 @@ impl PlaneChannels {
     }
 
     fn add(&mut self, component: usize, depth: Depth, per_block: usize) {
-        self.channels.push(Channel {
+        self.channels.push(Component {
             component,
             step: self.block_bytes / per_block,
             shift: depth.shift,
@@ -231,13 +231,13 @@ impl PlaneChannels {
     }
 
     /// Pixels that a sample of a channel stands for, in a row and in rows.
-    pub(crate) fn share(&self, channel: &Channel) -> (usize, usize) {
+    pub(crate) fn share(&self, channel: &Component) -> (usize, usize) {
         (self.share.0 / channel.per_block, self.share.1)
     }
 
     /// Samples in a block, of the channel that has the most.
-    pub(crate) fn finest(&self) -> usize {
-        let per_block = self.channels.iter().map(Channel::per_block);
+    pub(crate) fn max_samples_per_block(&self) -> usize {
+        let per_block = self.channels.iter().map(Component::per_block);
         per_block.max().unwrap_or(1)
     }
 
@@ -249,15 +249,16 @@ impl PlaneChannels {
 
     /// The samples of an area, of the channel that has the most samples.
     pub(crate) fn samples(&self, area: &Area) -> Area {
-        area.samples((self.share.0 / self.finest(), self.share.1))
+        area.samples((self.share.0 / self.max_samples_per_block(), self.share.1))
     }
 
     /// What these samples need of each of these rows.
     pub(crate) fn pieces(&self, rows: Range<usize>, spans: &[Range<usize>]) -> Pieces {
-        let finest = self.finest();
+        let max_samples_per_block = self.max_samples_per_block();
         let mut pieces: Vec<Piece> = Vec::new();
         for span in spans {
-            let blocks = span.start / finest..span.end.div_ceil(finest);
+            let blocks =
+                span.start / max_samples_per_block..span.end.div_ceil(max_samples_per_block);
             match pieces.last_mut() {
                 Some(last) if blocks.start <= last.blocks.end => {
                     last.blocks.end = blocks.end;
@@ -273,7 +274,7 @@ impl PlaneChannels {
         }
         let mut end = 0;
         for piece in &mut pieces {
-            piece.gaps = piece.unneeded(finest);
+            piece.gaps = piece.unneeded(max_samples_per_block);
             piece.bytes = end..end + piece.blocks.len() * self.block_bytes;
             end = piece.bytes.end;
         }
@@ -297,9 +298,11 @@ impl Pieces {
     }
 
     /// Samples of a channel that are needed of one row.
-    pub(crate) fn samples(&self, channel: &Channel, finest: usize) -> usize {
+    pub(crate) fn samples(&self, channel: &Component, max_samples_per_block: usize) -> usize {
         let mut samples = 0;
-        self.each_span(channel, finest, |_, _, place| samples = place.end);
+        self.each_span(channel, max_samples_per_block, |_, _, place| {
+            samples = place.end
+        });
         samples
     }
 
@@ -309,13 +312,13 @@ impl Pieces {
     #[inline(always)]
     pub(crate) fn each_span(
         &self,
-        channel: &Channel,
-        finest: usize,
+        channel: &Component,
+        max_samples_per_block: usize,
         mut with: impl FnMut(&Piece, &Range<usize>, Range<usize>),
     ) {
         let mut start = 0;
         for piece in &self.pieces {
-            for span in piece.spans(channel, finest) {
+            for span in piece.spans(channel, max_samples_per_block) {
                 let end = start + span.len();
                 with(piece, span, start..end);
                 start = end;
@@ -337,9 +340,13 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// The samples of a channel that are needed in it, counted from the start of the row.
-    /// `finest` is the plane's.
-    pub(crate) fn spans(&self, channel: &Channel, finest: usize) -> &[Range<usize>] {
-        if channel.per_block == finest {
+    /// `max_samples_per_block` is the plane's.
+    pub(crate) fn spans(
+        &self,
+        channel: &Component,
+        max_samples_per_block: usize,
+    ) -> &[Range<usize>] {
+        if channel.per_block == max_samples_per_block {
             &self.samples
         } else {
             // A sample that its whole block shares.
@@ -353,8 +360,9 @@ impl Piece {
         &self.gaps
     }
 
-    fn unneeded(&self, finest: usize) -> Vec<usize> {
-        let all = self.blocks.start * finest..self.blocks.end * finest;
+    fn unneeded(&self, max_samples_per_block: usize) -> Vec<usize> {
+        let all =
+            self.blocks.start * max_samples_per_block..self.blocks.end * max_samples_per_block;
         let ends = self.samples.iter().map(|span| span.end);
         let starts = self.samples.iter().map(|span| span.start);
         let gaps = std::iter::once(all.start)
@@ -365,14 +373,18 @@ impl Piece {
     }
 
     /// How many samples of a channel lie before this one in the piece.
-    pub(crate) fn skip(&self, channel: &Channel, sample: usize) -> usize {
+    pub(crate) fn skip(&self, channel: &Component, sample: usize) -> usize {
         sample - self.blocks.start * channel.per_block
     }
 
     /// Whether every sample of its blocks is needed.
-    pub(crate) fn is_whole(&self, finest: usize) -> bool {
+    pub(crate) fn is_whole(&self, max_samples_per_block: usize) -> bool {
         // Spans in one piece are apart: what is all of it is one of them.
-        self.samples.first() == Some(&(self.blocks.start * finest..self.blocks.end * finest))
+        self.samples.first()
+            == Some(
+                &(self.blocks.start * max_samples_per_block
+                    ..self.blocks.end * max_samples_per_block),
+            )
     }
 }
 
@@ -386,7 +398,7 @@ mod tests {
     fn bits_of_channels_do_not_overlap_and_alpha_is_in_none() {
         for &format in Format::ALL {
             let mut components = Vec::new();
-            for plane in PlaneChannels::of(format) {
+            for plane in PlaneComponents::of(format) {
                 let mut seen = vec![0_u8; plane.block_bytes];
                 for channel in &plane.channels {
                     components.push(channel.component);
@@ -410,7 +422,7 @@ mod tests {
     #[test]
     fn packed_values_are_unpacked_again_and_nothing_else_changes() {
         for &format in Format::ALL {
-            for plane in PlaneChannels::of(format) {
+            for plane in PlaneComponents::of(format) {
                 let blocks = noise(plane.block_bytes * 10, 1);
                 for channel in &plane.channels {
                     for (skip, count) in [(0, 10 * channel.per_block), (1, 4), (3, 1), (9, 1)] {
@@ -442,7 +454,7 @@ mod tests {
 
     #[test]
     fn odd_edge_takes_one_luma_sample_of_a_packed_unit() {
-        let [plane] = &PlaneChannels::of(Format::Uyvy)[..] else {
+        let [plane] = &PlaneComponents::of(Format::Uyvy)[..] else {
             panic!()
         };
         let pieces = plane.pieces(0..1, &[1..3, 4..6, 9..10]);

@@ -7,13 +7,13 @@
 //! was just stored cannot be loaded from other places at once.
 
 use super::aligned::Aligned;
-use super::channels::{Channel, Piece, Pieces, PlaneChannels};
+use super::box_sum::{Ring, Size, Sums};
 use super::clusters::Cluster;
+use super::component::{Component, Piece, Pieces, PlaneComponents};
 use super::counts::{Counts, Divisors, Samples, groups};
-use super::means::{Divisor, Short};
-use super::sums::{Ring, Size, Sums};
-use super::windows::{Halves, Lines, Ready, Windows, With};
-use crate::kernels::{Isa, Loop};
+use super::reciprocal::{Reciprocal, Reciprocal16};
+use super::sliding_sum::{Halves, Lines, Ready, Windows, With};
+use crate::kernels::{Isa, Kernel};
 use std::ops::Range;
 
 /// Rows whose bytes add up in 16 bits.
@@ -36,8 +36,8 @@ pub(super) struct ByteSums<D> {
     /// Bytes in a block, of this share.
     block_bytes: usize,
     /// A channel, and samples in a block of the channel that has the most.
-    channel: Channel,
-    finest: usize,
+    channel: Component,
+    max_samples_per_block: usize,
     windows: Windows,
     /// Which bytes of a row are of a channel.
     mask: Vec<u8>,
@@ -81,15 +81,15 @@ impl Share {
 }
 
 /// How many shares a plane is worked on in: where one channel has two samples in a block, two.
-pub(super) fn shares(plane: &PlaneChannels) -> usize {
-    plane.finest()
+pub(super) fn shares(plane: &PlaneComponents) -> usize {
+    plane.max_samples_per_block()
 }
 
 /// The sums for a plane none of whose windows is higher than [`MOST_ROWS`]. `radius` is in pixels,
 /// `is_alone` whether there is one cluster, of one band.
-pub(super) fn all<D: Divisor<u32> + 'static>(
+pub(super) fn all<D: Reciprocal<u32> + 'static>(
     isa: Isa,
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     radius: usize,
     size: &Size,
     is_alone: bool,
@@ -103,10 +103,10 @@ pub(super) fn all<D: Divisor<u32> + 'static>(
     sums.collect()
 }
 
-impl<D: Divisor<u32>> ByteSums<D> {
+impl<D: Reciprocal<u32>> ByteSums<D> {
     fn new(
         isa: Isa,
-        plane: &PlaneChannels,
+        plane: &PlaneComponents,
         share: Share,
         (radius, is_alone): (usize, bool),
         size: &Size,
@@ -130,7 +130,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
         let most = (TOGETHER / stride.max(1)).clamp(1, MOST_TOGETHER);
         let of_share = Samples {
             channel,
-            finest: plane.finest(),
+            max_samples_per_block: plane.max_samples_per_block(),
             block_bytes,
             step,
         };
@@ -139,7 +139,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
             share,
             block_bytes,
             channel,
-            finest: plane.finest(),
+            max_samples_per_block: plane.max_samples_per_block(),
             windows,
             is_full: mask.iter().all(|byte| *byte == 0xff),
             mask,
@@ -175,15 +175,15 @@ impl<D: Divisor<u32>> ByteSums<D> {
     }
 
     /// Where in a piece of this share a sample begins, if there may be some that are not needed.
-    fn gaps(&self) -> Option<(Channel, usize)> {
-        let may_be = self.channel.per_block() == self.finest;
+    fn gaps(&self) -> Option<(Component, usize)> {
+        let may_be = self.channel.per_block() == self.max_samples_per_block;
         may_be.then_some((self.channel, self.share.of))
     }
 }
 
 /// The bytes of a piece that the area does not need.
 #[inline(always)]
-fn unneeded(gaps: Option<(Channel, usize)>, piece: &Piece) -> impl Iterator<Item = usize> {
+fn unneeded(gaps: Option<(Component, usize)>, piece: &Piece) -> impl Iterator<Item = usize> {
     let places = gaps.map(|(channel, of)| {
         let gaps = piece.gaps().iter();
         gaps.map(move |sample| channel.byte(*sample) / of)
@@ -208,7 +208,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl<D: Divisor<u32>> Sums for ByteSums<D> {
+impl<D: Reciprocal<u32>> Sums for ByteSums<D> {
     fn most_rows(&self) -> usize {
         self.most
     }
@@ -318,7 +318,7 @@ struct SlideRows<'a> {
     first: usize,
     reach: usize,
     stride: usize,
-    gaps: Option<(Channel, usize)>,
+    gaps: Option<(Component, usize)>,
     band: &'a Pieces,
     rows: usize,
     sums: &'a mut [u16],
@@ -326,7 +326,7 @@ struct SlideRows<'a> {
     old: Source<'a>,
 }
 
-impl Loop for SlideRows<'_> {
+impl Kernel for SlideRows<'_> {
     #[inline(always)]
     fn run(self) {
         for row in 0..self.rows {
@@ -390,7 +390,7 @@ struct Means<'a, D> {
     bytes: &'a mut [u8],
 }
 
-impl<D: Divisor<u32>> Loop for Means<'_, D> {
+impl<D: Reciprocal<u32>> Kernel for Means<'_, D> {
     #[inline(always)]
     fn run(self) {
         let (band, windows) = (self.band, self.windows);
@@ -420,7 +420,7 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
                             };
                             ready.each(windows, to);
                         }
-                        Divisors::Short(sets) => {
+                        Divisors::Reciprocal16(sets) => {
                             let (counts, factors) = sets.of(number);
                             let counts = (&counts[at.clone()], &factors[at]);
                             put_short(&ready, windows, counts, new);
@@ -442,7 +442,7 @@ struct ToBytes<'a, D> {
     new: &'a mut [u8],
 }
 
-impl<D: Divisor<u32>> With for ToBytes<'_, D> {
+impl<D: Reciprocal<u32>> With for ToBytes<'_, D> {
     #[inline(always)]
     fn with(self, sums: impl Iterator<Item = u32>) {
         put_means(self.new, self.divisors, sums);
@@ -474,7 +474,7 @@ fn put_short(
 fn put_two(new: &mut [u8], counts: &[u16], factors: &[u16], one: &[u16], other: &[u16]) {
     let numbers = counts.iter().zip(factors).zip(one.iter().zip(other));
     for (new, ((count, factor), (one, other))) in new.iter_mut().zip(numbers) {
-        *new = Short::mean(*count, *factor, *one, *other) as u8;
+        *new = Reciprocal16::mean(*count, *factor, *one, *other) as u8;
     }
 }
 
@@ -491,7 +491,7 @@ fn put_three(
     let sums = rest.iter().zip(one).zip(other);
     let numbers = counts.iter().zip(factors).zip(sums);
     for (new, ((count, factor), ((rest, one), other))) in new.iter_mut().zip(numbers) {
-        *new = Short::mean(*count, *factor, rest.wrapping_add(*one), *other) as u8;
+        *new = Reciprocal16::mean(*count, *factor, rest.wrapping_add(*one), *other) as u8;
     }
 }
 
@@ -505,7 +505,7 @@ fn restore(new: &mut [u8], old: &[u8], mask: &[u8]) {
 
 /// A function, as for its arguments the compiler knows that they do not overlap.
 #[inline(always)]
-fn put_means<D: Divisor<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterator<Item = u32>) {
+fn put_means<D: Reciprocal<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterator<Item = u32>) {
     let means = divisors.iter().zip(sums);
     for (new, (divisor, sum)) in new.iter_mut().zip(means) {
         *new = divisor.mean(sum) as u8;

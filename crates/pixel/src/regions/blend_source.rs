@@ -4,9 +4,9 @@
 //! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
 //! small as can be, and lies in one piece for all of a plane's rows.
 
-use super::dots::{BLOCK, Dots};
-use super::over::{Factor, OverBytes, OverPixels, over, straight, within};
-use crate::format::{Depth, Role, Shape, WideChroma};
+use super::blend::{BlendBytes, BlendPixels, Factor, over, straight, within};
+use super::blend_pixels::{BLOCK, PixelBlock};
+use crate::format::{Depth, HighDepthChroma, Role, Shape};
 use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
@@ -60,17 +60,17 @@ fn fields(format: Format, plane: usize) -> Vec<Field> {
             fields
         }
         (Shape::SemiPlanar { chroma }, 1) => chroma.iter().map(role).collect(),
-        (Shape::Wide(_, WideChroma::Interleaved), 1) => Vec::from([of(1), of(2)]),
+        (Shape::HighDepth(_, HighDepthChroma::Interleaved), 1) => Vec::from([of(1), of(2)]),
         (Shape::Planar { u, .. }, plane) if plane == u => Vec::from([of(1)]),
         (Shape::Planar { v, .. }, plane) if plane == v => Vec::from([of(2)]),
-        (Shape::Wide(_, WideChroma::Planar), plane @ 1..) => Vec::from([of(plane)]),
+        (Shape::HighDepth(_, HighDepthChroma::Planar), plane @ 1..) => Vec::from([of(plane)]),
         _ => Vec::from([of(0)]),
     }
 }
 
 /// What is blended over blocks of a plane's rows: stretches of ink, one after the other.
 #[derive(Clone, Debug)]
-pub(super) struct Inks {
+pub(super) struct BlendSource {
     kind: Kind,
     factor: Factor,
     /// The parts of stretches, in their fields, in which something is seen: what is written has a
@@ -117,10 +117,10 @@ enum Fourth {
     Straight,
 }
 
-/// Ink for a run of blocks.
+/// BlendSpan for a run of blocks.
 #[derive(Clone, Debug)]
-pub(super) struct Ink {
-    of: Arc<Inks>,
+pub(super) struct BlendSpan {
+    of: Arc<BlendSource>,
     /// Its first field.
     start: usize,
     /// Its runs, by number.
@@ -134,7 +134,7 @@ pub(super) struct Stretch {
     runs: Range<usize>,
 }
 
-impl Inks {
+impl BlendSource {
     /// None yet, for a plane of a format; `premultiplied` is whether the frame's colours are
     /// multiplied with its alpha.
     pub(super) fn new(format: Format, premultiplied: bool, plane: usize, factor: Factor) -> Self {
@@ -143,7 +143,7 @@ impl Inks {
         let fourth = |field| fields.iter().position(|other| *other == field);
         let kind = match format.shape() {
             Shape::Rgb565 => Kind::Rgb565(Vec::new()),
-            Shape::Wide(depth, _) => Kind::Words {
+            Shape::HighDepth(depth, _) => Kind::Words {
                 product: Vec::new(),
                 alpha: Vec::new(),
                 depth,
@@ -248,7 +248,7 @@ impl Inks {
     /// Adds a block of pixels to the stretch. Where several of them are one block, subsampled planes
     /// look at the first.
     #[inline(always)]
-    pub(super) fn add(&mut self, dots: &Dots) {
+    pub(super) fn add(&mut self, dots: &PixelBlock) {
         let begin = self.len();
         self.add_hole(BLOCK);
         // A plane has fewer fields.
@@ -314,7 +314,7 @@ impl Inks {
 fn add_bytes<const PIXELS: usize, const UNIT: usize>(
     ink: &mut [u16],
     fields: &[Field],
-    dots: &Dots,
+    dots: &PixelBlock,
 ) {
     let fields: [Field; UNIT] = std::array::from_fn(|field| fields[field]);
     let sources = fields.map(|field| {
@@ -341,7 +341,7 @@ fn each_field<T>(
     ink: &mut [T],
     fields: &[Field],
     pixels: usize,
-    dots: &Dots,
+    dots: &PixelBlock,
     with: impl Fn(&mut T, u16, u16),
 ) {
     for (at, field) in fields.iter().enumerate() {
@@ -354,16 +354,16 @@ fn each_field<T>(
     }
 }
 
-impl Ink {
-    pub(super) fn new(of: &Arc<Inks>, stretch: Stretch) -> Self {
+impl BlendSpan {
+    pub(super) fn new(of: &Arc<BlendSource>, stretch: Stretch) -> Self {
         let of = Arc::clone(of);
         let Stretch { start, runs } = stretch;
         Self { of, start, runs }
     }
 
     /// Lays blocks of the ink, from the first on, over as many as there are in `bytes`.
-    pub(super) fn lay_over(&self, bytes: &mut [u8]) {
-        let Inks {
+    pub(super) fn blend(&self, bytes: &mut [u8]) {
+        let BlendSource {
             kind,
             factor,
             runs,
@@ -375,7 +375,7 @@ impl Ink {
         let count = bytes.len() / block_bytes;
         let of = |fields: usize| self.start..self.start + count * fields;
         match kind {
-            Kind::Bytes(ink) => isa.run(OverBytes {
+            Kind::Bytes(ink) => isa.run(BlendBytes {
                 ink: &ink[of(*block_bytes)],
                 factor: *factor,
                 runs,
@@ -395,7 +395,7 @@ impl Ink {
                     }
                 }
             }
-            Kind::Pixels { ink, place, fourth } => isa.run(OverPixels {
+            Kind::Pixels { ink, place, fourth } => isa.run(BlendPixels {
                 ink: &ink[of(1)],
                 factor: *factor,
                 place: *place,
@@ -455,7 +455,7 @@ fn source_of(field: Field) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dots::is_wide;
+    use super::super::blend_pixels::is_high_depth;
     use super::*;
     use dmabufcpu_testing::random::Random;
 
@@ -466,10 +466,10 @@ mod tests {
     }
 
     /// Adds a stretch.
-    fn add(inks: &mut Inks, dots: &[Dot]) -> Stretch {
+    fn add(inks: &mut BlendSource, dots: &[Dot]) -> Stretch {
         inks.begin();
         for some in dots.chunks(BLOCK) {
-            let mut block = Dots::uniform([0; 3], 0);
+            let mut block = PixelBlock::uniform([0; 3], 0);
             for (number, dot) in some.iter().enumerate() {
                 block.alpha[number] = dot.alpha as u16;
                 for (color, value) in block.color.iter_mut().zip(dot.color) {
@@ -485,7 +485,7 @@ mod tests {
         inks.stretch()
     }
 
-    /// Dots of which many are not seen, many hide all, and some of each are black.
+    /// PixelBlock of which many are not seen, many hide all, and some of each are black.
     fn dots(random: &mut Random, factor: Factor, count: usize) -> Vec<Dot> {
         let dot = |at: usize| {
             let alpha = match at / 150 % 4 {
@@ -512,7 +512,7 @@ mod tests {
     #[test]
     fn each_byte_is_what_the_formula_says() {
         let mut random = Random(17);
-        let narrow = |format: &&Format| !is_wide(**format) && **format != Format::Rgb16;
+        let narrow = |format: &&Format| !is_high_depth(**format) && **format != Format::Rgb16;
         for &format in Format::ALL.iter().filter(narrow) {
             for (premultiplied, factor) in [
                 (true, Factor::Alpha),
@@ -528,14 +528,14 @@ mod tests {
                         continue;
                     }
                     let (pixels, block_bytes) = (layout.block_pixels(), layout.block_bytes());
-                    let mut inks = Inks::new(format, premultiplied, plane, factor);
+                    let mut inks = BlendSource::new(format, premultiplied, plane, factor);
                     // More than one stretch, and fewer bytes than ink.
                     let other = dots(&mut random, factor, 7 * pixels);
                     let before = add(&mut inks, &other);
                     let dots = dots(&mut random, factor, 900 * pixels);
                     let stretch = add(&mut inks, &dots);
                     let inks = Arc::new(inks);
-                    let ink = Ink::new(&inks, stretch);
+                    let ink = BlendSpan::new(&inks, stretch);
                     for blocks in [900, 611, 1, 0] {
                         let mut bytes: Vec<u8> = (0..blocks * block_bytes)
                             .map(|_| random.below(256) as u8)
@@ -553,7 +553,7 @@ mod tests {
                             ((product + u32::from(old) * (255 - alpha)) / 255) as u8
                         });
                         let expected: Vec<u8> = expected.collect();
-                        ink.lay_over(&mut bytes);
+                        ink.blend(&mut bytes);
                         assert!(bytes == expected, "{format:?} {plane} {factor:?} {blocks}");
                     }
                     assert_eq!(before.start, 0);
@@ -568,7 +568,7 @@ mod tests {
             let mut components = [0; 3];
             for (plane, layout) in format.planes().iter().enumerate() {
                 let fields = fields(format, plane);
-                let bytes = if is_wide(format) { 2 } else { 1 };
+                let bytes = if is_high_depth(format) { 2 } else { 1 };
                 if format != Format::Rgb16 {
                     assert_eq!(
                         fields.len() * bytes,

@@ -9,13 +9,13 @@ use super::isa::{Isa, Set};
 
 /// A loop. Its `run` has to be `#[inline(always)]`, and so has all that it calls: else it is
 /// compiled for the plainest machine.
-pub(crate) trait Loop {
+pub(crate) trait Kernel {
     fn run(self);
 }
 
 impl Isa {
     /// Runs a loop, compiled for this instruction set.
-    pub(crate) fn run(self, work: impl Loop) {
+    pub(crate) fn run(self, work: impl Kernel) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
@@ -32,12 +32,12 @@ impl Isa {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(work: impl Loop) {
+fn avx2(work: impl Kernel) {
     work.run();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
-fn avx512(work: impl Loop) {
+fn avx512(work: impl Kernel) {
     work.run();
 }

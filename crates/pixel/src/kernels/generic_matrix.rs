@@ -35,9 +35,9 @@ macro_rules! matrix_kernels {
             #[target_feature(enable = $features)]
             fn new(op: &'a Matrix) -> Self {
                 let turn = |n: usize| match op.stages.get(n).map(|stage| &stage.chroma) {
-                    Some(StageChroma::Mix(mix)) => match &mix.turn {
-                        Some(AnyTurn::Float(turn)) => Some(Turning::new(turn)),
-                        Some(AnyTurn::Whole(_)) | None => None,
+                    Some(StageChroma::HueRotate(mix)) => match &mix.turn {
+                        Some(Rotation::Float(turn)) => Some(Turning::new(turn)),
+                        Some(Rotation::Whole(_)) | None => None,
                     },
                     _ => None,
                 };

@@ -2,9 +2,9 @@
 //! Pictures with transparent parts, laid over a frame.
 
 use super::Rect;
-use super::dots::{BLOCK, Dots, Mixing};
-use super::ink::{Ink, Inks, Stretch};
-use crate::kernels::Loop;
+use super::blend_pixels::{BLOCK, Conversion, PixelBlock};
+use super::blend_source::{BlendSource, BlendSpan, Stretch};
+use crate::kernels::Kernel;
 use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct OverlayRect {
 
 #[derive(Debug)]
 struct Plane {
-    ink: Arc<Inks>,
+    ink: Arc<BlendSource>,
     spans: Vec<OverlaySpan>,
     /// The spans' rows, blocks and ink, while there is more to come.
     stretches: Vec<(usize, Range<usize>, Stretch)>,
@@ -75,7 +75,7 @@ pub struct OverlaySpan {
     blocks: Range<usize>,
     /// The bytes of the first block that may change, if not all of them.
     head_mask: Option<&'static [u8]>,
-    ink: Ink,
+    ink: BlendSpan,
 }
 
 impl OverlaySpan {
@@ -94,12 +94,12 @@ impl OverlaySpan {
     /// Lays it over them.
     pub fn blend(&self, blocks: &mut [u8]) {
         let Some(mask) = self.head_mask else {
-            return self.ink.lay_over(blocks);
+            return self.ink.blend(blocks);
         };
         let mut before = [0; 16];
         let before = &mut before[..mask.len()];
         before.copy_from_slice(&blocks[..mask.len()]);
-        self.ink.lay_over(blocks);
+        self.ink.blend(blocks);
         for ((byte, before), mask) in blocks.iter_mut().zip(before).zip(mask) {
             if *mask == 0 {
                 *byte = *before;
@@ -137,8 +137,8 @@ impl OverlayRect {
         (x, y): (i32, i32),
         image: &Image<'_>,
     ) {
-        let mixing = Mixing::new(format, image);
-        let new = |number| Inks::new(format, premultiplied, number, mixing.factor());
+        let mixing = Conversion::new(format, image);
+        let new = |number| BlendSource::new(format, premultiplied, number, mixing.factor());
         if self.format.replace((format, premultiplied)) != Some((format, premultiplied)) {
             let planes = (0..format.planes().len()).map(|number| Plane {
                 ink: Arc::new(new(number)),
@@ -201,7 +201,7 @@ impl OverlayRect {
                         .head_mask()
                         .filter(|_| blocks.start * layout.block_pixels() < corner.0),
                     blocks,
-                    ink: Ink::new(&plane.ink, stretch),
+                    ink: BlendSpan::new(&plane.ink, stretch),
                 }
             }));
         }
@@ -234,7 +234,7 @@ const GAP: usize = 256;
 
 /// A plane's ink while it is made.
 struct Filled<'f> {
-    ink: &'f mut Inks,
+    ink: &'f mut BlendSource,
     stretches: &'f mut Vec<(usize, Range<usize>, Stretch)>,
     /// Pixels in a block, and rows of the frame that a row stands for.
     pixels: usize,
@@ -245,7 +245,7 @@ struct Filled<'f> {
 /// blocks in which something is seen.
 struct Convert<'c, 'f> {
     image: &'c Image<'c>,
-    mixing: Mixing,
+    mixing: Conversion,
     /// What the frame has of the image.
     columns: Range<usize>,
     rows: Range<usize>,
@@ -261,13 +261,13 @@ struct Convert<'c, 'f> {
     gap: usize,
 }
 
-impl Loop for Convert<'_, '_> {
+impl Kernel for Convert<'_, '_> {
     #[inline(always)]
     fn run(self) {
         let (x, y) = self.place;
         let top = self.corner.1;
         let is_seen = self.mixing.is_seen();
-        let mut dots = Dots::uniform([0; 3], 0);
+        let mut dots = PixelBlock::uniform([0; 3], 0);
         for row in self.rows {
             // Both are in the frame and in the image.
             let first = (self.columns.start as i64 - x) as usize;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Sums of the columns in a blur's window, channel by channel.
 
-use super::channels::{Channel, Pieces};
 use super::clusters::Cluster;
-use super::means::{Divisor, Whole, fits_single, fits_word};
+use super::component::{Component, Pieces};
+use super::reciprocal::{Reciprocal, Whole, fits_single, fits_word};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ impl Ring {
 /// How much room sums need.
 pub(super) struct Size {
     /// Samples in a block, of the channel that has the most.
-    pub(super) finest: usize,
+    pub(super) max_samples_per_block: usize,
     /// Units in a row of the widest cluster.
     pub(super) blocks: usize,
     /// Most bytes in the pieces of a row.
@@ -101,7 +101,7 @@ pub(super) struct Size {
 
 /// For one channel. `longest` is how many samples the longest span has.
 pub(super) fn of_channel(
-    channel: Channel,
+    channel: Component,
     radius: usize,
     longest: usize,
     size: &Size,
@@ -121,8 +121,8 @@ pub(super) fn of_channel(
 
 #[derive(Debug)]
 struct Line<W, D> {
-    channel: Channel,
-    finest: usize,
+    channel: Component,
+    max_samples_per_block: usize,
     /// To the left and to the right.
     radius: usize,
     /// The first column of the cluster, and how many it has.
@@ -138,13 +138,13 @@ struct Line<W, D> {
     means: Vec<u16>,
 }
 
-impl<W: Whole, D: Divisor<W>> Line<W, D> {
-    fn new(channel: Channel, radius: usize, longest: usize, size: &Size) -> Self {
+impl<W: Whole, D: Reciprocal<W>> Line<W, D> {
+    fn new(channel: Component, radius: usize, longest: usize, size: &Size) -> Self {
         let width = size.blocks * channel.per_block();
         let radius = radius.min(width);
         Self {
             channel,
-            finest: size.finest,
+            max_samples_per_block: size.max_samples_per_block,
             radius,
             first: 0,
             length: 0,
@@ -157,7 +157,7 @@ impl<W: Whole, D: Divisor<W>> Line<W, D> {
     }
 }
 
-impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
+impl<W: Whole, D: Reciprocal<W>> Sums for Line<W, D> {
     fn most_rows(&self) -> usize {
         1
     }
@@ -201,7 +201,7 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     fn divide(&mut self, band: &Pieces, _rows: usize, _by: isize) {
         let counts = &self.counts[..self.length];
         let mut running = Running::new(&mut self.running, counts, self.radius);
-        band.each_span(&self.channel, self.finest, |_, span, _| {
+        band.each_span(&self.channel, self.max_samples_per_block, |_, span, _| {
             let span = span.start - self.first..span.end - self.first;
             let (left, right) = running.around(&span);
             let divisors = self.divisors[span].iter_mut();
@@ -214,36 +214,44 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     fn means(&mut self, band: &Pieces, _ring: &Ring, _row: usize, _rows: usize, new: &mut [u8]) {
         let columns = &self.columns[..self.length];
         let mut running = Running::new(&mut self.running, columns, self.radius);
-        band.each_span(&self.channel, self.finest, |piece, span, _| {
-            let skip = piece.skip(&self.channel, span.start);
-            let span = span.start - self.first..span.end - self.first;
-            let (left, right) = running.around(&span);
-            let means = &mut self.means[..span.len()];
-            let divisors = &self.divisors[span];
-            for (((to, left), right), divisor) in
-                means.iter_mut().zip(left).zip(right).zip(divisors)
-            {
-                *to = divisor.mean(right.minus(*left));
-            }
-            let bytes = &mut new[piece.bytes.clone()];
-            self.channel.pack(means, bytes, skip);
-        });
+        band.each_span(
+            &self.channel,
+            self.max_samples_per_block,
+            |piece, span, _| {
+                let skip = piece.skip(&self.channel, span.start);
+                let span = span.start - self.first..span.end - self.first;
+                let (left, right) = running.around(&span);
+                let means = &mut self.means[..span.len()];
+                let divisors = &self.divisors[span];
+                for (((to, left), right), divisor) in
+                    means.iter_mut().zip(left).zip(right).zip(divisors)
+                {
+                    *to = divisor.mean(right.minus(*left));
+                }
+                let bytes = &mut new[piece.bytes.clone()];
+                self.channel.pack(means, bytes, skip);
+            },
+        );
     }
 }
 
 impl<W: Whole, D> Line<W, D> {
     #[inline(always)]
     fn each_sample(&mut self, band: &Pieces, bytes: &[u8], with: impl Fn(&mut W, u16)) {
-        band.each_span(&self.channel, self.finest, |piece, span, _| {
-            let columns = &mut self.columns[span.start - self.first..span.end - self.first];
-            let skip = piece.skip(&self.channel, span.start);
-            self.channel
-                .each(&bytes[piece.bytes.clone()], skip, columns, &with);
-        });
+        band.each_span(
+            &self.channel,
+            self.max_samples_per_block,
+            |piece, span, _| {
+                let columns = &mut self.columns[span.start - self.first..span.end - self.first];
+                let skip = piece.skip(&self.channel, span.start);
+                self.channel
+                    .each(&bytes[piece.bytes.clone()], skip, columns, &with);
+            },
+        );
     }
 
     fn each_count(&mut self, band: &Pieces, with: impl Fn(&mut W)) {
-        band.each_span(&self.channel, self.finest, |_, span, _| {
+        band.each_span(&self.channel, self.max_samples_per_block, |_, span, _| {
             let counts = &mut self.counts[span.start - self.first..span.end - self.first];
             counts.iter_mut().for_each(&with);
         });

@@ -57,7 +57,7 @@ pub(super) enum Halves<'a> {
 
 /// Does something with sums.
 pub(super) trait With {
-    /// To be `#[inline(always)]`, as a part of a [`Loop`](crate::kernels::Loop).
+    /// To be `#[inline(always)]`, as a part of a [`Kernel`](crate::kernels::Kernel).
     fn with(self, sums: impl Iterator<Item = u32>);
 }
 

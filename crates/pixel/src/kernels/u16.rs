@@ -8,7 +8,7 @@
 use super::{Isa, dispatch_wide};
 use crate::PairSpan;
 use crate::format::Depth;
-use crate::tables::{ROUND, Turn};
+use crate::tone::{HueRotation, ROUND};
 use std::ops::Range;
 
 /// Words at a time.
@@ -16,13 +16,13 @@ const BLOCK: usize = 32;
 
 /// Work in which every word stands for itself.
 #[derive(Debug)]
-pub(crate) struct Words {
+pub(crate) struct U16Map {
     pub(crate) depth: Depth,
-    pub(crate) kind: WordsKind,
+    pub(crate) kind: U16MapKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum WordsKind {
+pub(crate) enum U16MapKind {
     /// A new value for each old one.
     Table(Box<[u16]>),
     /// A straight line, or none, and perhaps a negative.
@@ -95,7 +95,7 @@ fn each_word(
     }
 }
 
-impl Words {
+impl U16Map {
     pub(crate) fn apply(
         &self,
         isa: Isa,
@@ -114,18 +114,18 @@ impl Words {
             rounded(slope.origin + v, f64::from(max))
         };
         match &self.kind {
-            WordsKind::Table(table) => each_word(bytes, spans, |word| {
+            U16MapKind::Table(table) => each_word(bytes, spans, |word| {
                 let value = table.get(usize::from(depth.get(word)));
                 value.map_or(word, |value| depth.put(word, *value))
             }),
-            WordsKind::Linear(None, None) => {}
-            WordsKind::Linear(None, Some(negative)) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(None, None) => {}
+            U16MapKind::Linear(None, Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, depth.get(word)))
             }),
-            WordsKind::Linear(Some(slope), None) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(Some(slope), None) => each_word(bytes, spans, |word| {
                 depth.put(word, sloped(*slope, depth.get(word)))
             }),
-            WordsKind::Linear(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, sloped(*slope, depth.get(word))))
             }),
         }
@@ -134,14 +134,14 @@ impl Words {
 
 /// Chroma turned by hue, in double precision.
 #[derive(Debug)]
-pub(crate) struct WordMix {
+pub(crate) struct HueRotate16 {
     depth: Depth,
-    turn: Turn,
+    turn: HueRotation,
     invert: bool,
 }
 
-impl WordMix {
-    pub(crate) fn new(depth: Depth, turn: Turn, invert: bool) -> Self {
+impl HueRotate16 {
+    pub(crate) fn new(depth: Depth, turn: HueRotation, invert: bool) -> Self {
         Self {
             depth,
             turn,

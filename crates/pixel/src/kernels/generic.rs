@@ -150,7 +150,7 @@ macro_rules! kernels {
         impl Turning {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(turn: &FloatTurn) -> Self {
+            fn new(turn: &FloatRotation) -> Self {
                 Self {
                     first: [floats(turn.first[0] * TOP), floats(turn.first[1] * TOP)],
                     second: [floats(turn.second[0] * TOP), floats(turn.second[1] * TOP)],
@@ -222,7 +222,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn saturate(
-            op: &Saturate,
+            op: &SaturatingAffine,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -242,7 +242,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn turn_pairs(
-            turn: &FloatTurn,
+            turn: &FloatRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -252,7 +252,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn turn_planes(
-            turn: &FloatTurn,
+            turn: &FloatRotation,
             first: &mut [u8],
             second: &mut [u8],
             spans: impl Iterator<Item = PairSpan>,
@@ -264,8 +264,8 @@ macro_rules! kernels {
         /// Groups of four bytes, of which two are chroma and the others luma or kept.
         #[target_feature(enable = $features)]
         pub(super) fn turn_groups(
-            op: &Mix,
-            turn: &FloatTurn,
+            op: &HueRotate,
+            turn: &FloatRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -372,7 +372,7 @@ macro_rules! compiled_kernels {
     ($features:tt) => {
         #[target_feature(enable = $features)]
         pub(super) fn each_word(
-            op: &Words,
+            op: &U16Map,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -381,7 +381,7 @@ macro_rules! compiled_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn word_pairs(
-            op: &WordMix,
+            op: &HueRotate16,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -390,7 +390,7 @@ macro_rules! compiled_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn word_planes(
-            op: &WordMix,
+            op: &HueRotate16,
             first: &mut [u8],
             second: &mut [u8],
             spans: impl Iterator<Item = PairSpan>,

@@ -214,24 +214,8 @@ pub fn caps(input: &[u8]) {
     }
 }
 
-const FORMATS: [VideoFormat; 13] = [
-    VideoFormat::Nv12,
-    VideoFormat::I420,
-    VideoFormat::Yuy2,
-    VideoFormat::Uyvy,
-    VideoFormat::Gray8,
-    VideoFormat::Bgrx,
-    VideoFormat::Bgr,
-    VideoFormat::P01010le,
-    VideoFormat::Yv12,
-    VideoFormat::Nv24,
-    VideoFormat::Y41b,
-    VideoFormat::Rgb16,
-    VideoFormat::Ayuv,
-];
-
 fn frame_info(input: &mut Input<'_>) -> VideoInfo {
-    let format = input.pick(&FORMATS);
+    let format = input.pick(&video::FORMATS).0;
     let width = 1 + input.below(40) as u32;
     let height = 1 + input.below(20) as u32;
     VideoInfo::builder(format, width, height)
@@ -324,7 +308,7 @@ pub fn geometry(input: &[u8]) {
         claim.height = input.word();
     }
     if input.byte() > 250 {
-        claim.format = input.pick(&FORMATS);
+        claim.format = input.pick(&video::FORMATS).0;
     }
     let mut buffer = gst::Buffer::new();
     for (number, size) in sizes.iter().enumerate() {

@@ -91,7 +91,7 @@ fn warnings(filter: &Filter) -> Vec<String> {
 fn every_format_has_the_name_that_drm_gives_it() {
     dmabufcpu_testing::init();
     assert_eq!(NAMES.len(), FORMATS.len());
-    for (format, _) in FORMATS {
+    for (format, _) in FORMATS.iter() {
         let (_, name) = NAMES.iter().find(|(known, _)| known == format).unwrap();
         let ours = DrmFormat::of(*format).map(|format| format.to_string());
         assert_eq!(ours.as_deref(), *name, "{format}");

@@ -118,7 +118,7 @@ fn padding_to_255(info: &VideoInfo, picture: &mut [u8]) {
 fn every_format_is_blended_as_gstreamer_blends_it() {
     let compositions = compositions();
     let mut seed = 0;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for (width, height) in [(40, 22), (33, 17)] {
             // GStreamer's own code for these turns U and V round in the last column of an odd
             // number (video-format.c, pack_NV61 and pack_VYUY).
@@ -243,7 +243,7 @@ fn premultiplied_overlay_stays_premultiplied_when_it_is_scaled() {
         rectangle.get_mut().unwrap().set_global_alpha(alpha);
         rectangle
     };
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         let info = info(format, 40, 22);
         for place in [(5, 3, 24, 16), (6, 4, 7, 5), (-5, -4, 60, 40)] {
             for alpha in [1.0, 0.5] {

@@ -86,7 +86,7 @@ pub(super) fn rgb_565(matrix: &Matrix) -> U16Map {
         let [r, g, b] = matrix.colour(rgb);
         narrower(r, 31) << 11 | narrower(g, 63) << 5 | narrower(b, 31)
     });
-    Words {
+    U16Map {
         depth,
         kind: U16MapKind::Table(table.collect()),
     }

@@ -96,7 +96,7 @@ impl PlaneOp {
             PlaneKind::Bytewise(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::HueRotate(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::Matrix(op) => op.apply(self.isa, bytes, spans),
-            PlaneKind::Words(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::U16Map(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::HueRotate16(op) => op.apply(self.isa, bytes, spans),
         }
     }
@@ -216,7 +216,7 @@ impl Builder<'_> {
                     let tables = roles.map(|role| match role {
                         Role::Luma => luma,
                         Role::U | Role::V => table,
-                        Role::Keep => IDENTITY,
+                        _ => IDENTITY,
                     });
                     steps.extend(self.bytes(0, &tables));
                 }
@@ -287,7 +287,7 @@ impl Builder<'_> {
         let op = PlaneOp {
             isa: self.isa,
             block_bytes: 2,
-            kind: PlaneKind::Words(Box::new(words)),
+            kind: PlaneKind::U16Map(Box::new(words)),
         };
         Step::Plane { plane, op }
     }

@@ -4,7 +4,6 @@
 use super::blend::Factor;
 use super::overlay::{Colors, Image};
 use crate::Format;
-use crate::format::Shape;
 
 /// Pixels that are converted at a time.
 pub(super) const BLOCK: usize = 32;
@@ -40,12 +39,7 @@ impl PixelBlock {
 
 /// Whether components of a format are words.
 pub(super) fn is_high_depth(format: Format) -> bool {
-    matches!(format.shape(), Shape::HighDepth(..))
-}
-
-/// Whether a format's components are red, green and blue.
-pub(super) fn is_rgb(format: Format) -> bool {
-    matches!(format.shape(), Shape::Rgb { .. } | Shape::Rgb565)
+    format.depth().is_some()
 }
 
 /// How a picture's pixels become dots.
@@ -76,7 +70,7 @@ impl Conversion {
             premultiplied: image.premultiplied,
             alpha: (full * image.alpha.clamp(0.0, 1.0)) as u32,
             is_high_depth,
-            convert: match (image.colors, is_rgb(format)) {
+            convert: match (image.colors, format.is_rgb()) {
                 (Colors::Rgb, false) => Some(Convert::ToYuv),
                 (Colors::Yuv, true) => Some(Convert::ToRgb),
                 _ => None,

@@ -6,7 +6,7 @@
 
 use super::blend::{BlendBytes, BlendPixels, Factor, over, straight, within};
 use super::blend_pixels::{BLOCK, PixelBlock};
-use crate::format::{Depth, HighDepthChroma, Role, Shape};
+use crate::format::{Depth, Role, Sample};
 use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,53 +19,23 @@ enum Field {
     Padding,
 }
 
-const fn of(number: usize) -> Field {
-    Field::Component { number, pixel: 0 }
-}
-
-/// The bytes, or the words, of a block of a plane.
+/// The bytes, or the words, of a block of a plane; none where a word holds all components.
 fn fields(format: Format, plane: usize) -> Vec<Field> {
-    let role = |role: &Role| match role {
-        Role::Luma => of(0),
-        Role::U => of(1),
-        Role::V => of(2),
-        Role::Keep => Field::Alpha,
-    };
-    match (format.shape(), plane) {
-        (Shape::Rgb565, _) => Vec::new(),
-        (Shape::Rgb { bytes, offsets }, _) => {
-            let has_alpha = matches!(
-                format,
-                Format::Bgra | Format::Rgba | Format::Abgr | Format::Argb
-            );
-            let other = if has_alpha {
-                Field::Alpha
-            } else {
-                Field::Padding
-            };
-            let place = |byte| offsets.iter().position(|offset| *offset == byte);
-            (0..bytes)
-                .map(|byte| place(byte).map_or(other, of))
-                .collect()
-        }
-        (Shape::Packed(roles), _) => {
-            let mut fields: Vec<_> = roles.iter().map(role).collect();
-            let mut luma = fields.iter_mut().filter(|field| **field == of(0));
-            if let Some(second) = luma.nth(1) {
-                *second = Field::Component {
-                    number: 0,
-                    pixel: 1,
-                };
-            }
-            fields
-        }
-        (Shape::SemiPlanar { chroma }, 1) => chroma.iter().map(role).collect(),
-        (Shape::HighDepth(_, HighDepthChroma::Interleaved), 1) => Vec::from([of(1), of(2)]),
-        (Shape::Planar { u, .. }, plane) if plane == u => Vec::from([of(1)]),
-        (Shape::Planar { v, .. }, plane) if plane == v => Vec::from([of(2)]),
-        (Shape::HighDepth(_, HighDepthChroma::Planar), plane @ 1..) => Vec::from([of(plane)]),
-        _ => Vec::from([of(0)]),
+    let layout = &format.planes()[plane];
+    if layout.sample() == Sample::Rgb565 {
+        return Vec::new();
     }
+    let mut pixels = [0; 3];
+    let field = |role: &Role| match role {
+        Role::Alpha => Field::Alpha,
+        Role::Padding => Field::Padding,
+        role => role.component().map_or(Field::Padding, |number| {
+            let pixel = pixels[number];
+            pixels[number] += 1;
+            Field::Component { number, pixel }
+        }),
+    };
+    layout.roles().iter().map(field).collect()
 }
 
 /// What is blended over blocks of a plane's rows: stretches of ink, one after the other.
@@ -141,14 +111,14 @@ impl BlendSource {
         let layout = format.planes()[plane];
         let fields = fields(format, plane);
         let fourth = |field| fields.iter().position(|other| *other == field);
-        let kind = match format.shape() {
-            Shape::Rgb565 => Kind::Rgb565(Vec::new()),
-            Shape::HighDepth(depth, _) => Kind::Words {
+        let kind = match (layout.sample(), format.depth()) {
+            (Sample::Rgb565, _) => Kind::Rgb565(Vec::new()),
+            (_, Some(depth)) => Kind::Words {
                 product: Vec::new(),
                 alpha: Vec::new(),
                 depth,
             },
-            _ => match (fourth(Field::Alpha), fourth(Field::Padding)) {
+            (_, None) => match (fourth(Field::Alpha), fourth(Field::Padding)) {
                 (Some(place), _) => Kind::Pixels {
                     ink: Vec::new(),
                     place,

@@ -6,7 +6,7 @@
 //! padding, be they bytes or bits, belong to no channel, so nothing done to channels can change
 //! them.
 
-use super::super::format::{Depth, HighDepthChroma, Role, Shape};
+use super::super::format::Depth;
 use super::super::{Format, PlaneLayout};
 use super::Area;
 use std::ops::Range;
@@ -150,84 +150,32 @@ impl PlaneComponents {
     /// The planes of a format; each of them has a channel.
     pub(crate) fn of(format: Format) -> Vec<Self> {
         let planes = format.planes().iter().enumerate();
-        let mut planes: Vec<_> = planes
-            .map(|(number, plane)| Self::new(number, plane))
-            .collect();
-        let byte = |at: usize| Depth {
-            bits: 8,
-            shift: 8 * at as u32,
-        };
-        let word = |at: usize, depth: Depth| Depth {
-            shift: depth.shift + 16 * at as u32,
-            ..depth
-        };
-        match format.shape() {
-            Shape::Gray => planes[0].add(0, byte(0), 1),
-            Shape::Planar { u, v } => {
-                planes[0].add(0, byte(0), 1);
-                planes[u].add(1, byte(0), 1);
-                planes[v].add(2, byte(0), 1);
-            }
-            Shape::SemiPlanar { chroma } => {
-                planes[0].add(0, byte(0), 1);
-                for (at, role) in chroma.into_iter().enumerate() {
-                    planes[1].add(usize::from(role == Role::V) + 1, byte(at), 1);
-                }
-            }
-            Shape::Packed(roles) => {
-                let per_block = roles.iter().filter(|role| **role == Role::Luma).count();
-                let place = |role: Role| roles.iter().position(|at| *at == role).unwrap_or(0);
-                planes[0].add(0, byte(place(Role::Luma)), per_block);
-                planes[0].add(1, byte(place(Role::U)), 1);
-                planes[0].add(2, byte(place(Role::V)), 1);
-            }
-            Shape::Rgb { offsets, .. } => {
-                for (component, at) in offsets.into_iter().enumerate() {
-                    planes[0].add(component, byte(at), 1);
-                }
-            }
-            Shape::HighDepth(depth, chroma) => {
-                planes[0].add(0, depth, 1);
-                match chroma {
-                    HighDepthChroma::None => {}
-                    HighDepthChroma::Interleaved => {
-                        planes[1].add(1, word(0, depth), 1);
-                        planes[1].add(2, word(1, depth), 1);
-                    }
-                    HighDepthChroma::Planar => {
-                        planes[1].add(1, depth, 1);
-                        planes[2].add(2, depth, 1);
-                    }
-                }
-            }
-            Shape::Rgb565 => {
-                planes[0].add(0, Depth { bits: 5, shift: 11 }, 1);
-                planes[0].add(1, Depth { bits: 6, shift: 5 }, 1);
-                planes[0].add(2, Depth { bits: 5, shift: 0 }, 1);
-            }
-        }
         planes
+            .map(|(number, plane)| Self::new(number, plane))
+            .collect()
     }
 
     fn new(plane: usize, layout: &PlaneLayout) -> Self {
-        // A plane has all rows or every other.
-        let share_of_rows = 2 / layout.rows(2);
+        let of = |component: usize| {
+            let places = layout.roles().iter().enumerate();
+            let mut places = places.filter(move |(_, role)| role.component() == Some(component));
+            let (first, _) = places.next()?;
+            let per_block = 1 + places.count();
+            let Depth { bits, shift } = layout.sample().place(first);
+            Some(Component {
+                component,
+                step: layout.block_bytes() / per_block,
+                shift,
+                bits,
+                per_block,
+            })
+        };
         Self {
             plane,
             block_bytes: layout.block_bytes(),
-            channels: Vec::new(),
-            share: (layout.block_pixels(), share_of_rows),
+            channels: (0..3).filter_map(of).collect(),
+            share: (layout.block_pixels(), layout.row_subsampling()),
         }
-    }
-
-    fn add(&mut self, component: usize, depth: Depth, per_block: usize) {
-        self.channels.push(Component {
-            component,
-            step: self.block_bytes / per_block,
-            shift: depth.shift,
-            bits: depth.bits,
-            per_block,
-        });
     }
 
     /// Pixels that a sample of a channel stands for, in a row and in rows.

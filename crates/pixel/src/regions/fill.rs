@@ -3,10 +3,10 @@
 
 use super::Area;
 use super::blend::Factor;
-use super::blend_pixels::{BLOCK, PixelBlock, is_high_depth, is_rgb};
+use super::blend_pixels::{BLOCK, PixelBlock, is_high_depth};
 use super::blend_source::{BlendSource, BlendSpan};
 use super::effect::{AccessKind, PlaneEffect, RowRequest, each_row};
-use crate::format::{Depth, Shape};
+use crate::format::Depth;
 use crate::{ColorRange, Format, Piece};
 use std::ops;
 use std::sync::Arc;
@@ -69,9 +69,9 @@ impl Fill {
         color: u32,
     ) -> Self {
         let [alpha, red, green, blue] = color.to_be_bytes();
-        let (depth, full) = match format.shape() {
-            Shape::HighDepth(depth, _) => (depth, 65535),
-            _ => (Depth { bits: 8, shift: 0 }, 255),
+        let (depth, full) = match format.depth() {
+            Some(depth) => (depth, 65535),
+            None => (Depth { bits: 8, shift: 0 }, 255),
         };
         let scaled = u32::from(alpha) * (full / 255);
         let color = components(format, range, matrix, depth, [red, green, blue]);
@@ -242,7 +242,7 @@ fn components(
     depth: Depth,
     rgb: [u8; 3],
 ) -> [u32; 3] {
-    if is_rgb(format) {
+    if format.is_rgb() {
         return rgb.map(u32::from);
     }
     let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);

@@ -237,8 +237,9 @@ fn dimensions_of(info: &VideoInfo, plane: usize, (w, h): (usize, usize)) -> (usi
     let rows = h.div_ceil(1 << format.h_sub()[component]);
     let row = match info.format() {
         // An odd pixel has the first luma byte of its pair, and chroma around it.
-        VideoFormat::Yuy2 => w / 2 * 4 + w % 2 * 4,
-        VideoFormat::Uyvy => w / 2 * 4 + w % 2 * 3,
+        VideoFormat::Yuy2 | VideoFormat::Yvyu => w / 2 * 4 + w % 2 * 4,
+        VideoFormat::Uyvy | VideoFormat::Vyuy => w / 2 * 4 + w % 2 * 3,
+        VideoFormat::Y210 => w.div_ceil(2) * 8,
         _ => w.div_ceil(1 << format.w_sub()[component]) * format.pixel_stride()[component] as usize,
     };
     (row, rows)

@@ -51,7 +51,6 @@ const OTHERS: &[(VideoFormat, &str)] = &[
     (VideoFormat::P016Le, "P016"),
     (VideoFormat::Y410, "Y410"),
     (VideoFormat::Y412Le, "Y412"),
-    (VideoFormat::Y210, "Y210"),
     (VideoFormat::Y212Le, "Y212"),
     (VideoFormat::Nv1210le40, "NV15"),
     (VideoFormat::I42210le, "S210"),

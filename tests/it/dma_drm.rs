@@ -14,7 +14,7 @@ use gstdmabufcpu::video::{self, FORMATS, Frames};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
 /// documentation of both. `None` if DRM has no name for the format.
-const NAMES: [(VideoFormat, Option<&str>); 31] = [
+const NAMES: [(VideoFormat, Option<&str>); 32] = [
     (VideoFormat::Nv12, Some("NV12")),
     (VideoFormat::Nv21, Some("NV21")),
     (VideoFormat::Nv16, Some("NV16")),
@@ -35,6 +35,7 @@ const NAMES: [(VideoFormat, Option<&str>); 31] = [
     (VideoFormat::Gray16Le, Some("R16 ")),
     (VideoFormat::P01010le, Some("P010")),
     (VideoFormat::I42010le, Some("S010")),
+    (VideoFormat::Y210, Some("Y210")),
     (VideoFormat::Rgb16, Some("RG16")),
     (VideoFormat::Bgr, Some("RG24")),
     (VideoFormat::Rgb, Some("BG24")),

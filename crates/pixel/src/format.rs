@@ -69,6 +69,7 @@ formats! {
     Gray16Le "GRAY16_LE" "R16 " [*b"Y16 "]           Word16      NONE    [Luma];
     P01010le "P010_10LE" "P010" []                   Word10High  YUV_420 [Luma] [U V];
     I42010le "I420_10LE" "S010" []                   Word10Low   YUV_420 [Luma] [U] [V];
+    Y210     "Y210"      "Y210" []                   Word10High  YUV_422 [Luma U Luma V];
     Rgb16    "RGB16"     "RG16" [*b"RGBP"]           Rgb565      NONE    [Red Green Blue];
     Bgr      "BGR"       "RG24" [*b"BGR3"]           Byte        NONE    [Blue Green Red];
     Rgb      "RGB"       "BG24" [*b"RGB3"]           Byte        NONE    [Red Green Blue];
@@ -442,6 +443,8 @@ pub(super) enum Shape {
     },
     /// Components of more than eight bits, luma in plane 0.
     HighDepth(Depth, HighDepthChroma),
+    /// Such components in one plane: a block of two pixels.
+    HighDepthPacked(Depth, [Role; 4]),
     /// Five, six and five bits of a 16-bit word, red on top.
     Rgb565,
 }
@@ -482,6 +485,13 @@ const fn shape(sample: Sample, planes: &[&[Role]]) -> Shape {
         (_, Some(depth), [[Luma]]) => Shape::HighDepth(depth, HighDepthChroma::None),
         (_, Some(depth), [[Luma], [U, V]]) => Shape::HighDepth(depth, HighDepthChroma::Interleaved),
         (_, Some(depth), [[Luma], [U], [V]]) => Shape::HighDepth(depth, HighDepthChroma::Planar),
+        (_, Some(depth), [[a, b, c, d]])
+            if count(planes[0], Luma) == 2
+                && count(planes[0], U) == 1
+                && count(planes[0], V) == 1 =>
+        {
+            Shape::HighDepthPacked(depth, [*a, *b, *c, *d])
+        }
         _ => panic!("no kernel supports this arrangement of components"),
     }
 }

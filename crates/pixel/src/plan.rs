@@ -2,7 +2,10 @@
 //! From settings and format to the steps that a frame needs.
 
 use super::format::{Depth, HighDepthChroma, Role, Shape};
-use super::kernels::{Bytewise, HueRotate, HueRotate16, Isa, Matrix, Stage, StageChroma, U16Map};
+use super::kernels::{
+    Bytewise, HueRotate, HueRotate16, Isa, Matrix, PackedChroma, PackedU16, Stage, StageChroma,
+    U16Map,
+};
 use super::tone::{self, Chroma, HueRotation, IDENTITY, Table};
 use super::{Adjust, ColorRange, Format, high_depth};
 
@@ -48,6 +51,7 @@ enum PlaneKind {
     HueRotate(Box<HueRotate>),
     Matrix(Box<Matrix>),
     U16Map(Box<U16Map>),
+    PackedU16(Box<PackedU16>),
     HueRotate16(Box<HueRotate16>),
 }
 
@@ -97,6 +101,7 @@ impl PlaneOp {
             PlaneKind::HueRotate(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::Matrix(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::U16Map(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::PackedU16(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::HueRotate16(op) => op.apply(self.isa, bytes, spans),
         }
     }
@@ -230,6 +235,7 @@ impl Builder<'_> {
                 let words = high_depth::rgb_565(&self.matrix(4, [0, 1, 2]));
                 steps.push(self.words(0, words));
             }
+            Shape::HighDepthPacked(depth, roles) => steps.extend(self.packed_words(depth, roles)),
             Shape::HighDepth(depth, chroma) => steps.extend(self.wide(depth, chroma)),
         }
         steps
@@ -330,6 +336,29 @@ impl Builder<'_> {
             }
         }
         steps
+    }
+
+    fn packed_words(&self, depth: Depth, roles: [Role; 4]) -> Option<Step> {
+        let luma = high_depth::luma(depth, self.adjust, self.range);
+        let chroma = match tone::balance_chroma(self.adjust) {
+            Chroma::HueRotate(turn) => {
+                let op = HueRotate16::new(depth, turn, self.adjust.invert);
+                Some(PackedChroma::Rotate(op))
+            }
+            Chroma::Same | Chroma::Table(_) => {
+                high_depth::chroma(depth, self.adjust).map(PackedChroma::Map)
+            }
+        };
+        if luma.is_none() && chroma.is_none() {
+            return None;
+        }
+        let op = PackedU16::new(roles, luma, chroma);
+        let op = PlaneOp {
+            isa: self.isa,
+            block_bytes: 8,
+            kind: PlaneKind::PackedU16(Box::new(op)),
+        };
+        Some(Step::Plane { plane: 0, op })
     }
 
     fn matrix(&self, bytes: usize, offsets: [usize; 3]) -> Matrix {

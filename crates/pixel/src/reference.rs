@@ -89,6 +89,15 @@ fn components(format: Format) -> (Kind, Vec<Component>) {
         Format::Rgb16 => (Kind::Rgb565, vec![at(0, 0, 2, (1, 1))]),
         Format::P01010le => (Kind::Words(10, 6), semi(2, [0, 1], (2, 2)).into()),
         Format::I42010le => (Kind::Words(10, 0), planar(2, [1, 2], (2, 2)).into()),
+        Format::Y210 => (
+            Kind::Words(10, 6),
+            [
+                at(0, 0, 4, (1, 1)),
+                at(0, 2, 8, (2, 1)),
+                at(0, 6, 8, (2, 1)),
+            ]
+            .into(),
+        ),
         Format::Nv12 => (bytes, semi(1, [0, 1], (2, 2)).into()),
         Format::Nv21 => (bytes, semi(1, [1, 0], (2, 2)).into()),
         Format::Nv16 => (bytes, semi(1, [0, 1], (2, 1)).into()),

@@ -45,7 +45,7 @@ pub use isa::Isa;
 pub(super) use matrix::{Matrix, Stage, StageChroma};
 pub(super) use multiversion::Kernel;
 pub use prefetch::prefetch;
-pub(super) use u16::{HueRotate16, Negative, Slope, U16Map, U16MapKind};
+pub(super) use u16::{HueRotate16, Negative, PackedChroma, PackedU16, Slope, U16Map, U16MapKind};
 
 /// Calls the function of the same name in the module of the instruction set.
 macro_rules! dispatch {

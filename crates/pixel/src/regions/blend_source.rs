@@ -556,7 +556,9 @@ mod tests {
             let expected = match format {
                 Format::Rgb16 => [0, 0, 0],
                 Format::Gray8 | Format::Gray16Le => [1, 0, 0],
-                Format::Yuy2 | Format::Yvyu | Format::Uyvy | Format::Vyuy => [2, 1, 1],
+                Format::Yuy2 | Format::Yvyu | Format::Uyvy | Format::Vyuy | Format::Y210 => {
+                    [2, 1, 1]
+                }
                 _ => [1, 1, 1],
             };
             assert_eq!(components, expected, "{format:?}");

@@ -21,7 +21,7 @@ pub(crate) struct Component {
     /// Which component: 0, 1, 2 are luma, U, V, or red, green, blue.
     #[allow(dead_code)] // effects that do to every channel the same need not know
     pub(crate) component: usize,
-    /// Bytes from one sample to the next: 1 to 4.
+    /// Bytes from one sample to the next: 1 to 4, or 8.
     step: usize,
     shift: u32,
     bits: u32,
@@ -84,9 +84,17 @@ impl Component {
                     with(to, u16::from(pixel[at]));
                 }
             }
-            _ => {
+            4 => {
                 for (to, word) in to.iter_mut().zip(bytes.as_chunks::<4>().0) {
                     with(to, ((u32::from_le_bytes(*word) >> shift) & mask) as u16);
+                }
+            }
+            _ => {
+                for (to, word) in to.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                    with(
+                        to,
+                        ((u64::from_le_bytes(*word) >> shift) as u32 & mask) as u16,
+                    );
                 }
             }
         }
@@ -103,7 +111,8 @@ impl Component {
     /// but the bits of these samples changes.
     pub(crate) fn pack(&self, values: &[u16], blocks: &mut [u8], skip: usize) {
         let bytes = blocks.get_mut(skip * self.step..).unwrap_or(&mut []);
-        let (shift, mask) = (self.shift, self.max() << self.shift);
+        let shift = self.shift;
+        let mask = u64::from(self.max()) << shift;
         match self.step {
             1 => {
                 for (byte, value) in bytes.iter_mut().zip(values) {
@@ -123,10 +132,17 @@ impl Component {
                     pixel[at] = *value as u8;
                 }
             }
-            _ => {
+            4 => {
+                let mask = mask as u32;
                 for (word, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
                     let kept = u32::from_le_bytes(*word) & !mask;
                     *word = (kept | ((u32::from(*value) << shift) & mask)).to_le_bytes();
+                }
+            }
+            _ => {
+                for (word, value) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(values) {
+                    let kept = u64::from_le_bytes(*word) & !mask;
+                    *word = (kept | ((u64::from(*value) << shift) & mask)).to_le_bytes();
                 }
             }
         }

@@ -88,6 +88,11 @@ fn components(format: Format) -> Vec<Component> {
             word(byte(1, 0, 2, FOUR), 10, 0),
             word(byte(2, 0, 2, FOUR), 10, 0),
         ],
+        Format::Y210 => vec![
+            word(byte(0, 0, 4, ONE), 10, 6),
+            word(byte(0, 2, 8, TWO), 10, 6),
+            word(byte(0, 6, 8, TWO), 10, 6),
+        ],
         Format::Rgb16 => [(5, 11), (6, 5), (5, 0)]
             .map(|(bits, shift)| word(byte(0, 0, 2, ONE), bits, shift))
             .into(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What a word of 16 bits becomes: one value of more than eight bits, or a small RGB colour.
+//! Maps of 16-bit words: a sample of more than eight bits, or an RGB565 colour.
 
 use super::format::Depth;
 use super::kernels::{Matrix, Negative, Slope, U16Map, U16MapKind};

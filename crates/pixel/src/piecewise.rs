@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tables as sixteen straight lines, for instruction sets that look up sixteen entries at a time.
+//! Approximates tables by sixteen lines with exceptions, for instruction sets whose shuffles look up
+//! sixteen entries.
 
 use super::tone::Table;
 
-/// The lower places of a slope that lie behind the point.
+/// The lower places of a slope that lie after the binary point.
 const BINARY_PLACES: u32 = 5;
 
 /// Segments that may be no line at all.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From settings and format to the steps that a frame needs.
+//! Chooses the steps for a frame from the settings and the format.
 
 use super::format::{Depth, HighDepthChroma, Role, Shape};
 use super::kernels::{
@@ -87,11 +87,11 @@ impl PlaneOp {
         self.block_bytes
     }
 
-    /// Works on the `spans` of `bytes`, which may lie anywhere in it, but not overlap.
+    /// Works on the `spans` of `bytes`, which do not overlap.
     ///
     /// # Panics
     /// When a span ends outside of `bytes`, or its length is not a multiple of
-    /// [`block`](Self::block_bytes): mistakes of the caller, not properties of a picture.
+    /// [`block`](Self::block_bytes): both are bugs of the caller.
     pub fn apply(&self, bytes: &mut [u8], spans: impl Iterator<Item = std::ops::Range<usize>>) {
         let block_bytes = self.block_bytes;
         let spans =
@@ -140,7 +140,7 @@ impl PairOp {
 }
 
 impl FramePlan {
-    /// Works out the steps and builds their tables.
+    /// Computes the steps and their tables.
     #[must_use]
     pub fn new(format: Format, range: ColorRange, adjust: &Adjust) -> Self {
         Self::with_isa(Isa::best(), format, range, adjust)

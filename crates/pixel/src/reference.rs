@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The plain, slow truth that tests compare with: pixel by pixel, component by component, in
-//! floating point. It shares no table, no layout and no loop with the code that does the work.
+//! The slow reference of the adjustments: pixel by pixel, component by component, in floating point.
+//!
+//! It is a second description of the formats on purpose. It shares no table, layout or loop with the
+//! kernels.
 
 use super::{Adjust, ColorRange, Format};
 

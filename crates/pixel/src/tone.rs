@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From settings to tables. Everything is worked out in double precision in the order in which
-//! the peers do it, because their rounding of ties must come out the same.
+//! Makes tables from settings.
+//!
+//! All arithmetic is in double precision and in the order of the peer elements, so that ties round
+//! the same way.
 
 use super::{Adjust, ColorRange};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 32 bytes at a time.
+//! AVX2 kernels: 32 bytes at a time.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 
@@ -369,7 +369,7 @@ fn store_threes(block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
         for (half, v) in halves.into_iter().enumerate() {
             let mut bytes = [0; 16];
             store_16(&mut bytes, v);
-            // What lies behind the twelve bytes comes next.
+            // What is after the twelve bytes comes next.
             let at = 24 * n + 12 * half;
             let length = if at == 84 { 12 } else { 16 };
             block[at..at + length].copy_from_slice(&bytes[..length]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 64 bytes at a time, with look-ups of 128 entries at once.
+//! AVX-512 kernels: 64 bytes at a time, with look-ups in 128 entries.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 

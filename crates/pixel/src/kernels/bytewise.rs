@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Work in which every byte stands for itself.
+//! Operations in which each byte depends on no other byte.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue in whole numbers, found to be exact for the very coefficients.
+//! Hue rotation in fixed point, where a search proves it exact for the coefficients.
 
 use crate::tone::HueRotation;
 
@@ -42,7 +42,7 @@ impl FixedPointRotation {
         } else {
             [u, v]
         };
-        // As many bits behind the point as 32 leave for the greatest sum, and 24 for factors.
+        // As many bits after the binary point as 32 leave for the greatest sum, and 24 for factors.
         let factor = [first, second]
             .as_flattened()
             .iter()

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The loops that vectors of 16, 32 and 64 bytes have in common, written once: all shuffling is
-//! within lanes of 16 bytes, so they differ in nothing but the names of their intrinsics.
+//! Generic kernels for vectors of 16, 32 and 64 bytes.
 //!
-//! A module that invokes [`kernels`] has the primitives: `V`, `F` (floats), `WIDTH`, `load`,
+//! All shuffles stay within lanes of 16 bytes, so the instruction sets differ in the names of their
+//! intrinsics only.
+//!
+//! A module that invokes [`kernels`] defines the primitives `V`, `F` (floats), `WIDTH`, `load`,
 //! `store`, `load_part`, `store_part`, `Lut`, and the arithmetic by the names used here.
 
 /// Small functions, each for the instruction set named first.
@@ -53,7 +55,7 @@ macro_rules! each_vector {
     };
 }
 
-/// The bytes of spans so many at a time, what is left over with zeros behind it.
+/// The bytes of spans this many at a time, what is left over with zeros after it.
 macro_rules! each_block {
     ($bytes:expr, $spans:expr, $length:expr, |$block:ident| $work:block) => {
         for span in $spans {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue in whole numbers, in vectors of any width, written once, as in `shared`.
+//! Generic hue rotation in fixed point.
 //!
-//! A module that invokes [`fixed_point_kernels`] has what `shared` needs, and `Weights`, which weighs
-//! pairs of bytes; with [`weights_by_pairs`] for those without dot products of four bytes.
+//! A module that invokes [`fixed_point_kernels`] defines what `generic` needs, and `Weights`, which
+//! weighs pairs of bytes. [`weights_by_pairs`] defines it where there is no dot product of four bytes.
 
 /// Pairs of bytes to be summed up lie in lanes of 32 bits, at any two places.
 macro_rules! fixed_point_kernels {
@@ -33,7 +33,7 @@ macro_rules! fixed_point_kernels {
                 }
             }
 
-            /// Words from the upper halves of two vectors of sums, in turns.
+            /// Words from the upper halves of two vectors of sums, interleaved.
             #[inline]
             #[target_feature(enable = $features)]
             fn words(&self, first: V, second: V) -> V {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Luma and chroma that take turns, as in most packed formats: made two vectors, each goes its own
-//! way, not both ways.
+//! Generic kernels for interleaved luma and chroma (packed 4:2:2): de-interleave, process luma and
+//! chroma, re-interleave.
 //!
-//! A module that invokes these has what `shared` needs, a `Lut`, `even_and_odd`, which makes of two
-//! vectors one of the bytes at even places and one of the others, and `alternating`, which undoes
-//! that.
+//! A module that invokes these defines what `generic` needs, a `Lut`, `even_and_odd`, which makes a
+//! vector of the even bytes and a vector of the odd bytes of two vectors, and its inverse
+//! `alternating`.
 
 /// Two vectors from memory, and back; luma that stays.
 macro_rules! two_vectors {

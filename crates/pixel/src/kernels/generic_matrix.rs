@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! RGB in vectors of any width, written once, as in `shared`.
+//! Generic RGB kernels.
 //!
-//! A module that invokes [`matrix_kernels`] has what `shared` needs, its kernels, and `to_yuv`
-//! and `to_rgb`, from vectors of one component each to the like; and `Order`, the places of the
-//! components in a pixel, with `load_threes`, `store_threes`, `load_fours` and `store_fours`: from
-//! pixels of three or four bytes to vectors of red, green, blue and what else there is, and back.
+//! A module that invokes [`matrix_kernels`] defines what `generic` needs, its kernels, `to_yuv` and
+//! `to_rgb`, which convert vectors of one component each, and `Order`, the positions of the components
+//! in a pixel. `Order` has `load_threes`, `store_threes`, `load_fours` and `store_fours`, which convert
+//! pixels of three or four bytes to vectors of red, green, blue and the rest, and back.
 
 /// RGB through luma and chroma and back.
 macro_rules! matrix_kernels {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Look-ups in tables that are straight lines for the most part (`segments`), for vectors of 16
-//! and 32 bytes, whose shuffles know sixteen entries.
+//! Generic look-ups in piecewise linear tables, for vectors of 16 and 32 bytes, whose shuffles look up
+//! sixteen entries.
 //!
-//! A module that invokes [`segment_kernels`] has the primitives that `shared` needs, and
-//! `even_and_odd`, `alternating` and `on_line`.
+//! A module that invokes [`segment_kernels`] defines what `generic` needs, and `even_and_odd`,
+//! `alternating` and `on_line`.
 
 macro_rules! segment_kernels {
     ($features:tt) => {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue: each new component needs both old ones.
+//! Hue rotation: each new chroma component needs both old ones.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 

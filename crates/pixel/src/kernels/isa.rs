@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which instruction sets there are, and which of them this machine has.
+//! Instruction sets, and their detection at run time.
 
 use std::sync::OnceLock;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A table as kernels take it.
+//! A table in the form that kernels take.
 
 use super::Isa;
 use crate::piecewise::Segments;

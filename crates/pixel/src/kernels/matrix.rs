@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! RGB pixels through luma and chroma and back, once for each stage.
+//! RGB pixels, converted to luma and chroma and back once for each stage.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
@@ -31,7 +31,7 @@ pub(crate) enum StageChroma {
     Same,
     Table {
         table: Box<Table>,
-        /// The same, less 128 before and behind it.
+        /// The same, less 128 before and after it.
         around_0: Box<Table>,
     },
     HueRotate(Box<HueRotate>),

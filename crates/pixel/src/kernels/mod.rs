@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The loops over bytes: what they need to know, and the choice of the instruction set.
+//! The kernels, and the dispatch to instruction sets.
 //!
-//! Each instruction set has a module of its own with the same functions in it; all give the
-//! same bytes. [`Isa`] is chosen once and kept in the operation, so a call dispatches once and
-//! not for each span.
+//! Each instruction set has a module with the same functions. All give the same bytes. An operation
+//! keeps its [`Isa`], so a call dispatches once, and not for each span.
 
 mod bytewise;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs

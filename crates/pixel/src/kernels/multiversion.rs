@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Plain loops of others, compiled once for each instruction set.
-//!
-//! The compiler makes vectors of them by itself, as wide as it is told that it may.
+//! Multiversioning: compiles auto-vectorised loops once for each instruction set.
 
 #![allow(unsafe_code)] // functions for instruction sets that were detected
 

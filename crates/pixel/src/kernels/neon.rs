@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 16 bytes at a time, with look-ups of 64 entries at once. Every 64-bit Arm that runs Linux has
-//! this, so plain loops are compiled for it, too.
+//! NEON kernels: 16 bytes at a time, with look-ups in 64 entries.
+//!
+//! Every 64-bit Arm that runs Linux has NEON, so plain loops are compiled for it as well.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Plain loops, for machines and operations that have nothing better.
+//! Portable kernels: plain loops.
 
 use super::bytewise::{KEEP, Lookup, SaturatingAffine};
 use super::{HueRotate, Matrix};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 16 bytes at a time.
+//! SSSE3 kernels: 16 bytes at a time.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 

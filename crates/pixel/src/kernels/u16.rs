@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Values of more than eight bits in words of 16, little-endian.
+//! Kernels for samples of more than eight bits in little-endian 16-bit words.
 //!
-//! Plain loops over blocks; each instruction set compiles them for itself.
+//! They are plain loops over blocks, compiled for each instruction set.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Over, as in A over B: `new = (colour · factor + old · (1 − alpha))`, where the factor is the alpha,
-//! or a constant where colours were multiplied with their alpha before. Divisions round down, as
-//! those of `gst_video_blend` do.
+//! Blends with the Porter-Duff operator over: `new = (colour · factor + old · (1 − alpha))`.
+//!
+//! The factor is the alpha, or a constant for premultiplied colours. Divisions round down, as in
+//! `gst_video_blend`.
 
 use crate::kernels::Kernel;
 use std::ops::Range;

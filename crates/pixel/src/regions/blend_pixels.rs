@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From the pixels of a picture to what is blended over the pixels of a frame.
+//! Converts the pixels of an overlay to blocks in the components of a frame.
 
 use super::blend::Factor;
 use super::overlay::{Colors, Image};

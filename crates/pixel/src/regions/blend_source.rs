@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is laid over a run of blocks, in the frame's own order of bytes.
+//! The source of a blend, in the byte order of the frame.
 //!
-//! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
-//! small as can be, and lies in one piece for all of a plane's rows.
+//! Neither frame nor source is in the cache, so the source is stored compactly, and contiguously for
+//! all rows of a plane.
 
 use super::blend::{BlendBytes, BlendPixels, Factor, over, straight, within};
 use super::blend_pixels::{BLOCK, PixelBlock};
@@ -190,7 +190,7 @@ impl BlendSource {
         }
     }
 
-    /// Fields of so many pixels.
+    /// Fields of this many pixels.
     #[inline(always)]
     fn fields_of(&self, pixels: usize) -> usize {
         let of_unit = match self.kind {
@@ -331,7 +331,7 @@ impl BlendSpan {
         Self { of, start, runs }
     }
 
-    /// Lays blocks of the ink, from the first on, over as many as there are in `bytes`.
+    /// Lays blocks of the source, from the first on, over as many as there are in `bytes`.
     pub(super) fn blend(&self, bytes: &mut [u8]) {
         let BlendSource {
             kind,

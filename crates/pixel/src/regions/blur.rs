@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Box blur.
 //!
-//! Sums of columns go down the area with the rows: a row that comes into the window is added to
-//! them, a row that leaves it is taken off. Along a row the sums of columns are summed up again,
-//! and a window's sum is the difference of two of those. So the work for a sample does not
-//! depend on the radius, and of the picture only the rows of one window are kept.
+//! Column sums move down the area with the rows: a row that enters the window is added to them, a row
+//! that leaves it is subtracted. Along a row the column sums are summed again, and the sum of a window
+//! is the difference of two of those. The work for a sample does not depend on the radius, and only the
+//! rows of one window are kept.
 
 use super::box_sum::{Ring, Size, Sums, of_channel};
 use super::box_sum_u8;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of the columns in a blur's window, channel by channel.
+//! Column sums of a blur's window, component by component.
 
 use super::clusters::Cluster;
 use super::component::{Component, Pieces};
@@ -30,7 +30,7 @@ pub(super) trait Sums: Debug + Send + Sync {
     );
     /// Counts the samples of rows that leave, and of as many that come in.
     fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>, rows: usize);
-    /// Makes the divisors for so many rows of this band, each of which has `by` rows more in its
+    /// Makes the divisors for this many rows of this band, each of which has `by` rows more in its
     /// window than the one before; the last as many as were counted.
     fn divide(&mut self, band: &Pieces, rows: usize, by: isize);
     /// Makes rows `row` and those after it, `rows` together, of this band: those in the middle of
@@ -260,7 +260,7 @@ impl<W: Whole, D> Line<W, D> {
 
 /// Sums of all columns to the left, along the spans of a row.
 ///
-/// Begun anew for each span that is too far from the one before for their windows to meet, so
+/// Begun again for each span that is too far from the one before for their windows to meet, so
 /// that what lies between costs nothing.
 struct Running<'a, W> {
     line: &'a mut [W],

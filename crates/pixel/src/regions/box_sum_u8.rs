@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of the columns in a blur's window, byte by byte.
+//! Column sums of a blur's window, byte by byte.
 //!
-//! Where each value of a plane is a byte, all bytes of a row are worked on alike: no channel is
-//! taken out of its blocks, and bytes that are of no channel are summed up for nothing. That is
-//! what a machine does with many bytes at a time. Rows are short, so several go together: what
-//! was just stored cannot be loaded from other places at once.
+//! Where all samples of a plane are bytes, all bytes of a row are processed alike, in vectors: no
+//! component is extracted from its blocks, and the sums of bytes of no component are not used. Several
+//! rows are processed together, because rows are short, and a value cannot be loaded at another offset
+//! right after it was stored.
 
 use super::aligned::Aligned;
 use super::box_sum::{Ring, Size, Sums};
@@ -25,7 +25,7 @@ const TOGETHER: usize = 6144;
 /// Most rows that do.
 const MOST_TOGETHER: usize = 16;
 
-/// Sums begin every row at a multiple of so many.
+/// Sums begin every row at a multiple of this many.
 const ROW: usize = 32;
 
 /// The sums for a plane, or for a share of it.
@@ -68,7 +68,7 @@ pub(super) struct ByteSums<D> {
 pub(super) struct Share {
     /// Which of them.
     pub(super) number: usize,
-    /// One of so many: 1 or 2.
+    /// One of this many: 1 or 2.
     pub(super) of: usize,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Parts of an area that are too far from one another to have to do with each other.
+//! Splits an area into clusters that are farther apart than the radius of the blur.
 
 use super::Area;
 use super::component::{Pieces, PlaneComponents};

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where the colour of a format lies: the channels in a plane's blocks, and the pieces of a
-//! plane's rows that an area needs.
+//! The colour components in a plane's blocks, and the pieces of rows that an area needs.
 //!
-//! A channel is one colour component in one plane: luma, U, V, or red, green, blue. Alpha and
-//! padding, be they bytes or bits, belong to no channel, so nothing done to channels can change
-//! them.
+//! A component is luma, U, V, red, green or blue in one plane. Alpha and padding, bytes or bits, are no
+//! component, so no operation on components changes them.
 
 use super::super::format::Depth;
 use super::super::{Format, PlaneLayout};
@@ -296,7 +294,7 @@ impl Pieces {
 pub(crate) struct Piece {
     /// Its blocks.
     pub(crate) blocks: Range<usize>,
-    /// Where it lies when the pieces of a row are put one behind the other.
+    /// Where it lies when the pieces of a row are put consecutively.
     pub(crate) bytes: Range<usize>,
     samples: Vec<Range<usize>>,
     gaps: Vec<usize>,
@@ -343,7 +341,7 @@ impl Piece {
 
     /// Whether every sample of its blocks is needed.
     pub(crate) fn is_whole(&self, max_samples_per_block: usize) -> bool {
-        // Spans in one piece are apart: what is all of it is one of them.
+        // Spans contiguous are apart: what is all of it is one of them.
         self.samples.first()
             == Some(
                 &(self.blocks.start * max_samples_per_block

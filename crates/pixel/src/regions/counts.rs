@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! How many samples there are in a blur's windows, and the divisors of their sums.
+//! Counts the samples in a blur's windows, and keeps the reciprocals of the counts.
 //!
-//! Where a plane has one area of one height, the same divisors are wanted in every frame: one for
-//! each count of rows. They are made once then, if they are not too many, and rows at the area's edges,
-//! of which each has another count, can go together like those between.
+//! Where a plane has one area of one height, each frame needs the same reciprocals: one for each count
+//! of rows. They are computed once, if they are not too many. Rows at the area's edges, each with a
+//! different count, are then processed together like those between.
 
 use super::aligned::Aligned;
 use super::box_sum::Size;
@@ -17,7 +17,7 @@ use std::ops::Range;
 /// No more divisors than this are kept from frame to frame.
 const KEPT: usize = 32 << 10;
 
-/// Divisors begin every row at a multiple of so many.
+/// Divisors begin every row at a multiple of this many.
 const ROW: usize = 32;
 
 /// The samples of a share of a plane.
@@ -39,7 +39,7 @@ pub(super) struct Counts<D> {
     windows: Windows,
     /// The first block of the cluster.
     first: usize,
-    /// How many of each column are in the window; zeros before and behind.
+    /// How many of each column are in the window; zeros before and after.
     counts: Vec<u16>,
     /// Of all columns of a window together, for each sample.
     sums: Vec<u32>,
@@ -196,7 +196,7 @@ impl<D: Reciprocal<u32>> Counts<D> {
         }
     }
 
-    /// Makes the divisors for so many rows of this band, or finds them; `by` is how many rows more
+    /// Makes the divisors for this many rows of this band, or finds them; `by` is how many rows more
     /// each has in its window than the one before. The last has as many as were counted.
     pub(super) fn divide(
         &mut self,
@@ -354,7 +354,7 @@ impl With for Store<'_> {
     }
 }
 
-/// Repeats each as often as a sample has bytes of others behind it.
+/// Repeats each as often as a sample has bytes of others after it.
 #[inline(always)]
 fn spread<T: Copy>(step: usize, from: impl Iterator<Item = T>, to: &mut [T]) {
     match step {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Rows taken apart into every second byte and the others, and put together again.
+//! Splits rows into even and odd bytes, and merges them.
 
 use super::box_sum::Ring;
 use super::effect::each_row;
@@ -45,7 +45,7 @@ impl Kernel for Deinterleave<'_> {
     }
 }
 
-/// Undoes it, from rows one behind the other.
+/// Undoes it, from rows consecutively.
 pub(super) struct Interleave<'a> {
     pub(super) bytes: &'a mut [u8],
     pub(super) stride: usize,

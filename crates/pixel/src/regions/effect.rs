@@ -1,55 +1,55 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Work on a plane that says which piece of a row it needs next, and is given it.
+//! The interface of effects: an effect requests a piece of a row, and is given its bytes.
 //!
-//! So whoever has the rows decides in which order the layers of a picture go over them, and how
-//! many rows are in hand at a time.
+//! The caller decides in which order the layers of a picture are processed, and how many rows are
+//! mapped at a time.
 
 use super::Rows;
 use std::ops::Range;
 
-/// What is done with a piece of a row.
+/// How a piece of a row is accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessKind {
-    /// It is looked at.
+    /// It is read.
     Read,
-    /// It is written as a whole.
+    /// All of its bytes are written, none is read.
     Write,
-    /// It is changed.
+    /// It is read and written.
     Update,
 }
 
-/// The piece of a row that is needed, or of several rows, one after the other.
+/// A request for a piece of a row, or for the same piece of consecutive rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRequest {
     /// The rows, at least one.
     pub rows: Range<usize>,
     /// Whole blocks of each.
     pub blocks: Range<usize>,
-    /// What for.
+    /// How it is accessed.
     pub access: AccessKind,
 }
 
-/// Work on a plane, piece by piece, by whichever thread.
+/// An effect on one plane, piece by piece. It may run on any thread.
 pub trait PlaneEffect: Send {
     /// Begins a frame.
     fn begin(&mut self);
 
-    /// The piece that is needed next; `None` when all is done.
+    /// Returns the next request; `None` at the end of the frame.
     fn next_request(&self) -> Option<RowRequest>;
 
-    /// Works on the piece that is [`next_request`](Self::next_request) in so many of the rows, the first of
-    /// them first: from its first byte in the first row to its last in the last. A row begins
-    /// `stride` bytes behind the one before; what lies between is for others.
+    /// Processes the piece of [`next_request`](Self::next_request) in the first `rows` of its rows.
+    /// `bytes` begins with its first byte in the first of them and ends with its last byte in the
+    /// last. Rows are `stride` bytes apart. Bytes between are not accessed.
     fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize);
 
-    /// The first row that is not yet as it will be: none above it is asked for again.
+    /// Returns the first row that is not completed. No row above it is requested again.
     fn completed_rows(&self) -> usize;
 
-    /// Gives the rows and blocks that are asked for in the course of a frame, as rectangles.
+    /// Calls `with` for the rows and blocks of all requests of a frame, as rectangles.
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>));
 }
 
-/// Pieces of rows that begin `stride` bytes behind one another; the last ends with `bytes`.
+/// Pieces of rows that are `stride` bytes apart; the last ends with `bytes`.
 #[inline(always)]
 pub(super) fn each_row(
     bytes: &mut [u8],
@@ -61,7 +61,7 @@ pub(super) fn each_row(
     pieces.map(move |piece| &mut piece[..length])
 }
 
-/// Work that knows its plane.
+/// An effect on a plane with its number.
 pub(super) trait OfPlane: PlaneEffect {
     /// The plane's number.
     fn plane(&self) -> usize;
@@ -69,7 +69,7 @@ pub(super) trait OfPlane: PlaneEffect {
     /// Bytes in a block.
     fn block_bytes(&self) -> usize;
 
-    /// Room for the longest piece.
+    /// A buffer as long as the longest piece.
     fn scratch(&mut self) -> &mut Vec<u8>;
 
     /// Whether there is nothing to do.

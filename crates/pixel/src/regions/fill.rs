@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Areas painted over.
+//! Fills areas with a colour.
 
 use super::Area;
 use super::blend::Factor;
@@ -28,7 +28,7 @@ impl ColorMatrix {
     };
 }
 
-/// A colour laid over an area, whole or in part.
+/// A colour blended over an area.
 #[derive(Debug)]
 pub struct Fill {
     planes: Vec<Plane>,
@@ -39,7 +39,7 @@ struct Plane {
     pieces: Vec<Piece>,
     /// As many blocks as the longest piece has, and one more.
     ink: BlendSpan,
-    /// The same as bytes, where they need nothing of what is below.
+    /// The same as bytes, where the colour is opaque.
     solid: Option<Vec<u8>>,
     at: At,
 }
@@ -51,7 +51,7 @@ struct At {
     band: ops::Range<usize>,
     row: usize,
     piece: usize,
-    /// Whether it is at the block behind the piece's whole ones.
+    /// Whether it is at the block after the whole ones of the piece.
     is_at_tail: bool,
 }
 
@@ -89,7 +89,7 @@ impl Fill {
             let stretch = inks.stretch();
             let ink = BlendSpan::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
-                // Padding that the ink does not lie over keeps what it is laid over.
+                // Padding that the colour does not cover keeps this value.
                 let mut bytes = vec![
                     if is_high_depth(format) { 0 } else { 0xff };
                     blocks * layout.block_bytes()
@@ -115,8 +115,8 @@ impl Fill {
         planes.map(|(number, plane)| (number, plane as &mut dyn PlaneEffect))
     }
 
-    /// The pieces of a plane that are painted over without a look at what is below; `None`
-    /// where something is looked at.
+    /// Returns the pieces of a plane that are overwritten without being read; `None` where any is
+    /// read.
     pub fn overwritten(&self, plane: usize) -> Option<&[Piece]> {
         let plane = self.planes.get(plane)?;
         plane.solid.as_ref().map(|_| &plane.pieces[..])

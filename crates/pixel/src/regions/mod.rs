@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Work on parts of a frame: what is in some rectangles, and what is in none of them.
+//! Effects on regions of a frame, inside or outside of rectangles.
 //!
-//! The code here says which pieces of rows it needs ([`PlaneEffect`]), one after the other; where they
-//! come from (windows of mapped pages, in the element), and what else is done with them there, is
-//! for others to know. So nothing but the pixels of an effect is ever touched.
+//! Effects are independent of how rows are obtained: they request pieces of rows ([`PlaneEffect`]), and
+//! only the pixels of an effect are accessed.
 
 mod aligned;
 mod blend;
@@ -37,11 +36,11 @@ use std::ops::Range;
 
 /// Rows of a frame's planes, to be read and written in pieces of whole blocks.
 ///
-/// A block is what [`PlaneLayout::block_bytes`](super::PlaneLayout::unit) says. Where the width of the
-/// frame leaves a tail_mask block at the end of a row, bytes of it that are no picture are read as
-/// anything and not written.
+/// Blocks have [`PlaneLayout::block_bytes`](super::PlaneLayout::block_bytes) bytes. Where the width
+/// of the frame leaves a shorter block at the end of a row, its bytes outside of the picture have
+/// any value and are not written.
 pub trait Rows {
-    /// Why a piece of a row was not to be had.
+    /// Why a piece of a row is not available.
     type Error;
 
     /// Reads blocks of a row of a plane.

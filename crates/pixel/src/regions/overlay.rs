@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pictures with transparent parts, laid over a frame.
+//! Overlay rectangles: images with alpha that are blended over a frame.
 
 use super::Rect;
 use super::blend_pixels::{BLOCK, Conversion, PixelBlock};
@@ -9,7 +9,7 @@ use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How the colours of a picture are kept.
+/// The colour space of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
     /// Red, green and blue.
@@ -18,7 +18,7 @@ pub enum Colors {
     Yuv,
 }
 
-/// A picture with an alpha for each pixel.
+/// An image with alpha.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'i> {
     /// Four bytes a pixel, rows from top to bottom.
@@ -48,7 +48,7 @@ impl Image<'_> {
     }
 }
 
-/// A picture prepared for frames of one format and size, at one place.
+/// An image prepared for frames of one format and size, at one position.
 ///
 /// What is drawn is what `gst_video_overlay_composition_blend` draws: subsampled planes take the
 /// first pixel of those that share a sample, and where picture and frame do not both have RGB or
@@ -91,7 +91,7 @@ impl OverlaySpan {
         self.blocks.clone()
     }
 
-    /// Lays it over them.
+    /// Blends it over the blocks.
     pub fn blend(&self, blocks: &mut [u8]) {
         let Some(mask) = self.head_mask else {
             return self.ink.blend(blocks);
@@ -109,7 +109,7 @@ impl OverlaySpan {
 }
 
 impl OverlayRect {
-    /// A sprite to which [`OverlayRect::set`] was applied.
+    /// Creates a rectangle and applies [`OverlayRect::set`] to it.
     #[must_use]
     pub fn new(
         format: Format,
@@ -127,7 +127,7 @@ impl OverlayRect {
     /// Prepares `image` to be drawn at (`x`, `y`) on pictures of this size, in frames of this format
     /// whose colours are multiplied with their alpha if `premultiplied` says so. The picture begins
     /// at column and row `corner` of the frame, which are less than what a sample stands for; nothing
-    /// outside of it is drawn on. The memory of what the sprite was before is used again.
+    /// outside of it is drawn on. The memory of the previous image is reused.
     pub fn set(
         &mut self,
         format: Format,
@@ -207,7 +207,7 @@ impl OverlayRect {
         }
     }
 
-    /// Leaves nothing to be drawn.
+    /// Removes the image.
     pub fn clear(&mut self) {
         for plane in &mut self.planes {
             plane.spans.clear();
@@ -220,7 +220,7 @@ impl OverlayRect {
         self.planes.get(plane).map_or(&[], |plane| &plane.spans)
     }
 
-    /// Whether there is something to see in a plane.
+    /// Whether any of it is visible in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
         self.planes
@@ -229,7 +229,7 @@ impl OverlayRect {
     }
 }
 
-/// Bytes that are gone over sooner than a new piece of a row is asked for.
+/// The gap, in bytes, that is processed faster than a new span is requested.
 const GAP: usize = 256;
 
 /// A plane's ink while it is made.
@@ -241,7 +241,7 @@ struct Filled<'f> {
     rows: usize,
 }
 
-/// The way from a picture's pixels to the ink of all planes: row by row, and of a row only the
+/// The way from a picture's pixels to the source of all planes: row by row, and of a row only the
 /// blocks in which something is seen.
 struct Convert<'c, 'f> {
     image: &'c Image<'c>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Blocks of one colour.
+//! Pixelation: blocks of one colour.
 
 use super::component::{Component, Pieces, PlaneComponents};
 use super::effect::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
@@ -77,7 +77,7 @@ struct Blocks {
     share: u32,
     /// Pixels to the left of the first block.
     left: usize,
-    /// Sums of columns, the spans of a row one behind the other.
+    /// Sums of columns, the spans of a row consecutively.
     columns: Vec<u32>,
     means: Vec<u16>,
     /// Sum and count by the column of the block.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of samples, and their means without a division for each.
+//! Means of sums, by multiplication with a reciprocal.
 
 use std::fmt::Debug;
 
@@ -109,7 +109,7 @@ pub(super) struct Reciprocal16 {
 }
 
 impl Reciprocal16 {
-    /// Whether windows of so many samples of eight bits can be divided.
+    /// Whether windows of this many samples of eight bits can be divided.
     pub(super) fn fits(least: u32, most: u32) -> bool {
         let lost = |count: f64, x: f64| 2.0 / count + x / 131_072.0;
         least > 2 && most < 514 && lost(f64::from(least), 255.5 * f64::from(most)) < 1.0

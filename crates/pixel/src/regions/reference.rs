@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The plain, slow truth that tests of the effects compare with: sample by sample, straight from
-//! what the effects are defined to be. It shares no layout and no loop with the code that does
-//! the work.
+//! The slow reference of the effects: sample by sample, from their definitions.
+//!
+//! It is a second description of the formats on purpose. It shares no layout and no loop with the
+//! effects.
 
 use crate::Format;
 use crate::reference::Plane;

@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a benchmark
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, PairSpan, Range, Step};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa, PairSpan, Step};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -148,7 +148,7 @@ fn ratio(
     frames: &mut [Planes],
     picture: &Planes,
 ) -> Option<(f64, f64)> {
-    let plan = FramePlan::with_isa(isa, format, Range::Limited, adjust);
+    let plan = FramePlan::with_isa(isa, format, ColorRange::Limited, adjust);
     if plan.is_identity() {
         return None;
     }
@@ -156,7 +156,7 @@ fn ratio(
         invert: true,
         ..Adjust::identity()
     };
-    let xor = FramePlan::new(Format::Gray8, Range::Full, &flip);
+    let xor = FramePlan::new(Format::Gray8, ColorRange::Full, &flip);
     let mut changed = 0;
     for step in plan.steps() {
         changed += match step {
@@ -247,7 +247,7 @@ fn watch(criterion: &mut Criterion) {
         let mut planes = frame(format, false, 3);
         group.throughput(Throughput::Bytes(bytes_of(&planes) as u64));
         for (name, adjust) in settings() {
-            let plan = FramePlan::new(format, Range::Limited, &adjust);
+            let plan = FramePlan::new(format, ColorRange::Limited, &adjust);
             let id = BenchmarkId::new(format!("{format:?}"), name);
             group.bench_function(id, |bencher| bencher.iter(|| work(&plan, &mut planes)));
         }

@@ -11,7 +11,7 @@ use dmabufcpu_testing::{ROLE, process};
 use gstdmabufcpu::dmabuf::{
     Bracket, DmaBuf, Mapping, Options, Protection, ReadWrite, Window, page_size,
 };
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, PlaneOp, Range, Step};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, PlaneOp, Step};
 use rustix::thread::{SecureComputingMode, set_secure_computing_mode};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
@@ -96,7 +96,7 @@ fn work_under_seccomp(work: Work<'_>) {
         invert: true,
         ..Adjust::identity()
     };
-    let plan = FramePlan::new(Format::Gray8, Range::Full, &negative);
+    let plan = FramePlan::new(Format::Gray8, ColorRange::Full, &negative);
     let Some(Step::Plane { op, .. }) = plan.steps().first() else {
         panic!("a plan for one plane");
     };

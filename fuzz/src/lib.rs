@@ -13,7 +13,7 @@ use dmabufcpu_testing::claim::{self, Claim};
 use dmabufcpu_testing::pixel_frame::{Frame, Random};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
 use gstdmabufcpu::video::{self, CapsKind};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -214,24 +214,8 @@ pub fn caps(input: &[u8]) {
     }
 }
 
-const FORMATS: [VideoFormat; 13] = [
-    VideoFormat::Nv12,
-    VideoFormat::I420,
-    VideoFormat::Yuy2,
-    VideoFormat::Uyvy,
-    VideoFormat::Gray8,
-    VideoFormat::Bgrx,
-    VideoFormat::Bgr,
-    VideoFormat::P01010le,
-    VideoFormat::Yv12,
-    VideoFormat::Nv24,
-    VideoFormat::Y41b,
-    VideoFormat::Rgb16,
-    VideoFormat::Ayuv,
-];
-
 fn frame_info(input: &mut Input<'_>) -> VideoInfo {
-    let format = input.pick(&FORMATS);
+    let format = input.pick(&video::FORMATS).0;
     let width = 1 + input.below(40) as u32;
     let height = 1 + input.below(20) as u32;
     VideoInfo::builder(format, width, height)
@@ -253,8 +237,9 @@ fn dimensions_of(info: &VideoInfo, plane: usize, (w, h): (usize, usize)) -> (usi
     let rows = h.div_ceil(1 << format.h_sub()[component]);
     let row = match info.format() {
         // An odd pixel has the first luma byte of its pair, and chroma around it.
-        VideoFormat::Yuy2 => w / 2 * 4 + w % 2 * 4,
-        VideoFormat::Uyvy => w / 2 * 4 + w % 2 * 3,
+        VideoFormat::Yuy2 | VideoFormat::Yvyu => w / 2 * 4 + w % 2 * 4,
+        VideoFormat::Uyvy | VideoFormat::Vyuy => w / 2 * 4 + w % 2 * 3,
+        VideoFormat::Y210 => w.div_ceil(2) * 8,
         _ => w.div_ceil(1 << format.w_sub()[component]) * format.pixel_stride()[component] as usize,
     };
     (row, rows)
@@ -324,7 +309,7 @@ pub fn geometry(input: &[u8]) {
         claim.height = input.word();
     }
     if input.byte() > 250 {
-        claim.format = input.pick(&FORMATS);
+        claim.format = input.pick(&video::FORMATS).0;
     }
     let mut buffer = gst::Buffer::new();
     for (number, size) in sizes.iter().enumerate() {
@@ -612,7 +597,7 @@ pub fn overlays(input: &[u8]) {
 pub fn pixels(input: &[u8]) {
     let mut input = Input(input);
     let format = input.pick(Format::ALL);
-    let range = input.pick(&[Range::Limited, Range::Full]);
+    let range = input.pick(&[ColorRange::Limited, ColorRange::Full]);
     let isa = input.pick(&Isa::available());
     let part = |input: &mut Input<'_>, low: f64, neutral: f64, high: f64| match input.byte() {
         0..=79 => neutral,

@@ -153,13 +153,13 @@ impl DmaBufFilter {
         let task = stream.tasks.task(settings, frame, &stream.frames, canvas);
         let options = access_options(settings, stats);
         stream.processor.set_threads(settings.n_threads);
-        let sprites = stream.overlays.sprites();
+        let overlays = stream.overlays.rects();
         let watchdog = (!functions.is_empty()).then(|| self.functions.watchdog(&self.obj()));
         let mut callbacks = watchdog
             .as_deref()
             .map(|watchdog| functions::calls(functions, watchdog, stats));
         let extras = Extras {
-            sprites: &sprites,
+            overlays: &overlays,
             callbacks: callbacks.as_mut(),
         };
         let frames = &stream.frames;
@@ -169,7 +169,7 @@ impl DmaBufFilter {
             .apply(frame, frames, task, extras, &options, window_pages);
         let work = work.map_err(|error| self.post(&error, frames, frame, stats))?;
         overlays::remove(frame);
-        drop(sprites);
+        drop(overlays);
         self.count_work(&work, stream, stats);
         Ok(())
     }

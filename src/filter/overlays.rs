@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Prepares overlays that are attached to frames (`GstVideoOverlayCompositionMeta`) for blending.
 
-use crate::pixel::regions::{Colors, Image, Sprite};
+use crate::pixel::regions::{Colors, Image, OverlayRect};
 use crate::upstream;
 use crate::video::{Canvas, FrameFormat};
 use gst::prelude::*;
@@ -29,7 +29,7 @@ pub(super) struct Overlays {
 struct Prepared {
     key: Key,
     is_used: bool,
-    sprite: Sprite,
+    rect: OverlayRect,
 }
 
 /// Identifies a prepared rectangle: `seqnum` changes with its pixels and its alpha.
@@ -122,16 +122,16 @@ impl Overlays {
             }
             // Reuses the memory of one that is no longer drawn.
             let spare = self.prepared.iter().position(|prepared| !prepared.is_used);
-            let mut sprite = spare.map_or_else(Sprite::default, |spare| {
-                self.prepared.swap_remove(spare).sprite
+            let mut rect = spare.map_or_else(OverlayRect::default, |spare| {
+                self.prepared.swap_remove(spare).rect
             });
-            if prepare(&mut sprite, rectangle, frames, canvas).is_none() {
-                sprite.clear();
+            if prepare(&mut rect, rectangle, frames, canvas).is_none() {
+                rect.clear();
             }
             self.prepared.push(Prepared {
                 key: *key,
                 is_used: true,
-                sprite,
+                rect,
             });
         }
         self.prepared.retain(|prepared| prepared.is_used);
@@ -144,10 +144,10 @@ impl Overlays {
     }
 
     /// Returns the prepared overlays of the frame, bottom to top.
-    pub(super) fn sprites(&self) -> SmallVec<[&Sprite; 8]> {
-        let sprite = |key: &Key| self.prepared.iter().find(|prepared| prepared.key == *key);
-        let drawn = self.drawn.iter().filter_map(sprite);
-        drawn.map(|prepared| &prepared.sprite).collect()
+    pub(super) fn rects(&self) -> SmallVec<[&OverlayRect; 8]> {
+        let rect = |key: &Key| self.prepared.iter().find(|prepared| prepared.key == *key);
+        let drawn = self.drawn.iter().filter_map(rect);
+        drawn.map(|prepared| &prepared.rect).collect()
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn remove(frame: &mut gst::BufferRef) {
 
 /// Prepares a rectangle, scaled to its size on the frame; `None` if its pixels cannot be read.
 fn prepare(
-    sprite: &mut Sprite,
+    rect: &mut OverlayRect,
     rectangle: &VideoOverlayRectangleRef,
     frames: &FrameFormat,
     canvas: Canvas,
@@ -191,7 +191,7 @@ fn prepare(
     let (x, y, ..) = rectangle.render_rectangle();
     let (size, corner) = (canvas.size, canvas.margin);
     let premultiplied = frames.premultiplied;
-    sprite.set(frames.format, premultiplied, size, corner, (x, y), &image);
+    rect.set(frames.format, premultiplied, size, corner, (x, y), &image);
     Some(())
 }
 
@@ -248,7 +248,7 @@ mod tests {
             let keys = overlays.prepared.iter().map(|it| it.key);
             let new = keys.filter(|key| !before.contains(key)).count();
             assert_eq!((overlays.prepared.len(), new), (on_it.len(), made));
-            assert_eq!(overlays.sprites().len(), on_it.len());
+            assert_eq!(overlays.rects().len(), on_it.len());
         }
     }
 }

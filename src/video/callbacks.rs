@@ -112,7 +112,7 @@ impl<'f> CallbackRunner<'f> {
                 && request.planes.len() == planes.len()
                 && planes.iter().all(|plane| {
                     let start = memory::offset(buffer, plane.memory) + plane.offset;
-                    let is_one_run = plane.partial.is_none() && plane.whole == plane.stride;
+                    let is_one_run = plane.tail_mask.is_none() && plane.whole == plane.stride;
                     is_one_run && start.is_multiple_of(page) && plane.extent().is_multiple_of(page)
                 })
         })

@@ -8,41 +8,16 @@ use gst_video::{
     CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, VideoColorRange, VideoFlags, VideoFormat,
     VideoFormatFlags, VideoFormatInfo, VideoInfo,
 };
+use std::sync::LazyLock;
 
-/// The supported formats, by GStreamer and by the pixel crate.
-pub const FORMATS: &[(VideoFormat, pixel::Format)] = &[
-    (VideoFormat::Nv12, pixel::Format::Nv12),
-    (VideoFormat::Nv21, pixel::Format::Nv21),
-    (VideoFormat::Nv16, pixel::Format::Nv16),
-    (VideoFormat::Nv61, pixel::Format::Nv61),
-    (VideoFormat::Nv24, pixel::Format::Nv24),
-    (VideoFormat::I420, pixel::Format::I420),
-    (VideoFormat::Yv12, pixel::Format::Yv12),
-    (VideoFormat::Y42b, pixel::Format::Y42b),
-    (VideoFormat::Y41b, pixel::Format::Y41b),
-    (VideoFormat::Y444, pixel::Format::Y444),
-    (VideoFormat::Yuy2, pixel::Format::Yuy2),
-    (VideoFormat::Uyvy, pixel::Format::Uyvy),
-    (VideoFormat::Yvyu, pixel::Format::Yvyu),
-    (VideoFormat::Vyuy, pixel::Format::Vyuy),
-    (VideoFormat::Ayuv, pixel::Format::Ayuv),
-    (VideoFormat::Vuya, pixel::Format::Vuya),
-    (VideoFormat::Gray8, pixel::Format::Gray8),
-    (VideoFormat::Gray16Le, pixel::Format::Gray16Le),
-    (VideoFormat::P01010le, pixel::Format::P01010le),
-    (VideoFormat::I42010le, pixel::Format::I42010le),
-    (VideoFormat::Rgb16, pixel::Format::Rgb16),
-    (VideoFormat::Bgr, pixel::Format::Bgr),
-    (VideoFormat::Rgb, pixel::Format::Rgb),
-    (VideoFormat::Bgrx, pixel::Format::Bgrx),
-    (VideoFormat::Rgbx, pixel::Format::Rgbx),
-    (VideoFormat::Xbgr, pixel::Format::Xbgr),
-    (VideoFormat::Xrgb, pixel::Format::Xrgb),
-    (VideoFormat::Bgra, pixel::Format::Bgra),
-    (VideoFormat::Rgba, pixel::Format::Rgba),
-    (VideoFormat::Abgr, pixel::Format::Abgr),
-    (VideoFormat::Argb, pixel::Format::Argb),
-];
+/// The formats that the filter takes: GStreamer's value and that of the pixel crate, whose table
+/// they are.
+pub static FORMATS: LazyLock<Vec<(VideoFormat, pixel::Format)>> = LazyLock::new(|| {
+    let formats = pixel::Format::ALL.iter();
+    formats
+        .map(|format| (VideoFormat::from_string(format.name()), *format))
+        .collect()
+});
 
 /// The negotiated format of frames.
 #[derive(Clone, Debug)]
@@ -52,7 +27,7 @@ pub struct FrameFormat {
     /// The format in the pixel crate.
     pub format: pixel::Format,
     /// The range of luma and chroma.
-    pub range: pixel::Range,
+    pub range: pixel::ColorRange,
     /// The matrix from colours to luma and chroma.
     pub matrix: ColorMatrix,
     /// Whether colours are premultiplied with alpha.
@@ -75,8 +50,8 @@ impl FrameFormat {
             ));
         };
         let range = match info.colorimetry().range() {
-            VideoColorRange::Range0_255 => pixel::Range::Full,
-            _ => pixel::Range::Limited,
+            VideoColorRange::Range0_255 => pixel::ColorRange::Full,
+            _ => pixel::ColorRange::Limited,
         };
         // RGB has no matrix.
         let matrix = match info.colorimetry().matrix().kr_kb() {

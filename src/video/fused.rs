@@ -6,7 +6,7 @@ use super::pass::{
 };
 use super::window_source::step_planes;
 use crate::dmabuf::lock;
-use crate::pixel::regions::{Sprite, Steps};
+use crate::pixel::regions::{OverlayRect, PlaneEffect};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use std::sync::Mutex;
 pub(super) const MAX_PLANES: usize = 4;
 
 /// The effect on each plane.
-type EffectSlots<'t> = SmallVec<[Option<&'t mut dyn Steps>; 2]>;
+type EffectSlots<'t> = SmallVec<[Option<&'t mut dyn PlaneEffect>; 2]>;
 
 /// All operations on the planes of a step, or on a plane that has no step.
 pub(super) struct FusedPass<'t> {
@@ -30,7 +30,7 @@ pub(super) struct FusedPass<'t> {
     has_effect: bool,
     /// Taken by the one slice that runs the effect.
     effects: Mutex<EffectSlots<'t>>,
-    sprites: &'t [&'t Sprite],
+    overlays: &'t [&'t OverlayRect],
     /// The rows of the effects, if the pass is divided into slices.
     bands: Bands,
     /// The first row with an operation to the last.
@@ -46,8 +46,8 @@ impl<'t> FusedPass<'t> {
         numbers: SmallVec<[usize; 2]>,
         mapped: &[MappedPlane],
         pieces: Option<&'t [Vec<Piece>]>,
-        effects: &mut [Option<&'t mut dyn Steps>],
-        sprites: &'t [&'t Sprite],
+        effects: &mut [Option<&'t mut dyn PlaneEffect>],
+        overlays: &'t [&'t OverlayRect],
     ) -> Self {
         let planes: SmallVec<[MappedPlane; 2]> =
             numbers.iter().map(|plane| mapped[*plane]).collect();
@@ -65,7 +65,7 @@ impl<'t> FusedPass<'t> {
             all: [rows.clone()],
             has_effect: effects.iter().any(Option::is_some),
             effects: Mutex::new(effects),
-            sprites,
+            overlays,
             bands: Bands::new(),
             rows,
             bytes: 0,
@@ -80,7 +80,7 @@ impl<'t> FusedPass<'t> {
     }
 
     fn has_overlay(&self, plane: usize) -> bool {
-        self.sprites.iter().any(|sprite| sprite.touches(plane))
+        self.overlays.iter().any(|overlay| overlay.touches(plane))
     }
 
     /// Returns the step if it is the only operation and covers the planes.
@@ -106,11 +106,11 @@ impl<'t> FusedPass<'t> {
         let mut effects = effects.into_iter();
         let planes = self.numbers.iter().zip(&self.planes);
         let layers = planes.map(|(number, mapped)| {
-            let effect: Option<&'s mut dyn Steps> = match effects.next() {
+            let effect: Option<&'s mut dyn PlaneEffect> = match effects.next() {
                 Some(Some(effect)) => Some(effect),
                 _ => None,
             };
-            let lines = self.sprites.iter().map(|sprite| sprite.lines(*number));
+            let lines = self.overlays.iter().map(|overlay| overlay.spans(*number));
             PlaneLayers::new(mapped, rows, effect, lines)
         });
         let (adjustment, pieces) = match self.step {
@@ -154,7 +154,7 @@ impl<'t> FusedPass<'t> {
         }
         self.bands.iter().for_each(&mut extend);
         for plane in &self.numbers {
-            for lines in self.sprites.iter().map(|sprite| sprite.lines(*plane)) {
+            for lines in self.overlays.iter().map(|overlay| overlay.spans(*plane)) {
                 if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
                     extend(&(first.row()..last.row() + 1));
                 }
@@ -187,7 +187,7 @@ impl<'t> FusedPass<'t> {
     ) -> Option<(&'t Step, SmallVec<[MappedPlane; 2]>)> {
         let step = self.step.filter(|_| self.pieces.is_none())?;
         let has_overlay = |plane: &usize| {
-            let lines = self.sprites.iter().map(|sprite| sprite.lines(*plane));
+            let lines = self.overlays.iter().map(|overlay| overlay.spans(*plane));
             lines
                 .map(|lines| pass::lines_in(lines, &slice.rows))
                 .any(|lines| !lines.is_empty())
@@ -222,8 +222,8 @@ pub(super) fn fuse<'t>(
     steps: &'t [Step],
     planes: &[MappedPlane],
     pieces: Option<&'t [Vec<Piece>]>,
-    effects: &mut [Option<&'t mut dyn Steps>],
-    sprites: &'t [&'t Sprite],
+    effects: &mut [Option<&'t mut dyn PlaneEffect>],
+    overlays: &'t [&'t OverlayRect],
 ) -> SmallVec<[FusedPass<'t>; 4]> {
     let mut is_done = [false; MAX_PLANES];
     let mut all = SmallVec::new();
@@ -236,12 +236,12 @@ pub(super) fn fuse<'t>(
             planes,
             pieces,
             effects,
-            sprites,
+            overlays,
         ));
     }
     for plane in (0..planes.len()).filter(|plane| !is_done[*plane]) {
         let numbers = SmallVec::from_iter([plane]);
-        let one = FusedPass::new(None, numbers, planes, pieces, effects, sprites);
+        let one = FusedPass::new(None, numbers, planes, pieces, effects, overlays);
         if one.has_layers() {
             all.push(one);
         }
@@ -257,7 +257,7 @@ mod tests {
     use super::pass::{PageRange, Partition, PassContext, WindowSource, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
-    use crate::pixel::{Adjust, Format, FramePlan, Range as Levels};
+    use crate::pixel::{Adjust, Format, FramePlan, ColorRange};
     use crate::random::{Random, noise};
 
     /// Buffers of plain bytes that lend only pages of `page_ranges`, and record which.
@@ -335,7 +335,7 @@ mod tests {
                 Self::Fill(Fill::new(
                     format,
                     false,
-                    Levels::Limited,
+                    ColorRange::Limited,
                     matrix,
                     area,
                     color,
@@ -352,7 +352,7 @@ mod tests {
             }
         }
 
-        fn put<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+        fn put<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn PlaneEffect>]) {
             let mut put = |(number, steps)| planes[number] = Some(steps);
             match self {
                 Self::Fill(fill) => fill.steps().for_each(&mut put),
@@ -390,8 +390,8 @@ mod tests {
         }
     }
 
-    fn any_sprites(format: Format, random: &mut Random) -> Vec<Sprite> {
-        let mut sprites = Vec::new();
+    fn any_overlays(format: Format, random: &mut Random) -> Vec<OverlayRect> {
+        let mut overlays = Vec::new();
         for seed in 0..random.below(4) as u32 {
             let (width, height) = (1 + random.below(60), 1 + random.below(40));
             let bytes = noise(width * height * 4, seed + 1);
@@ -406,9 +406,9 @@ mod tests {
                 alpha: 1.0,
             };
             let place = (random.below(100) as i32 - 9, random.below(130) as i32 - 9);
-            sprites.push(Sprite::new(format, false, SIZE, (0, 0), place, &image));
+            overlays.push(OverlayRect::new(format, false, SIZE, (0, 0), place, &image));
         }
-        sprites
+        overlays
     }
 
     /// Places the planes consecutively, in one buffer or two, or two chroma planes side by side.
@@ -436,9 +436,9 @@ mod tests {
                 offset: start,
                 stride,
                 rows,
-                whole: layout.whole_units(SIZE.0) * layout.unit(),
-                unit: layout.unit(),
-                partial: layout.partial_unit(SIZE.0),
+                whole: layout.whole_blocks(SIZE.0) * layout.block_bytes(),
+                block_bytes: layout.block_bytes(),
+                tail_mask: layout.tail_mask(SIZE.0),
             };
             MappedPlane {
                 buffer,
@@ -494,15 +494,15 @@ mod tests {
                     ..Adjust::identity()
                 },
             ][random.below(3)];
-            let plan = FramePlan::new(format, Levels::Limited, &adjust);
+            let plan = FramePlan::new(format, ColorRange::Limited, &adjust);
             let area = any_area(&mut random);
             let of_effect = random.below(7);
             let is_partial = of_effect == 0 && random.below(2) == 0;
             let layouts = format.planes().iter();
             let pieces: Vec<Vec<Piece>> = layouts.map(|layout| layout.pieces(&area)).collect();
             let pieces = is_partial.then_some(&pieces[..]);
-            let sprites = any_sprites(format, &mut random);
-            let sprites: Vec<&Sprite> = sprites.iter().collect();
+            let overlays = any_overlays(format, &mut random);
+            let overlays: Vec<&OverlayRect> = overlays.iter().collect();
             let (mapped, sizes) = any_places(format, &mut random);
             let before: Vec<Vec<u8>> = sizes.iter().map(|size| noise(*size, 9)).collect();
             let page = [64, 64, 256, 4096, 16384, 65536][random.below(6)];
@@ -522,11 +522,11 @@ mod tests {
             let mut effect = Effect::new(of_effect, format, &area);
             let mut results = Vec::new();
             for is_split in [false, true] {
-                let mut effects: [Option<&mut dyn Steps>; MAX_PLANES] = Default::default();
+                let mut effects: [Option<&mut dyn PlaneEffect>; MAX_PLANES] = Default::default();
                 if let Some(effect) = &mut effect {
                     effect.put(&mut effects);
                 }
-                let mut all = fuse(plan.steps(), &mapped, pieces, &mut effects, &sprites);
+                let mut all = fuse(plan.steps(), &mapped, pieces, &mut effects, &overlays);
                 let mut buffers = before.clone();
                 let mut source = Bytes {
                     page_ranges: all_pages(&buffers, page),

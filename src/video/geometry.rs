@@ -187,13 +187,13 @@ impl Block {
 pub struct PlaneShape {
     /// Number of rows.
     pub rows: usize,
-    /// Bytes in the whole units of a row.
+    /// Bytes in the whole blocks of a row.
     pub whole: usize,
-    /// Bytes in a unit of the format.
-    pub unit: usize,
-    /// Mask of the partial unit after the whole ones, if there is one
-    /// ([`PlaneLayout::partial_unit`]).
-    pub partial: Option<&'static [u8]>,
+    /// Bytes in a block of the format.
+    pub block_bytes: usize,
+    /// Mask of the partial block after the whole ones, if there is one
+    /// ([`PlaneLayout::tail_mask`]).
+    pub tail_mask: Option<&'static [u8]>,
     /// Rows, and bytes of a row, before the picture.
     pub skipped: (usize, usize),
     /// Whether it is a palette: one row of colours whose stride is meaningless.
@@ -213,9 +213,9 @@ pub fn shapes(
     let shape = |(number, layout): (usize, &PlaneLayout)| {
         layout.row_bytes(width).map(|_| PlaneShape {
             rows: layout.rows(height),
-            whole: layout.whole_units(width) * layout.unit(),
-            unit: layout.unit(),
-            partial: layout.partial_unit(width),
+            whole: layout.whole_blocks(width) * layout.block_bytes(),
+            block_bytes: layout.block_bytes(),
+            tail_mask: layout.tail_mask(width),
             skipped: Block::nth(info, number).before(picture.origin),
             is_palette: false,
         })
@@ -243,8 +243,8 @@ pub fn shapes_to_copy(
         let mut shape = PlaneShape {
             rows: 0,
             whole: 0,
-            unit: 1,
-            partial: None,
+            block_bytes: 1,
+            tail_mask: None,
             skipped: Block::of(info, plane).before(picture.origin),
             is_palette: false,
         };
@@ -289,20 +289,20 @@ pub struct Plane {
     pub stride: usize,
     /// Number of rows.
     pub rows: usize,
-    /// Bytes in the whole units of a row.
+    /// Bytes in the whole blocks of a row.
     pub whole: usize,
-    /// Bytes in a unit of the format.
-    pub unit: usize,
-    /// Mask of the partial unit after the whole ones, if there is one
-    /// ([`PlaneLayout::partial_unit`]).
-    pub partial: Option<&'static [u8]>,
+    /// Bytes in a block of the format.
+    pub block_bytes: usize,
+    /// Mask of the partial block after the whole ones, if there is one
+    /// ([`PlaneLayout::tail_mask`]).
+    pub tail_mask: Option<&'static [u8]>,
 }
 
 impl Plane {
     /// Returns the number of bytes of a row from the first of the picture to the last.
     pub fn row_bytes(&self) -> usize {
         self.whole
-            + self.partial.map_or(0, |mask| {
+            + self.tail_mask.map_or(0, |mask| {
                 mask.iter()
                     .rposition(|byte| *byte != 0)
                     .map_or(0, |last| last + 1)
@@ -459,8 +459,8 @@ fn check<'c>(
             stride: 0,
             rows: shape.rows,
             whole: shape.whole,
-            unit: shape.unit,
-            partial: shape.partial,
+            block_bytes: shape.block_bytes,
+            tail_mask: shape.tail_mask,
         };
         let needed = bytes_before.saturating_add(plane.row_bytes());
         plane.stride = usize::try_from(stride)

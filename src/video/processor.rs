@@ -17,7 +17,7 @@ use super::window_source::{
 };
 use crate::dmabuf::{Access, ReadOnly, ReadWrite, Writable, WriteOnly};
 use crate::memory::{self, AccessOptions, OpenMemories};
-use crate::pixel::regions::{Sprite, Steps};
+use crate::pixel::regions::{OverlayRect, PlaneEffect};
 use crate::pixel::{Piece, Step};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub struct PassStats {
 #[derive(Debug, Default)]
 pub struct Extras<'m, 'f> {
     /// Overlays, blended last.
-    pub sprites: &'m [&'m Sprite],
+    pub overlays: &'m [&'m OverlayRect],
     /// Window functions, called before overlays are blended.
     pub callbacks: Option<&'m mut CallbackRunner<'f>>,
 }
@@ -58,7 +58,7 @@ struct FramePass<'p> {
     task: Option<&'p mut Task>,
     /// Whether the adjustments are done already.
     is_adjusted: bool,
-    sprites: &'p [&'p Sprite],
+    overlays: &'p [&'p OverlayRect],
     window_size: WindowSize,
     /// Whether windows may be extended beyond `window_size`.
     can_extend: bool,
@@ -87,26 +87,30 @@ impl FrameProcessor {
         how: &AccessOptions,
         window_pages: usize,
     ) -> Result<PassStats, Error> {
-        let Extras { sprites, callbacks } = extras;
+        let Extras {
+            overlays,
+            callbacks,
+        } = extras;
         let picture = Picture::of(buffer, &frames.info)?;
         if picture.canvas() != task.canvas() {
             return Err(GeometryError::Picture.into());
         }
         let planes = planes(buffer, frames, &picture)?;
-        let touches =
-            |plane| task.needs_plane(plane) || sprites.iter().any(|sprite| sprite.touches(plane));
+        let touches = |plane| {
+            task.needs_plane(plane) || overlays.iter().any(|overlay| overlay.touches(plane))
+        };
         let (window_size, can_extend) = (window_size(window_pages), window_pages == 0);
         self.pages.clear();
         let Some(callbacks) = callbacks else {
             let wanted = touched_memories(&planes, touches);
-            if sprites.is_empty() && task.overwrites(buffer, &planes, window_size.page) {
+            if overlays.is_empty() && task.overwrites(buffer, &planes, window_size.page) {
                 return self.access::<WriteOnly>(buffer, &wanted, how, |processor, open| {
                     let mapped = map_planes(open, &planes, &wanted);
                     let pass = FramePass {
                         planes: &mapped,
                         task: Some(task),
                         is_adjusted: false,
-                        sprites,
+                        overlays,
                         window_size,
                         can_extend,
                     };
@@ -116,7 +120,7 @@ impl FrameProcessor {
             return self.access::<ReadWrite>(buffer, &wanted, how, |processor, open| {
                 let mapped = map_planes(open, &planes, &wanted);
                 let size = (window_size, can_extend);
-                Ok(processor.run_threaded(open, &mapped, task, sprites, size)?)
+                Ok(processor.run_threaded(open, &mapped, task, overlays, size)?)
             });
         };
         let has_only_callbacks = !(0..planes.len()).any(touches);
@@ -131,7 +135,7 @@ impl FrameProcessor {
                 let wanted = touched_memories(&planes, |plane| {
                     callbacks.needs_plane(plane)
                         || task.needs_plane(plane)
-                        || sprites.iter().any(|sprite| sprite.touches(plane))
+                        || overlays.iter().any(|overlay| overlay.touches(plane))
                 });
                 if has_only_callbacks && callbacks.overwrites(buffer, &trimmed, window_size.page) {
                     return processor.access::<WriteOnly>(
@@ -163,7 +167,7 @@ impl FrameProcessor {
                         planes: &mapped,
                         task: None,
                         is_adjusted: true,
-                        sprites,
+                        overlays,
                         window_size,
                         can_extend,
                     };
@@ -315,13 +319,13 @@ impl FrameProcessor {
         open: &mut OpenMemories<'_, '_, ReadWrite>,
         planes: &[MappedPlane],
         task: &mut Task,
-        sprites: &[&Sprite],
+        overlays: &[&OverlayRect],
         (window_size, can_extend): (WindowSize, bool),
     ) -> Result<u64, memory::Error> {
         // Effects and overlays on adjusted planes are fused with the adjustment.
         let mut adjusted = task.plan().steps().iter().flat_map(step_planes);
         let can_fuse = adjusted.any(|plane| {
-            task.has_effect(plane) || sprites.iter().any(|sprite| sprite.touches(plane))
+            task.has_effect(plane) || overlays.iter().any(|overlay| overlay.touches(plane))
         });
         let shared = match can_fuse {
             true => None,
@@ -331,7 +335,7 @@ impl FrameProcessor {
             planes,
             task: Some(task),
             is_adjusted: shared.is_some(),
-            sprites,
+            overlays,
             window_size,
             can_extend,
         };
@@ -373,11 +377,11 @@ impl FrameProcessor {
             planes,
             task,
             is_adjusted,
-            sprites,
+            overlays,
             window_size,
             can_extend,
         } = pass;
-        let mut effects: [Option<&mut dyn Steps>; MAX_PLANES] = Default::default();
+        let mut effects: [Option<&mut dyn PlaneEffect>; MAX_PLANES] = Default::default();
         let (mut steps, mut pieces) = (&[][..], None);
         if let Some(task) = task {
             let operations = task.operations();
@@ -389,7 +393,7 @@ impl FrameProcessor {
                 effect.assign_to(&mut effects);
             }
         }
-        let mut all = fuse(steps, planes, pieces, &mut effects, sprites);
+        let mut all = fuse(steps, planes, pieces, &mut effects, overlays);
         let mut context = PassContext {
             window_size,
             can_extend,

@@ -5,7 +5,7 @@ use super::caps::FrameFormat;
 use super::geometry::{Canvas, Picture, Plane};
 use super::window_source::step_planes;
 use crate::memory;
-use crate::pixel::regions::{Area, Blur, Fill, Pixelate, Rect, Steps};
+use crate::pixel::regions::{Area, Blur, Fill, Pixelate, PlaneEffect, Rect};
 use crate::pixel::{Adjust, FramePlan, Piece};
 use gst::glib;
 
@@ -114,10 +114,10 @@ pub(super) enum PreparedEffect {
 
 impl PreparedEffect {
     /// Stores the effect on each plane at the index of the plane.
-    pub(super) fn assign_to<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn Steps>]) {
+    pub(super) fn assign_to<'s>(&'s mut self, planes: &mut [Option<&'s mut dyn PlaneEffect>]) {
         fn put<'s>(
-            planes: &mut [Option<&'s mut dyn Steps>],
-            steps: impl Iterator<Item = (usize, &'s mut dyn Steps)>,
+            planes: &mut [Option<&'s mut dyn PlaneEffect>],
+            steps: impl Iterator<Item = (usize, &'s mut dyn PlaneEffect)>,
         ) {
             for (number, steps) in steps {
                 if let Some(plane) = planes.get_mut(number) {
@@ -282,14 +282,15 @@ impl Task {
             let start = memory::offset(buffer, plane.memory) + plane.offset;
             // Rows without padding are one run of bytes.
             let is_one_run = |piece: &Piece| {
-                let bytes = piece.units.len() * plane.unit;
+                let bytes = piece.blocks.len() * plane.block_bytes;
                 piece.rows.len() == 1 || bytes == plane.stride
             };
             pieces.iter().all(|piece| {
-                let begin =
-                    start + piece.rows.start * plane.stride + piece.units.start * plane.unit;
-                let bytes = piece.rows.len() * piece.units.len() * plane.unit;
-                piece.partial.is_none()
+                let begin = start
+                    + piece.rows.start * plane.stride
+                    + piece.blocks.start * plane.block_bytes;
+                let bytes = piece.rows.len() * piece.blocks.len() * plane.block_bytes;
+                piece.tail_mask.is_none()
                     && is_one_run(piece)
                     && begin.is_multiple_of(page)
                     && bytes.is_multiple_of(page)

@@ -59,7 +59,7 @@ fn layout(format: VideoFormat, shape: Shape) -> Layout {
 #[test]
 fn every_effect_on_a_picture_equals_the_reference() {
     let mut count = 0_usize;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for picture in PICTURES {
             for _ in 0..3 {
                 count += 1;
@@ -148,7 +148,7 @@ fn large_pictures_are_shared_by_threads() {
 /// Pages are four kilobytes here.
 #[test]
 fn pages_are_those_under_the_picture() {
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         let whole = info(format, 1504, 36);
         for shape in [Shape::Padded, Shape::PageStride] {
             let layout = Layout::new(&whole, shape);
@@ -469,7 +469,7 @@ impl WindowFunction for Xor {
 fn functions_are_lent_the_rows_of_the_picture() {
     let lendings = [Lending::AnyOrder, Lending::InOrder, Lending::Pairs];
     let mut count = 0_usize;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for picture in PICTURES {
             count += 1;
             let layout = layout(format, SHAPES[count % SHAPES.len()]);

@@ -9,12 +9,12 @@ use dmabufcpu_testing::frame::{Frame, Kind, Layout, SHAPES, Shape, assert_same, 
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::memory::{self, DrmFormat, Pool};
-use gstdmabufcpu::pixel::{Adjust, Range};
+use gstdmabufcpu::pixel::{Adjust, ColorRange};
 use gstdmabufcpu::video::{self, FORMATS, FrameFormat};
 
 /// The formats of GStreamer with their names in the kernel's `drm_fourcc.h`, written down from the
 /// documentation of both. `None` if DRM has no name for the format.
-const NAMES: [(VideoFormat, Option<&str>); 31] = [
+const NAMES: [(VideoFormat, Option<&str>); 32] = [
     (VideoFormat::Nv12, Some("NV12")),
     (VideoFormat::Nv21, Some("NV21")),
     (VideoFormat::Nv16, Some("NV16")),
@@ -35,6 +35,7 @@ const NAMES: [(VideoFormat, Option<&str>); 31] = [
     (VideoFormat::Gray16Le, Some("R16 ")),
     (VideoFormat::P01010le, Some("P010")),
     (VideoFormat::I42010le, Some("S010")),
+    (VideoFormat::Y210, Some("Y210")),
     (VideoFormat::Rgb16, Some("RG16")),
     (VideoFormat::Bgr, Some("RG24")),
     (VideoFormat::Rgb, Some("BG24")),
@@ -91,7 +92,7 @@ fn warnings(filter: &Filter) -> Vec<String> {
 fn every_format_has_the_name_that_drm_gives_it() {
     dmabufcpu_testing::init();
     assert_eq!(NAMES.len(), FORMATS.len());
-    for (format, _) in FORMATS {
+    for (format, _) in FORMATS.iter() {
         let (_, name) = NAMES.iter().find(|(known, _)| known == format).unwrap();
         let ours = DrmFormat::of(*format).map(|format| format.to_string());
         assert_eq!(ours.as_deref(), *name, "{format}");
@@ -212,11 +213,11 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
 #[test]
 fn colorimetry_is_read_from_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
-    assert_eq!(FrameFormat::from_caps(&caps).unwrap().range, Range::Limited);
+    assert_eq!(FrameFormat::from_caps(&caps).unwrap().range, ColorRange::Limited);
     // Full range, BT.709.
     caps.make_mut().set("colorimetry", "1:3:5:1");
     let frames = FrameFormat::from_caps(&caps).unwrap();
-    assert_eq!(frames.range, Range::Full);
+    assert_eq!(frames.range, ColorRange::Full);
     assert_eq!(frames.matrix.red, 0.2126);
     assert_eq!(frames.info.format(), VideoFormat::Nv12);
     assert_eq!(frames.info.size(), 64 * 32 * 3 / 2);

@@ -100,7 +100,7 @@ fn gamma(adjust: &Adjust) -> String {
 
 fn compare(elements: &[&str], line: &str, adjust: &Adjust, width: usize) -> usize {
     let mut compared = 0;
-    for (seed, &(format, _)) in (0..).zip(FORMATS) {
+    for (seed, &(format, _)) in (0..).zip(FORMATS.iter()) {
         let info = info(format, width, 51);
         if !elements.iter().all(|element| takes(element, &info)) {
             continue;

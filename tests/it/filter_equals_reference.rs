@@ -77,7 +77,7 @@ fn try_one(info: &VideoInfo, shape: Shape, kind: Kind, pages: u32, adjust: &Adju
 #[test]
 fn every_format_size_and_layout_equals_the_reference() {
     let mut count = 0;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for (width, height) in SIZES {
             let info = info(format, width, height);
             for shape in SHAPES {
@@ -99,7 +99,7 @@ fn every_format_size_and_layout_equals_the_reference() {
 
 #[test]
 fn every_setting_equals_the_reference_in_windows_of_a_page() {
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         let info = info(format, 1367, 9);
         for (seed, adjust) in (0..).zip(&SETTINGS) {
             let shape = if info.n_planes() > 1 && seed % 2 == 1 {

@@ -29,7 +29,7 @@ fn marks(buffer: &gst::Buffer) -> Vec<(usize, i32, u64)> {
 
 #[test]
 fn same_buffer_memories_and_files_go_out() {
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for shape in SHAPES {
             for kind in KINDS {
                 let layout = Layout::new(&info(format, 70, 7), shape);

@@ -17,7 +17,7 @@ fn dma_buf(mut caps: gst::Caps) -> gst::Caps {
 
 #[test]
 fn output_caps_equal_input_caps() {
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         let layout = Layout::new(&info(format, 62, 31), Shape::Caps);
         let plain = layout.info.to_caps().unwrap();
         for caps in [plain.clone(), dma_buf(plain)] {
@@ -58,7 +58,7 @@ fn caps_features_do_not_change() {
 fn every_supported_format_is_accepted_and_no_other() {
     let filter = Filter::without_caps();
     let sink = filter.element.static_pad("sink").unwrap();
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         let caps = info(format, 64, 32).to_caps().unwrap();
         assert!(sink.query_accept_caps(&caps), "{caps}");
         assert!(sink.query_accept_caps(&dma_buf(caps.clone())), "{caps}");

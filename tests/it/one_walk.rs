@@ -72,7 +72,7 @@ fn set(mut filter: Filter, settings: &[Settings<'_>]) -> Filter {
 #[test]
 fn fused_layers_equal_consecutive_passes() {
     let mut count = 0_usize;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for (width, height) in [(65, 47), (1100, 40), (64, 300)] {
             let info = info(format, width, height);
             let drawn = overlays(&[(5, 2, 40, 30), (20, 10, 44, 39), (-3, 30, 20, 11)]);

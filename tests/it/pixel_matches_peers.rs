@@ -3,7 +3,7 @@
 //! crate for every format that they know: on noise, on gradients and on all pairs of values.
 
 use dmabufcpu_testing::pixel_frame::{Frame, Random, settings};
-use gstdmabufcpu::pixel::{Adjust, Format, FramePlan, Isa, Range};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
 
 /// GStreamer's name of a format, and whether the peers take it.
 fn known(format: Format) -> (gst_video::VideoFormat, bool) {
@@ -105,7 +105,7 @@ fn compare(frames: &[Frame], adjust: &Adjust) {
         }
         for (n, isa) in Isa::available().into_iter().enumerate() {
             // Only inverting looks at the range.
-            let range = [Range::Limited, Range::Full][n % 2];
+            let range = [ColorRange::Limited, ColorRange::Full][n % 2];
             let mut ours = before.clone();
             ours.apply_whole_rows(&FramePlan::with_isa(isa, format, range, adjust));
             assert_eq!(

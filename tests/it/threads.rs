@@ -25,7 +25,7 @@ const SETTINGS: [Adjust; 2] = [
 #[test]
 fn every_format_and_layout_gives_the_same_bytes_and_counts() {
     let mut seed = 0;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         // Rows of which a page holds some, and rows longer than a page.
         for (width, height) in [(333, 141), (2731, 37)] {
             let info = info(format, width, height);

@@ -64,7 +64,7 @@ fn function_gets_every_row_of_every_plane_exactly_once() {
     ];
     let lendings = [Lending::AnyOrder, Lending::InOrder, Lending::Pairs];
     let mut seed = 0;
-    for &(format, _) in FORMATS {
+    for &(format, _) in FORMATS.iter() {
         for shape in SHAPES {
             let info = info(format, 334, 141);
             if info.n_planes() == 1 && shape == Shape::SideBySide {

@@ -1,24 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The pixel formats that the filter supports, as cameras and displays know them: the V4L2 fourccs,
-//! whether displays support them, and the memory layout. (DRM fourccs: [`DrmFormat`].)
+//! The pixel formats that the filter supports and cameras provide, in the order of preference, and
+//! whether displays support them. Fourccs and planes are those of the pixel crate's table.
 //!
-//! V4L2 fourccs are those of v4l2src (`gst_v4l2_object_v4l2fourcc_to_video_format`); displays
-//! support what kmssink does (`format_map` in gstkmsutils.c).
+//! Displays support what kmssink does (`format_map` in gstkmsutils.c).
 
-use gst_video::VideoFormat;
-use gstdmabufcpu::memory::DrmFormat;
-
-/// The memory layout of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// One plane with this many bytes per pixel.
-    Packed(u32),
-    /// Luma, then interleaved chroma with rows of equal length; the number is the vertical
-    /// subsampling.
-    SemiPlanar(u32),
-    /// Luma, then two chroma planes; the numbers are the horizontal and vertical subsampling.
-    Planar(u32, u32),
-}
+use gstdmabufcpu::pixel;
 
 /// Whether kmssink supports a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,67 +16,58 @@ enum Display {
 /// A pixel format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    format: VideoFormat,
-    /// V4L2 fourccs.
-    pub(crate) v4l2: &'static [[u8; 4]],
+    format: pixel::Format,
     display: Display,
-    layout: Layout,
 }
 
 macro_rules! formats {
-    ($($format:ident $($v4l2:literal)*, $display:ident, $layout:expr;)*) => {
+    ($($format:ident $display:ident;)*) => {
         &[$(Format {
-            format: VideoFormat::$format,
-            v4l2: &[$(*$v4l2),*],
+            format: pixel::Format::$format,
             display: Display::$display,
-            layout: $layout,
         }),*]
     };
 }
 
-use Layout::{Packed, Planar, SemiPlanar};
-
 /// Sorted by the CPU time that they take, least first.
 pub(crate) const FORMATS: &[Format] = formats! {
-    Nv12 b"NV12" b"NM12", Supported, SemiPlanar(2);
-    Nv21 b"NV21" b"NM21", Supported, SemiPlanar(2);
-    I420 b"YU12" b"YM12", Supported, Planar(2, 2);
-    Yv12 b"YV12" b"YM21", Supported, Planar(2, 2);
-    Nv16 b"NV16" b"NM16", Supported, SemiPlanar(1);
-    Nv61 b"NV61" b"NM61", Supported, SemiPlanar(1);
-    Y42b b"422P", Supported, Planar(2, 1);
-    Y41b b"411P", Unsupported, Planar(4, 1);
-    Yuy2 b"YUYV", Supported, Packed(2);
-    Uyvy b"UYVY", Supported, Packed(2);
-    Yvyu b"YVYU", Supported, Packed(2);
-    Vyuy b"VYUY", Unsupported, Packed(2);
-    Gray8 b"GREY", Unsupported, Packed(1);
-    Gray16Le b"Y16 ", Unsupported, Packed(2);
-    Rgb16 b"RGBP", Supported, Packed(2);
-    Bgrx b"XR24" b"BGR4", Supported, Packed(4);
-    Rgbx b"XB24", Supported, Packed(4);
-    Xrgb b"BX24" b"RGB4", Unsupported, Packed(4);
-    Xbgr b"RX24", Unsupported, Packed(4);
-    Bgra b"AR24", Supported, Packed(4);
-    Rgba b"AB24", Supported, Packed(4);
-    Argb b"BA24", Unsupported, Packed(4);
-    Abgr b"RA24", Unsupported, Packed(4);
-    Rgb b"RGB3", Supported, Packed(3);
-    Bgr b"BGR3", Supported, Packed(3);
+    Nv12 Supported;
+    Nv21 Supported;
+    I420 Supported;
+    Yv12 Supported;
+    Nv16 Supported;
+    Nv61 Supported;
+    Y42b Supported;
+    Y41b Unsupported;
+    Yuy2 Supported;
+    Uyvy Supported;
+    Yvyu Supported;
+    Vyuy Unsupported;
+    Gray8 Unsupported;
+    Gray16Le Unsupported;
+    Rgb16 Supported;
+    Bgrx Supported;
+    Rgbx Supported;
+    Xrgb Unsupported;
+    Xbgr Unsupported;
+    Bgra Supported;
+    Rgba Supported;
+    Argb Unsupported;
+    Abgr Unsupported;
+    Rgb Supported;
+    Bgr Supported;
 };
 
 /// The format that almost every display supports.
 pub(crate) const BGRX: Format = Format {
-    format: VideoFormat::Bgrx,
-    v4l2: &[],
+    format: pixel::Format::Bgrx,
     display: Display::Supported,
-    layout: Packed(4),
 };
 
 impl Format {
     /// Returns the format with this V4L2 fourcc.
     pub(crate) fn of_v4l2(fourcc: u32) -> Option<&'static Self> {
-        let known = |format: &&Self| format.v4l2.contains(&fourcc.to_le_bytes());
+        let known = |format: &&Self| format.v4l2_fourccs().contains(&fourcc.to_le_bytes());
         FORMATS.iter().find(known)
     }
 
@@ -101,39 +78,53 @@ impl Format {
 
     /// Returns GStreamer's name.
     pub(crate) fn name(&self) -> &'static str {
-        self.format.to_str()
+        self.format.name()
+    }
+
+    /// Returns the V4L2 fourccs.
+    pub(crate) fn v4l2_fourccs(&self) -> &'static [[u8; 4]] {
+        self.format.v4l2_fourccs()
     }
 
     /// Returns the DRM fourcc, if displays support the format.
     pub(crate) fn drm_fourcc(&self) -> Option<u32> {
         match self.display {
-            Display::Supported => DrmFormat::of(self.format)?.code(),
+            Display::Supported => {
+                let bytes = self.format.drm_fourcc()?.as_bytes().try_into().ok()?;
+                Some(u32::from_le_bytes(bytes))
+            }
             Display::Unsupported => None,
         }
     }
 
     /// Returns the bytes per row and the number of rows of all planes, in rows of that length.
     pub(crate) fn rows(&self, (width, height): (u32, u32)) -> (u32, u32) {
-        match self.layout {
-            Packed(bytes) => (width * bytes, height),
-            SemiPlanar(ratio) => (width, height + height.div_ceil(ratio)),
-            // Several of the shorter chroma rows make one.
-            Planar(columns, rows) => (width, height + (2 * height).div_ceil(columns * rows)),
-        }
+        let planes = self.planes(width * self.luma_bytes(), height);
+        let (pitch, _) = planes[0];
+        let last = self.format.planes()[planes.len() - 1];
+        let (last_pitch, offset) = planes[planes.len() - 1];
+        let end = offset + last_pitch * (last.rows(height as usize) as u32);
+        // Several of the shorter chroma rows make one.
+        (pitch, end.div_ceil(pitch.max(1)))
     }
 
     /// Returns pitch and offset of each plane: planes are contiguous, luma rows have `pitch` bytes.
     pub(crate) fn planes(&self, pitch: u32, height: u32) -> Vec<(u32, u32)> {
-        let luma = pitch * height;
-        match self.layout {
-            Packed(_) => vec![(pitch, 0)],
-            SemiPlanar(_) => vec![(pitch, 0), (pitch, luma)],
-            Planar(columns, rows) => {
-                let part = pitch / columns;
-                let chroma = part * height.div_ceil(rows);
-                vec![(pitch, 0), (part, luma), (part, luma + chroma)]
-            }
-        }
+        let mut offset = 0;
+        let planes = self.format.planes().iter().map(|plane| {
+            let (bytes, pixels) = (plane.block_bytes() as u32, plane.block_pixels() as u32);
+            let pitch = pitch * bytes / (pixels * self.luma_bytes());
+            let start = offset;
+            offset += pitch * plane.rows(height as usize) as u32;
+            (pitch, start)
+        });
+        planes.collect()
+    }
+
+    /// Bytes a pixel in the first plane.
+    fn luma_bytes(&self) -> u32 {
+        let plane = self.format.planes()[0];
+        (plane.block_bytes() / plane.block_pixels()) as u32
     }
 }
 
@@ -152,11 +143,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_format_is_supported_by_the_filter() {
-        for format in FORMATS {
-            let mut known = gstdmabufcpu::video::FORMATS.iter();
-            let known = known.any(|(known, _)| *known == format.format);
-            assert!(known, "{}", format.name());
+    fn every_format_of_cameras_is_listed() {
+        for format in pixel::Format::ALL {
+            let is_listed = FORMATS.iter().any(|listed| listed.format == *format);
+            assert_eq!(is_listed, !format.v4l2_fourccs().is_empty(), "{format:?}");
         }
     }
 
@@ -164,7 +154,12 @@ mod tests {
     fn no_fourcc_stands_for_two_formats() {
         for (at, format) in FORMATS.iter().enumerate() {
             for other in &FORMATS[at + 1..] {
-                assert!(!format.v4l2.iter().any(|code| other.v4l2.contains(code)));
+                assert!(
+                    !format
+                        .v4l2_fourccs()
+                        .iter()
+                        .any(|code| other.v4l2_fourccs().contains(code))
+                );
                 let code = format.drm_fourcc();
                 assert!(code.is_none() || code != other.drm_fourcc());
             }
@@ -211,7 +206,7 @@ mod tests {
         for code in [b"RGGB", b"BG10", b"pRAA", b"pgAA", b"GB12"] {
             assert!(is_raw_sensor_data(u32::from_le_bytes(*code)));
         }
-        for format in FORMATS.iter().flat_map(|format| format.v4l2) {
+        for format in FORMATS.iter().flat_map(Format::v4l2_fourccs) {
             let code = u32::from_le_bytes(*format);
             assert!(!is_raw_sensor_data(code), "{:?}", format);
         }

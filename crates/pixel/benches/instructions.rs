@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)] // a benchmark
 
-use dmabufcpu_pixel::{Adjust, Format, FramePlan, Isa, PairSpan, Range, Step};
+use dmabufcpu_pixel::{Adjust, ColorRange, Format, FramePlan, Isa, PairSpan, Step};
 use std::hint::black_box;
 
 /// As wide as a camera's frames, with so few rows that all cases together take seconds.
@@ -109,7 +109,7 @@ fn main() {
     for isa in Isa::available() {
         for format in FORMATS {
             for (name, adjust) in settings() {
-                let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
+                let plan = FramePlan::with_isa(isa, format, ColorRange::Limited, &adjust);
                 for content in ["smooth", "noise"] {
                     let mut planes = picture(format, content == "smooth");
                     let pixels = SIZE.0 * SIZE.1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sets of pixels that are made of rectangles.
+//! Sets of pixels, as unions of rectangles.
 
 use std::ops::Range;
 

@@ -1,149 +1,302 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pixel formats: how the rows of their planes are made, and what each byte means.
+//! The table of pixel formats, and the layout of their planes.
+//!
+//! A format is one row of the table: its names and where each component is. Every list of formats
+//! and every choice of a kernel is made from it. A row whose arrangement of components no kernel
+//! supports does not compile.
 
 use super::area::Area;
 use std::ops::Range;
 
-/// A video format, by GStreamer's name for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs)] // the variants are the names of GstVideoFormat
-pub enum Format {
-    Nv12,
-    Nv21,
-    Nv16,
-    Nv61,
-    Nv24,
-    I420,
-    Yv12,
-    Y42b,
-    Y41b,
-    Y444,
-    Yuy2,
-    Uyvy,
-    Yvyu,
-    Vyuy,
-    Ayuv,
-    Vuya,
-    Gray8,
-    Gray16Le,
-    P01010le,
-    I42010le,
-    Rgb16,
-    Bgr,
-    Rgb,
-    Bgrx,
-    Rgbx,
-    Xbgr,
-    Xrgb,
-    Bgra,
-    Rgba,
-    Abgr,
-    Argb,
+/// Makes the enum [`Format`] and its table from the rows.
+macro_rules! formats {
+    ($($format:ident $name:literal $drm:tt $v4l2:tt $sample:ident $chroma:ident $([$($role:ident)+])+;)+) => {
+        /// A video format. The variants are those of `GstVideoFormat`.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[non_exhaustive]
+        #[allow(missing_docs)]
+        pub enum Format {
+            $($format,)+
+        }
+
+        impl Format {
+            /// All formats, in the order of the table.
+            pub const ALL: &'static [Format] = &[$(Self::$format),+];
+
+            /// The rows of the table, in the order of the variants.
+            const ROWS: &'static [Row] = &[$(Row {
+                name: $name,
+                drm: fourcc($drm),
+                v4l2: &$v4l2,
+                planes: &[$(PlaneLayout::new(
+                    Sample::$sample,
+                    subsampling::$chroma,
+                    &[$(Role::$role),+],
+                    &const { masks(Sample::$sample, &[$(Role::$role),+]) },
+                )),+],
+                shape: shape(Sample::$sample, &[$(&[$(Role::$role),+]),+]),
+            }),+];
+        }
+    };
+}
+
+// Sources: `video-format.c` for names and components, `format_map` in `video-info-dma.c` for DRM
+// fourccs ("" where there is none), `gst_v4l2_object_v4l2fourcc_to_video_format` of v4l2src for
+// V4L2 fourccs.
+//
+// The roles of a plane are those of one block, in the order of its samples in memory.
+formats! {
+    // format name         DRM     V4L2                   sample      chroma   planes
+    Nv12     "NV12"      "NV12" [*b"NV12", *b"NM12"] Byte        YUV_420 [Luma] [U V];
+    Nv21     "NV21"      "NV21" [*b"NV21", *b"NM21"] Byte        YUV_420 [Luma] [V U];
+    Nv16     "NV16"      "NV16" [*b"NV16", *b"NM16"] Byte        YUV_422 [Luma] [U V];
+    Nv61     "NV61"      "NV61" [*b"NV61", *b"NM61"] Byte        YUV_422 [Luma] [V U];
+    Nv24     "NV24"      "NV24" []                   Byte        YUV_444 [Luma] [U V];
+    I420     "I420"      "YU12" [*b"YU12", *b"YM12"] Byte        YUV_420 [Luma] [U] [V];
+    Yv12     "YV12"      "YV12" [*b"YV12", *b"YM21"] Byte        YUV_420 [Luma] [V] [U];
+    Y42b     "Y42B"      "YU16" [*b"422P"]           Byte        YUV_422 [Luma] [U] [V];
+    Y41b     "Y41B"      "YU11" [*b"411P"]           Byte        YUV_411 [Luma] [U] [V];
+    Y444     "Y444"      "YU24" []                   Byte        YUV_444 [Luma] [U] [V];
+    Yuy2     "YUY2"      "YUYV" [*b"YUYV"]           Byte        YUV_422 [Luma U Luma V];
+    Uyvy     "UYVY"      "UYVY" [*b"UYVY"]           Byte        YUV_422 [U Luma V Luma];
+    Yvyu     "YVYU"      "YVYU" [*b"YVYU"]           Byte        YUV_422 [Luma V Luma U];
+    Vyuy     "VYUY"      "VYUY" [*b"VYUY"]           Byte        YUV_422 [V Luma U Luma];
+    // DRM writes components from the highest bits down: its AYUV is VUYA in memory, and there is
+    // no name for what GStreamer calls AYUV.
+    Ayuv     "AYUV"      ""     []                   Byte        YUV_444 [Alpha Luma U V];
+    Vuya     "VUYA"      "AYUV" []                   Byte        YUV_444 [V U Luma Alpha];
+    Gray8    "GRAY8"     "R8  " [*b"GREY"]           Byte        NONE    [Luma];
+    Gray16Le "GRAY16_LE" "R16 " [*b"Y16 "]           Word16      NONE    [Luma];
+    P01010le "P010_10LE" "P010" []                   Word10High  YUV_420 [Luma] [U V];
+    I42010le "I420_10LE" "S010" []                   Word10Low   YUV_420 [Luma] [U] [V];
+    Y210     "Y210"      "Y210" []                   Word10High  YUV_422 [Luma U Luma V];
+    Rgb16    "RGB16"     "RG16" [*b"RGBP"]           Rgb565      NONE    [Red Green Blue];
+    Bgr      "BGR"       "RG24" [*b"BGR3"]           Byte        NONE    [Blue Green Red];
+    Rgb      "RGB"       "BG24" [*b"RGB3"]           Byte        NONE    [Red Green Blue];
+    Bgrx     "BGRx"      "XR24" [*b"XR24", *b"BGR4"] Byte        NONE    [Blue Green Red Padding];
+    Rgbx     "RGBx"      "XB24" [*b"XB24"]           Byte        NONE    [Red Green Blue Padding];
+    Xbgr     "xBGR"      "RX24" [*b"RX24"]           Byte        NONE    [Padding Blue Green Red];
+    Xrgb     "xRGB"      "BX24" [*b"BX24", *b"RGB4"] Byte        NONE    [Padding Red Green Blue];
+    Bgra     "BGRA"      "AR24" [*b"AR24"]           Byte        NONE    [Blue Green Red Alpha];
+    Rgba     "RGBA"      "AB24" [*b"AB24"]           Byte        NONE    [Red Green Blue Alpha];
+    Abgr     "ABGR"      "RA24" [*b"RA24"]           Byte        NONE    [Alpha Blue Green Red];
+    Argb     "ARGB"      "BA24" [*b"BA24"]           Byte        NONE    [Alpha Red Green Blue];
+}
+
+/// A row of the table.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    drm: Option<&'static str>,
+    v4l2: &'static [[u8; 4]],
+    planes: &'static [PlaneLayout],
+    shape: Shape,
+}
+
+const fn fourcc(drm: &'static str) -> Option<&'static str> {
+    match drm.len() {
+        0 => None,
+        4 => Some(drm),
+        _ => panic!("a fourcc has four characters"),
+    }
+}
+
+/// Pixels that share a chroma sample: horizontally, and log2 of those vertically.
+mod subsampling {
+    pub(super) const NONE: (usize, u32) = (1, 0);
+    pub(super) const YUV_444: (usize, u32) = (1, 0);
+    pub(super) const YUV_422: (usize, u32) = (2, 0);
+    pub(super) const YUV_420: (usize, u32) = (2, 1);
+    pub(super) const YUV_411: (usize, u32) = (4, 0);
+}
+
+/// How a sample is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sample {
+    /// Eight bits.
+    Byte,
+    /// A little-endian word of 16 bits.
+    Word16,
+    /// The low 10 bits of such a word.
+    Word10Low,
+    /// The high 10 bits of such a word.
+    Word10High,
+    /// The fields of one such word: 5, 6 and 5 bits, from the highest bit down.
+    Rgb565,
+}
+
+impl Sample {
+    /// The bits of a 16-bit word that hold a sample; `None` for other samples.
+    const fn depth(self) -> Option<Depth> {
+        match self {
+            Self::Byte | Self::Rgb565 => None,
+            Self::Word16 => Some(Depth { bits: 16, shift: 0 }),
+            Self::Word10Low => Some(Depth { bits: 10, shift: 0 }),
+            Self::Word10High => Some(Depth { bits: 10, shift: 6 }),
+        }
+    }
+
+    /// Bytes of a block with this number of samples.
+    const fn bytes(self, samples: usize) -> usize {
+        match self {
+            Self::Byte => samples,
+            Self::Word16 | Self::Word10Low | Self::Word10High => 2 * samples,
+            Self::Rgb565 => 2,
+        }
+    }
+
+    /// The bits of a block that hold its sample of this number, counted from the lowest bit of a
+    /// little-endian word.
+    pub(super) const fn place(self, number: usize) -> Depth {
+        match (self, self.depth()) {
+            (Self::Rgb565, _) => match number {
+                0 => Depth { bits: 5, shift: 11 },
+                1 => Depth { bits: 6, shift: 5 },
+                _ => Depth { bits: 5, shift: 0 },
+            },
+            (_, Some(Depth { bits, shift })) => Depth {
+                bits,
+                shift: shift + 16 * number as u32,
+            },
+            (_, None) => Depth {
+                bits: 8,
+                shift: 8 * number as u32,
+            },
+        }
+    }
 }
 
 /// How the rows of one plane are made.
 ///
-/// A row is a run of units, each holding one or more pixels; subsampled planes have fewer rows
-/// than the frame. Strides, offsets and padding between rows are the caller's business.
+/// A row is a run of blocks, each holding one or more pixels; subsampled planes have fewer rows
+/// than the frame. Strides, offsets and padding between rows are not part of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlaneLayout {
-    unit: usize,
+    sample: Sample,
+    roles: &'static [Role],
+    block_bytes: usize,
     pixels: usize,
-    rows_shift: u32,
-    /// What a last unit holds that has fewer pixels than the others: one entry a byte.
-    partial: Option<&'static [u8]>,
-    /// The same for a unit without its first pixel.
-    late: Option<&'static [u8]>,
+    h_sub: u32,
+    /// What a last block holds that has fewer pixels than the others: one entry a byte.
+    tail_mask: Option<&'static [u8]>,
+    /// The same for a block without its first pixel.
+    head_mask: Option<&'static [u8]>,
 }
 
 impl PlaneLayout {
-    const fn new(unit: usize, pixels: usize, rows_shift: u32) -> Self {
+    const fn new(
+        sample: Sample,
+        (w_sub, h_sub): (usize, u32),
+        roles: &'static [Role],
+        masks: &'static Masks,
+    ) -> Self {
+        let luma = count(roles, Role::Luma);
+        let is_chroma = luma == 0 && count(roles, Role::Red) == 0;
+        assert!(
+            luma <= 1 || luma == w_sub,
+            "a block has one luma sample a pixel"
+        );
+        let block_bytes = sample.bytes(roles.len());
         Self {
-            unit,
-            pixels,
-            rows_shift,
-            partial: None,
-            late: None,
+            sample,
+            roles,
+            block_bytes,
+            pixels: if is_chroma {
+                w_sub
+            } else if luma > 1 {
+                luma
+            } else {
+                1
+            },
+            h_sub: if is_chroma { h_sub } else { 0 },
+            tail_mask: if luma > 1 {
+                Some(masks.tail.split_at(block_bytes).0)
+            } else {
+                None
+            },
+            head_mask: if luma > 1 {
+                Some(masks.head.split_at(block_bytes).0)
+            } else {
+                None
+            },
         }
     }
 
-    const fn packed_422(partial: &'static [u8], late: &'static [u8]) -> Self {
-        Self {
-            unit: 4,
-            pixels: 2,
-            rows_shift: 0,
-            partial: Some(partial),
-            late: Some(late),
-        }
+    /// The samples of a block, in the order of memory.
+    pub(super) const fn roles(&self) -> &'static [Role] {
+        self.roles
     }
 
-    /// Bytes in one unit.
-    #[must_use]
-    pub const fn unit(&self) -> usize {
-        self.unit
+    pub(super) const fn sample(&self) -> Sample {
+        self.sample
     }
 
-    /// Pixels of a row that one unit stands for.
+    /// Bytes in one block.
     #[must_use]
-    pub const fn pixels(&self) -> usize {
+    pub const fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    /// Pixels of a row that one block stands for.
+    #[must_use]
+    pub const fn block_pixels(&self) -> usize {
         self.pixels
     }
 
     /// Rows of the frame that a row of this plane stands for.
     #[must_use]
-    pub const fn row_share(&self) -> usize {
-        1 << self.rows_shift
+    pub const fn row_subsampling(&self) -> usize {
+        1 << self.h_sub
     }
 
     /// Rows of this plane in a frame of `height` rows.
     #[must_use]
     pub const fn rows(&self, height: usize) -> usize {
-        height.div_ceil(1 << self.rows_shift)
+        height.div_ceil(1 << self.h_sub)
     }
 
-    /// Units of a row of `width` pixels whose every byte may be changed (alpha and padding
+    /// Blocks of a row of `width` pixels whose every byte may be changed (alpha and padding
     /// inside a pixel aside, which no operation changes).
     #[must_use]
-    pub const fn whole_units(&self, width: usize) -> usize {
-        match self.partial {
+    pub const fn whole_blocks(&self, width: usize) -> usize {
+        match self.tail_mask {
             // The last sample of a subsampled plane is whole although it serves fewer pixels.
             None => width.div_ceil(self.pixels),
             Some(_) => width / self.pixels,
         }
     }
 
-    /// What the unit behind the whole ones holds, if the width leaves a partial one: a mask
-    /// with an entry for each of its [`unit`](Self::unit) bytes, `0xff` where the byte belongs
+    /// What the block after the whole ones holds, if the width leaves one with fewer pixels: a mask
+    /// with an entry for each of its bytes, `0xff` where the byte belongs
     /// to the picture and `0` where it is padding and must stay as it is.
     #[must_use]
-    pub const fn partial_unit(&self, width: usize) -> Option<&'static [u8]> {
-        match self.partial {
+    pub const fn tail_mask(&self, width: usize) -> Option<&'static [u8]> {
+        match self.tail_mask {
             Some(mask) if !width.is_multiple_of(self.pixels) => Some(mask),
             _ => None,
         }
     }
 
-    /// What a unit without its first pixel holds, as a mask like that of
-    /// [`partial_unit`](Self::partial_unit); `None` where all of a unit's bytes are of all of its
+    /// What a block without its first pixel holds, as a mask like that of
+    /// [`tail_mask`](Self::tail_mask); `None` where all of a block's bytes are of all of its
     /// pixels.
     #[must_use]
-    pub const fn late_unit(&self) -> Option<&'static [u8]> {
-        self.late
+    pub const fn head_mask(&self) -> Option<&'static [u8]> {
+        self.head_mask
     }
 
-    /// The parts of units that cover an area of the frame, for work that goes over units: each
+    /// Returns the parts of blocks that cover an area of the frame, for work that goes over blocks: each
     /// byte of a sample that stands for a pixel of the area is in one of them, once, and no other
     /// byte is.
     #[must_use]
     pub fn pieces(&self, area: &Area) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let (Some(partial), Some(late)) = (self.partial, self.late) else {
-            let samples = area.samples((self.pixels, 1 << self.rows_shift));
-            let whole = |(units, rows)| Piece {
+        let (Some(tail_mask), Some(head_mask)) = (self.tail_mask, self.head_mask) else {
+            let samples = area.samples((self.pixels, 1 << self.h_sub));
+            let whole = |(blocks, rows)| Piece {
                 rows,
-                units,
-                partial: None,
+                blocks,
+                tail_mask: None,
             };
             pieces.extend(samples.rects().map(whole));
             return pieces;
@@ -153,54 +306,123 @@ impl PlaneLayout {
             if columns.start < first * self.pixels {
                 pieces.push(Piece {
                     rows: rows.clone(),
-                    units: first - 1..first - 1,
-                    partial: Some(late),
+                    blocks: first - 1..first - 1,
+                    tail_mask: Some(head_mask),
                 });
             }
             let end = columns.end / self.pixels;
-            let cut = (end * self.pixels < columns.end).then_some(partial);
+            let cut = (end * self.pixels < columns.end).then_some(tail_mask);
             if first < end || (cut.is_some() && first <= end) {
                 pieces.push(Piece {
                     rows,
-                    units: first..end,
-                    partial: cut,
+                    blocks: first..end,
+                    tail_mask: cut,
                 });
             }
         }
         pieces
     }
 
-    /// Bytes of a row from its first unit to its last, the partial one included; `None` where
+    /// Bytes of a row from its first block to its last, the last, shorter one included; `None` where
     /// that is more than a `usize` holds.
     #[must_use]
     pub const fn row_bytes(&self, width: usize) -> Option<usize> {
-        width.div_ceil(self.pixels).checked_mul(self.unit)
+        width.div_ceil(self.pixels).checked_mul(self.block_bytes)
     }
 }
 
-/// Units of some rows, and perhaps a part of the unit behind them.
+/// Blocks of some rows, and perhaps a part of the block after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Rows of the plane.
     pub rows: Range<usize>,
-    /// Whole units of each; may be none.
-    pub units: Range<usize>,
-    /// The unit behind those, in so far as it is part of the piece: a mask as that of
-    /// [`PlaneLayout::partial_unit`].
-    pub partial: Option<&'static [u8]>,
+    /// Whole blocks of each; may be none.
+    pub blocks: Range<usize>,
+    /// The block after those, in so far as it is part of the piece: a mask as that of
+    /// [`PlaneLayout::tail_mask`].
+    pub tail_mask: Option<&'static [u8]>,
 }
 
-/// What one byte of a packed unit is.
+/// What a sample of a block is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
     Luma,
     U,
     V,
-    /// Alpha.
-    Keep,
+    Red,
+    Green,
+    Blue,
+    Alpha,
+    Padding,
 }
 
-/// Where a format keeps its components.
+impl Role {
+    /// The number of the component: 0, 1, 2 are luma, U, V or red, green, blue. `None` for what
+    /// no operation on colours changes.
+    pub(super) const fn component(self) -> Option<usize> {
+        match self {
+            Self::Luma | Self::Red => Some(0),
+            Self::U | Self::Green => Some(1),
+            Self::V | Self::Blue => Some(2),
+            Self::Alpha | Self::Padding => None,
+        }
+    }
+}
+
+const fn count(roles: &[Role], role: Role) -> usize {
+    let (mut count, mut at) = (0, 0);
+    while at < roles.len() {
+        count += (roles[at] as usize == role as usize) as usize;
+        at += 1;
+    }
+    count
+}
+
+/// The offset of a sample in a block of bytes. Does not compile where it is missing.
+const fn offset(roles: &[Role], role: Role) -> usize {
+    let mut at = 0;
+    while roles[at] as usize != role as usize {
+        at += 1;
+    }
+    at
+}
+
+/// The longest block, in bytes.
+const MOST_BLOCK_BYTES: usize = 16;
+
+/// Masks of the bytes of a block that belong to a part of its pixels, for
+/// [`PlaneLayout::tail_mask`] and [`PlaneLayout::head_mask`].
+struct Masks {
+    tail: [u8; MOST_BLOCK_BYTES],
+    head: [u8; MOST_BLOCK_BYTES],
+}
+
+/// The tail mask leaves out all luma samples but the first, the head mask the first.
+const fn masks(sample: Sample, roles: &[Role]) -> Masks {
+    let mut masks = Masks {
+        tail: [0xff; MOST_BLOCK_BYTES],
+        head: [0xff; MOST_BLOCK_BYTES],
+    };
+    let (mut at, mut luma) = (0, 0);
+    while at < roles.len() {
+        if matches!(roles[at], Role::Luma) {
+            let mut byte = sample.bytes(at);
+            while byte < sample.bytes(at + 1) {
+                if luma == 0 {
+                    masks.head[byte] = 0;
+                } else {
+                    masks.tail[byte] = 0;
+                }
+                byte += 1;
+            }
+            luma += 1;
+        }
+        at += 1;
+    }
+    masks
+}
+
+/// An arrangement of components for which there is a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shape {
     Gray,
@@ -220,141 +442,101 @@ pub(super) enum Shape {
         offsets: [usize; 3],
     },
     /// Components of more than eight bits, luma in plane 0.
-    Wide(Depth, WideChroma),
+    HighDepth(Depth, HighDepthChroma),
+    /// Such components in one plane: a block of two pixels.
+    HighDepthPacked(Depth, [Role; 4]),
     /// Five, six and five bits of a 16-bit word, red on top.
     Rgb565,
 }
 
-/// Where in a word of 16 bits, little-endian, a value is. The other bits are padding.
+/// Where in a little-endian word a value is. The other bits are padding or other values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Depth {
     pub(super) bits: u32,
     pub(super) shift: u32,
 }
 
-/// Where wide chroma is: not at all, U and V in turns in plane 1, or in planes 1 and 2.
+/// Where chroma of high depth is: nowhere, U and V interleaved in plane 1, or in planes 1 and 2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum WideChroma {
+pub(super) enum HighDepthChroma {
     None,
     Interleaved,
     Planar,
 }
 
-const WHOLE: PlaneLayout = PlaneLayout::new(1, 1, 0);
-const HALF: PlaneLayout = PlaneLayout::new(1, 2, 0);
-const QUARTER: PlaneLayout = PlaneLayout::new(1, 2, 1);
-const QUARTER_OF_ROW: PlaneLayout = PlaneLayout::new(1, 4, 0);
-const WORD: PlaneLayout = PlaneLayout::new(2, 1, 0);
-const WORD_QUARTER: PlaneLayout = PlaneLayout::new(2, 2, 1);
+/// Chooses the kernel. Fails to compile for an arrangement that none supports.
+const fn shape(sample: Sample, planes: &[&[Role]]) -> Shape {
+    use Role::{Blue, Green, Luma, Red, U, V};
+    match (sample, sample.depth(), planes) {
+        (Sample::Byte, _, [[Luma]]) => Shape::Gray,
+        (Sample::Byte, _, [[Luma], [U], [V]]) => Shape::Planar { u: 1, v: 2 },
+        (Sample::Byte, _, [[Luma], [V], [U]]) => Shape::Planar { u: 2, v: 1 },
+        (Sample::Byte, _, [[Luma], [U, V]]) => Shape::SemiPlanar { chroma: [U, V] },
+        (Sample::Byte, _, [[Luma], [V, U]]) => Shape::SemiPlanar { chroma: [V, U] },
+        (Sample::Byte, _, [[a, b, c, d]]) if count(planes[0], Luma) > 0 => {
+            assert!(count(planes[0], U) == 1 && count(planes[0], V) == 1);
+            Shape::Packed([*a, *b, *c, *d])
+        }
+        (Sample::Byte, _, [rgb]) if rgb.len() == 3 || rgb.len() == 4 => Shape::Rgb {
+            bytes: rgb.len(),
+            offsets: [offset(rgb, Red), offset(rgb, Green), offset(rgb, Blue)],
+        },
+        (Sample::Rgb565, _, [[Red, Green, Blue]]) => Shape::Rgb565,
+        (_, Some(depth), [[Luma]]) => Shape::HighDepth(depth, HighDepthChroma::None),
+        (_, Some(depth), [[Luma], [U, V]]) => Shape::HighDepth(depth, HighDepthChroma::Interleaved),
+        (_, Some(depth), [[Luma], [U], [V]]) => Shape::HighDepth(depth, HighDepthChroma::Planar),
+        (_, Some(depth), [[a, b, c, d]])
+            if count(planes[0], Luma) == 2
+                && count(planes[0], U) == 1
+                && count(planes[0], V) == 1 =>
+        {
+            Shape::HighDepthPacked(depth, [*a, *b, *c, *d])
+        }
+        _ => panic!("no kernel supports this arrangement of components"),
+    }
+}
 
 impl Format {
-    /// Every format.
-    pub const ALL: &'static [Format] = &[
-        Self::Nv12,
-        Self::Nv21,
-        Self::Nv16,
-        Self::Nv61,
-        Self::Nv24,
-        Self::I420,
-        Self::Yv12,
-        Self::Y42b,
-        Self::Y41b,
-        Self::Y444,
-        Self::Yuy2,
-        Self::Uyvy,
-        Self::Yvyu,
-        Self::Vyuy,
-        Self::Ayuv,
-        Self::Vuya,
-        Self::Gray8,
-        Self::Gray16Le,
-        Self::P01010le,
-        Self::I42010le,
-        Self::Rgb16,
-        Self::Bgr,
-        Self::Rgb,
-        Self::Bgrx,
-        Self::Rgbx,
-        Self::Xbgr,
-        Self::Xrgb,
-        Self::Bgra,
-        Self::Rgba,
-        Self::Abgr,
-        Self::Argb,
-    ];
-
-    /// The planes, in the order of `GstVideoInfo`'s offsets and strides.
-    #[must_use]
-    pub fn planes(self) -> &'static [PlaneLayout] {
-        const SEMI_420: &[PlaneLayout] = &[WHOLE, PlaneLayout::new(2, 2, 1)];
-        const SEMI_422: &[PlaneLayout] = &[WHOLE, PlaneLayout::new(2, 2, 0)];
-        const SEMI_444: &[PlaneLayout] = &[WHOLE, PlaneLayout::new(2, 1, 0)];
-        const PLANAR_420: &[PlaneLayout] = &[WHOLE, QUARTER, QUARTER];
-        const PLANAR_422: &[PlaneLayout] = &[WHOLE, HALF, HALF];
-        const PLANAR_411: &[PlaneLayout] = &[WHOLE, QUARTER_OF_ROW, QUARTER_OF_ROW];
-        const PLANAR_444: &[PlaneLayout] = &[WHOLE, WHOLE, WHOLE];
-        const WIDE_SEMI_420: &[PlaneLayout] = &[WORD, PlaneLayout::new(4, 2, 1)];
-        const WIDE_PLANAR_420: &[PlaneLayout] = &[WORD, WORD_QUARTER, WORD_QUARTER];
-        const LUMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(
-            &[0xff, 0xff, 0, 0xff],
-            &[0, 0xff, 0xff, 0xff],
-        )];
-        const CHROMA_FIRST: &[PlaneLayout] = &[PlaneLayout::packed_422(
-            &[0xff, 0xff, 0xff, 0],
-            &[0xff, 0, 0xff, 0xff],
-        )];
-        const PIXEL_1: &[PlaneLayout] = &[WHOLE];
-        const PIXEL_2: &[PlaneLayout] = &[WORD];
-        const PIXEL_3: &[PlaneLayout] = &[PlaneLayout::new(3, 1, 0)];
-        const PIXEL_4: &[PlaneLayout] = &[PlaneLayout::new(4, 1, 0)];
-        match self {
-            Self::Nv12 | Self::Nv21 => SEMI_420,
-            Self::Nv16 | Self::Nv61 => SEMI_422,
-            Self::Nv24 => SEMI_444,
-            Self::I420 | Self::Yv12 => PLANAR_420,
-            Self::Y42b => PLANAR_422,
-            Self::Y41b => PLANAR_411,
-            Self::Y444 => PLANAR_444,
-            Self::P01010le => WIDE_SEMI_420,
-            Self::I42010le => WIDE_PLANAR_420,
-            Self::Yuy2 | Self::Yvyu => LUMA_FIRST,
-            Self::Uyvy | Self::Vyuy => CHROMA_FIRST,
-            Self::Gray8 => PIXEL_1,
-            Self::Gray16Le | Self::Rgb16 => PIXEL_2,
-            Self::Bgr | Self::Rgb => PIXEL_3,
-            _ => PIXEL_4,
-        }
+    const fn row(self) -> &'static Row {
+        &Self::ROWS[self as usize]
     }
 
-    pub(super) fn shape(self) -> Shape {
-        use Role::{Keep, Luma, U, V};
-        const WIDE_16: Depth = Depth { bits: 16, shift: 0 };
-        const LOW_10: Depth = Depth { bits: 10, shift: 0 };
-        const HIGH_10: Depth = Depth { bits: 10, shift: 6 };
-        let rgb = |bytes, offsets| Shape::Rgb { bytes, offsets };
-        match self {
-            Self::Nv12 | Self::Nv16 | Self::Nv24 => Shape::SemiPlanar { chroma: [U, V] },
-            Self::Nv21 | Self::Nv61 => Shape::SemiPlanar { chroma: [V, U] },
-            Self::I420 | Self::Y42b | Self::Y41b | Self::Y444 => Shape::Planar { u: 1, v: 2 },
-            Self::Yv12 => Shape::Planar { u: 2, v: 1 },
-            Self::Yuy2 => Shape::Packed([Luma, U, Luma, V]),
-            Self::Yvyu => Shape::Packed([Luma, V, Luma, U]),
-            Self::Uyvy => Shape::Packed([U, Luma, V, Luma]),
-            Self::Vyuy => Shape::Packed([V, Luma, U, Luma]),
-            Self::Ayuv => Shape::Packed([Keep, Luma, U, V]),
-            Self::Vuya => Shape::Packed([V, U, Luma, Keep]),
-            Self::Gray8 => Shape::Gray,
-            Self::Gray16Le => Shape::Wide(WIDE_16, WideChroma::None),
-            Self::P01010le => Shape::Wide(HIGH_10, WideChroma::Interleaved),
-            Self::I42010le => Shape::Wide(LOW_10, WideChroma::Planar),
-            Self::Rgb16 => Shape::Rgb565,
-            Self::Bgr => rgb(3, [2, 1, 0]),
-            Self::Rgb => rgb(3, [0, 1, 2]),
-            Self::Bgrx | Self::Bgra => rgb(4, [2, 1, 0]),
-            Self::Rgbx | Self::Rgba => rgb(4, [0, 1, 2]),
-            Self::Xbgr | Self::Abgr => rgb(4, [3, 2, 1]),
-            Self::Xrgb | Self::Argb => rgb(4, [1, 2, 3]),
-        }
+    /// Returns GStreamer's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Returns the DRM fourcc that GStreamer maps to the format.
+    #[must_use]
+    pub const fn drm_fourcc(self) -> Option<&'static str> {
+        self.row().drm
+    }
+
+    /// Returns the V4L2 fourccs that `v4l2src` maps to the format.
+    #[must_use]
+    pub const fn v4l2_fourccs(self) -> &'static [[u8; 4]] {
+        self.row().v4l2
+    }
+
+    /// Returns the planes, in the order of `GstVideoInfo`'s offsets and strides.
+    #[must_use]
+    pub const fn planes(self) -> &'static [PlaneLayout] {
+        self.row().planes
+    }
+
+    /// The bits of a word that hold a sample; `None` where samples have eight bits or fewer.
+    pub(super) const fn depth(self) -> Option<Depth> {
+        self.planes()[0].sample().depth()
+    }
+
+    /// Whether the components are red, green and blue.
+    pub(super) const fn is_rgb(self) -> bool {
+        count(self.planes()[0].roles(), Role::Red) > 0
+    }
+
+    pub(super) const fn shape(self) -> Shape {
+        self.row().shape
     }
 }
 
@@ -385,32 +567,34 @@ mod tests {
                     let mut seen = vec![vec![0; layout.row_bytes(size.0).unwrap()]; size.1];
                     for piece in layout.pieces(&area) {
                         for row in piece.rows {
-                            for unit in piece.units.clone() {
-                                let bytes = unit * layout.unit()..(unit + 1) * layout.unit();
+                            for block in piece.blocks.clone() {
+                                let bytes = block * layout.block_bytes()
+                                    ..(block + 1) * layout.block_bytes();
                                 seen[row][bytes].iter_mut().for_each(|seen| *seen += 1);
                             }
-                            for (byte, mask) in piece.partial.unwrap_or_default().iter().enumerate()
+                            for (byte, mask) in
+                                piece.tail_mask.unwrap_or_default().iter().enumerate()
                             {
                                 if *mask != 0 {
-                                    seen[row][piece.units.end * layout.unit() + byte] += 1;
+                                    seen[row][piece.blocks.end * layout.block_bytes() + byte] += 1;
                                 }
                             }
                         }
                     }
                     for (row, seen) in seen.iter().enumerate() {
                         for (byte, seen) in seen.iter().enumerate() {
-                            let first = byte / layout.unit() * layout.pixels();
-                            let mut columns = first..first + layout.pixels();
-                            if layout.partial.is_some() {
-                                let Shape::Packed(of) = format.shape() else {
-                                    panic!("{format:?} is not packed")
-                                };
-                                if of[byte % 4] == Role::Luma {
-                                    let place = first + byte % 4 / 2;
+                            let first = byte / layout.block_bytes() * layout.block_pixels();
+                            let mut columns = first..first + layout.block_pixels();
+                            if layout.tail_mask.is_some() {
+                                let roles = layout.roles();
+                                let bytes = layout.block_bytes() / roles.len();
+                                let sample = byte / bytes % roles.len();
+                                if roles[sample] == Role::Luma {
+                                    let place = first + sample / 2;
                                     columns = place..place + 1;
                                 }
                             }
-                            let shared = 1 << layout.rows_shift;
+                            let shared = 1 << layout.h_sub;
                             let mut rows = row * shared..((row + 1) * shared).min(size.1);
                             let expected =
                                 rows.any(|y| columns.clone().any(|x| x < size.0 && has(x, y)));
@@ -433,7 +617,7 @@ mod tests {
         };
         assert_eq!((y.rows(5), uv.rows(5)), (5, 3));
         assert_eq!((y.row_bytes(5), uv.row_bytes(5)), (Some(5), Some(6)));
-        assert_eq!((uv.whole_units(5), uv.partial_unit(5)), (3, None));
+        assert_eq!((uv.whole_blocks(5), uv.tail_mask(5)), (3, None));
         assert_eq!(uv.row_bytes(usize::MAX), None);
     }
 
@@ -442,12 +626,12 @@ mod tests {
         let [yuy2] = Format::Yuy2.planes() else {
             panic!()
         };
-        assert_eq!((yuy2.whole_units(5), yuy2.row_bytes(5)), (2, Some(12)));
-        assert_eq!(yuy2.partial_unit(5), Some(&[0xff, 0xff, 0, 0xff][..]));
-        assert_eq!(yuy2.partial_unit(6), None);
+        assert_eq!((yuy2.whole_blocks(5), yuy2.row_bytes(5)), (2, Some(12)));
+        assert_eq!(yuy2.tail_mask(5), Some(&[0xff, 0xff, 0, 0xff][..]));
+        assert_eq!(yuy2.tail_mask(6), None);
         let [uyvy] = Format::Uyvy.planes() else {
             panic!()
         };
-        assert_eq!(uyvy.partial_unit(1), Some(&[0xff, 0xff, 0xff, 0][..]));
+        assert_eq!(uyvy.tail_mask(1), Some(&[0xff, 0xff, 0xff, 0][..]));
     }
 }

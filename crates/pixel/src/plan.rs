@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From settings and format to the steps that a frame needs.
+//! Chooses the steps for a frame from the settings and the format.
 
-use super::format::{Depth, Role, Shape, WideChroma};
-use super::kernels::{Bytes, Isa, Matrix, Mix, Stage, StageChroma, WordMix, Words};
-use super::tables::{self, Chroma, IDENTITY, Table, Turn};
-use super::{Adjust, Format, PairSpan, Range, wide};
+use super::format::{Depth, HighDepthChroma, Role, Shape};
+use super::kernels::{
+    Bytewise, HueRotate, HueRotate16, Isa, Matrix, PackedChroma, PackedU16, Stage, StageChroma,
+    U16Map,
+};
+use super::tone::{self, Chroma, HueRotation, IDENTITY, Table};
+use super::{Adjust, ColorRange, Format, high_depth};
 
 /// The work on one frame: which planes to touch and how.
 #[derive(Debug)]
@@ -38,17 +41,18 @@ pub enum Step {
 #[derive(Debug)]
 pub struct PlaneOp {
     isa: Isa,
-    unit: usize,
+    block_bytes: usize,
     kind: PlaneKind,
 }
 
 #[derive(Debug)]
 enum PlaneKind {
-    Bytes(Box<Bytes>),
-    Mix(Box<Mix>),
+    Bytewise(Box<Bytewise>),
+    HueRotate(Box<HueRotate>),
     Matrix(Box<Matrix>),
-    Words(Box<Words>),
-    WordMix(Box<WordMix>),
+    U16Map(Box<U16Map>),
+    PackedU16(Box<PackedU16>),
+    HueRotate16(Box<HueRotate16>),
 }
 
 /// Work on the rows of two planes at once.
@@ -60,44 +64,57 @@ pub struct PairOp {
 
 #[derive(Debug)]
 enum PairKind {
-    Mix(Box<Mix>),
-    WordMix(Box<WordMix>),
+    HueRotate(Box<HueRotate>),
+    HueRotate16(Box<HueRotate16>),
+}
+
+/// Bytes of a row that two windows hold, for [`PairOp::apply`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairSpan {
+    /// Offset of the first byte in the first window.
+    pub first: usize,
+    /// Offset of the first byte in the second window.
+    pub second: usize,
+    /// Length in bytes, in either window.
+    pub len: usize,
 }
 
 impl PlaneOp {
     /// Spans begin and end on multiples of this many bytes within their row. It divides the
-    /// [unit](super::PlaneLayout::unit) of the plane's layout.
+    /// [block](super::PlaneLayout::unit) of the plane's layout.
     #[must_use]
-    pub fn unit(&self) -> usize {
-        self.unit
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
-    /// Works on the `spans` of `bytes`, which may lie anywhere in it, but not overlap.
+    /// Works on the `spans` of `bytes`, which do not overlap.
     ///
     /// # Panics
     /// When a span ends outside of `bytes`, or its length is not a multiple of
-    /// [`unit`](Self::unit): mistakes of the caller, not properties of a picture.
+    /// [`block`](Self::block_bytes): both are bugs of the caller.
     pub fn apply(&self, bytes: &mut [u8], spans: impl Iterator<Item = std::ops::Range<usize>>) {
-        let unit = self.unit;
-        let spans = spans.inspect(move |s| assert!(s.len().is_multiple_of(unit), "cut unit"));
+        let block_bytes = self.block_bytes;
+        let spans =
+            spans.inspect(move |s| assert!(s.len().is_multiple_of(block_bytes), "cut block_bytes"));
         match &self.kind {
-            PlaneKind::Bytes(op) => op.apply(self.isa, bytes, spans),
-            PlaneKind::Mix(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::Bytewise(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::HueRotate(op) => op.apply(self.isa, bytes, spans),
             PlaneKind::Matrix(op) => op.apply(self.isa, bytes, spans),
-            PlaneKind::Words(op) => op.apply(self.isa, bytes, spans),
-            PlaneKind::WordMix(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::U16Map(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::PackedU16(op) => op.apply(self.isa, bytes, spans),
+            PlaneKind::HueRotate16(op) => op.apply(self.isa, bytes, spans),
         }
     }
 }
 
 impl PairOp {
     /// Spans begin and end on multiples of this many bytes within their row, as in
-    /// [`PlaneOp::unit`].
+    /// [`PlaneOp::block`].
     #[must_use]
-    pub fn unit(&self) -> usize {
+    pub fn block_bytes(&self) -> usize {
         match self.kind {
-            PairKind::Mix(_) => 1,
-            PairKind::WordMix(_) => 2,
+            PairKind::HueRotate(_) => 1,
+            PairKind::HueRotate16(_) => 2,
         }
     }
 
@@ -105,33 +122,34 @@ impl PairOp {
     ///
     /// # Panics
     /// When a span ends outside of its window, or its length is not a multiple of
-    /// [`unit`](Self::unit).
+    /// [`block`](Self::block_bytes).
     pub fn apply(
         &self,
         first: &mut [u8],
         second: &mut [u8],
         spans: impl Iterator<Item = PairSpan>,
     ) {
-        let unit = self.unit();
-        let spans = spans.inspect(move |s| assert!(s.len.is_multiple_of(unit), "cut unit"));
+        let block_bytes = self.block_bytes();
+        let spans =
+            spans.inspect(move |s| assert!(s.len.is_multiple_of(block_bytes), "cut block_bytes"));
         match &self.kind {
-            PairKind::Mix(op) => op.apply_pair(self.isa, first, second, spans),
-            PairKind::WordMix(op) => op.apply_pair(self.isa, first, second, spans),
+            PairKind::HueRotate(op) => op.apply_pair(self.isa, first, second, spans),
+            PairKind::HueRotate16(op) => op.apply_pair(self.isa, first, second, spans),
         }
     }
 }
 
 impl FramePlan {
-    /// Works out the steps and builds their tables.
+    /// Computes the steps and their tables.
     #[must_use]
-    pub fn new(format: Format, range: Range, adjust: &Adjust) -> Self {
+    pub fn new(format: Format, range: ColorRange, adjust: &Adjust) -> Self {
         Self::with_isa(Isa::best(), format, range, adjust)
     }
 
     /// As [`new`](Self::new), with kernels of a chosen instruction set.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_isa(isa: Isa, format: Format, range: Range, adjust: &Adjust) -> Self {
+    pub fn with_isa(isa: Isa, format: Format, range: ColorRange, adjust: &Adjust) -> Self {
         let steps = if adjust.is_identity() {
             Vec::new()
         } else {
@@ -155,17 +173,17 @@ impl FramePlan {
 
 struct Builder<'a> {
     isa: Isa,
-    range: Range,
+    range: ColorRange,
     adjust: &'a Adjust,
 }
 
 impl Builder<'_> {
     fn steps(&self, shape: Shape) -> Vec<Step> {
-        let luma = tables::luma(self.adjust, self.range);
-        let chroma = match tables::balance_chroma(self.adjust) {
+        let luma = tone::luma(self.adjust, self.range);
+        let chroma = match tone::balance_chroma(self.adjust) {
             Chroma::Same => Ok(self.inverted_chroma(&IDENTITY)),
             Chroma::Table(table) => Ok(self.inverted_chroma(&table)),
-            Chroma::Mix(turn) => Err(turn),
+            Chroma::HueRotate(turn) => Err(turn),
         };
         let mut steps = Vec::new();
         match shape {
@@ -181,7 +199,7 @@ impl Builder<'_> {
                         let mix = self.mix(&turn, &[Role::U, Role::V], None);
                         let op = PairOp {
                             isa: self.isa,
-                            kind: PairKind::Mix(mix),
+                            kind: PairKind::HueRotate(mix),
                         };
                         steps.push(Step::Pair {
                             first: u,
@@ -203,7 +221,7 @@ impl Builder<'_> {
                     let tables = roles.map(|role| match role {
                         Role::Luma => luma,
                         Role::U | Role::V => table,
-                        Role::Keep => IDENTITY,
+                        _ => IDENTITY,
                     });
                     steps.extend(self.bytes(0, &tables));
                 }
@@ -214,17 +232,18 @@ impl Builder<'_> {
             },
             Shape::Rgb { bytes, offsets } => steps.extend(self.rgb(bytes, offsets)),
             Shape::Rgb565 => {
-                let words = wide::rgb_565(&self.matrix(4, [0, 1, 2]));
+                let words = high_depth::rgb_565(&self.matrix(4, [0, 1, 2]));
                 steps.push(self.words(0, words));
             }
-            Shape::Wide(depth, chroma) => steps.extend(self.wide(depth, chroma)),
+            Shape::HighDepthPacked(depth, roles) => steps.extend(self.packed_words(depth, roles)),
+            Shape::HighDepth(depth, chroma) => steps.extend(self.wide(depth, chroma)),
         }
         steps
     }
 
     fn inverted_chroma(&self, table: &Table) -> Table {
         if self.adjust.invert {
-            tables::chain(table, &tables::invert_chroma())
+            tone::compose(table, &tone::invert_chroma())
         } else {
             *table
         }
@@ -235,91 +254,128 @@ impl Builder<'_> {
         if tables.iter().all(|table| *table == IDENTITY) {
             return None;
         }
-        let op = Bytes::new(self.isa, tables);
+        let op = Bytewise::new(self.isa, tables);
         let op = PlaneOp {
             isa: self.isa,
-            unit: op.period(),
-            kind: PlaneKind::Bytes(Box::new(op)),
+            block_bytes: op.period(),
+            kind: PlaneKind::Bytewise(Box::new(op)),
         };
         Some(Step::Plane { plane, op })
     }
 
-    fn mix(&self, turn: &Turn, roles: &[Role], luma: Option<Table>) -> Box<Mix> {
-        Box::new(Mix::new(self.isa, turn, self.adjust.invert, roles, luma))
+    fn mix(&self, turn: &HueRotation, roles: &[Role], luma: Option<Table>) -> Box<HueRotate> {
+        Box::new(HueRotate::new(
+            self.isa,
+            turn,
+            self.adjust.invert,
+            roles,
+            luma,
+        ))
     }
 
-    fn mix_step(&self, plane: usize, turn: &Turn, roles: &[Role], luma: Option<Table>) -> Step {
-        let kind = PlaneKind::Mix(self.mix(turn, roles, luma));
+    fn mix_step(
+        &self,
+        plane: usize,
+        turn: &HueRotation,
+        roles: &[Role],
+        luma: Option<Table>,
+    ) -> Step {
+        let kind = PlaneKind::HueRotate(self.mix(turn, roles, luma));
         let op = PlaneOp {
             isa: self.isa,
-            unit: roles.len(),
+            block_bytes: roles.len(),
             kind,
         };
         Step::Plane { plane, op }
     }
 
-    fn words(&self, plane: usize, words: Words) -> Step {
+    fn words(&self, plane: usize, words: U16Map) -> Step {
         let op = PlaneOp {
             isa: self.isa,
-            unit: 2,
-            kind: PlaneKind::Words(Box::new(words)),
+            block_bytes: 2,
+            kind: PlaneKind::U16Map(Box::new(words)),
         };
         Step::Plane { plane, op }
     }
 
-    fn wide(&self, depth: Depth, chroma: WideChroma) -> Vec<Step> {
+    fn wide(&self, depth: Depth, chroma: HighDepthChroma) -> Vec<Step> {
         let mut steps = Vec::new();
-        let luma = wide::luma(depth, self.adjust, self.range);
+        let luma = high_depth::luma(depth, self.adjust, self.range);
         steps.extend(luma.map(|words| self.words(0, words)));
-        let turn = match tables::balance_chroma(self.adjust) {
-            Chroma::Mix(turn) => Some(WordMix::new(depth, turn, self.adjust.invert)),
+        let turn = match tone::balance_chroma(self.adjust) {
+            Chroma::HueRotate(turn) => Some(HueRotate16::new(depth, turn, self.adjust.invert)),
             Chroma::Same | Chroma::Table(_) => None,
         };
         match (chroma, turn) {
-            (WideChroma::None, _) => {}
-            (WideChroma::Interleaved, Some(mix)) => {
+            (HighDepthChroma::None, _) => {}
+            (HighDepthChroma::Interleaved, Some(mix)) => {
                 let op = PlaneOp {
                     isa: self.isa,
-                    unit: 4,
-                    kind: PlaneKind::WordMix(Box::new(mix)),
+                    block_bytes: 4,
+                    kind: PlaneKind::HueRotate16(Box::new(mix)),
                 };
                 steps.push(Step::Plane { plane: 1, op });
             }
-            (WideChroma::Planar, Some(mix)) => {
+            (HighDepthChroma::Planar, Some(mix)) => {
                 let op = PairOp {
                     isa: self.isa,
-                    kind: PairKind::WordMix(Box::new(mix)),
+                    kind: PairKind::HueRotate16(Box::new(mix)),
                 };
                 let (first, second) = (1, 2);
                 steps.push(Step::Pair { first, second, op });
             }
             (_, None) => {
-                let planes = if chroma == WideChroma::Planar {
+                let planes = if chroma == HighDepthChroma::Planar {
                     1..3
                 } else {
                     1..2
                 };
                 steps.extend(planes.filter_map(|plane| {
-                    wide::chroma(depth, self.adjust).map(|words| self.words(plane, words))
+                    high_depth::chroma(depth, self.adjust).map(|words| self.words(plane, words))
                 }));
             }
         }
         steps
     }
 
+    fn packed_words(&self, depth: Depth, roles: [Role; 4]) -> Option<Step> {
+        let luma = high_depth::luma(depth, self.adjust, self.range);
+        let chroma = match tone::balance_chroma(self.adjust) {
+            Chroma::HueRotate(turn) => {
+                let op = HueRotate16::new(depth, turn, self.adjust.invert);
+                Some(PackedChroma::Rotate(op))
+            }
+            Chroma::Same | Chroma::Table(_) => {
+                high_depth::chroma(depth, self.adjust).map(PackedChroma::Map)
+            }
+        };
+        if luma.is_none() && chroma.is_none() {
+            return None;
+        }
+        let op = PackedU16::new(roles, luma, chroma);
+        let op = PlaneOp {
+            isa: self.isa,
+            block_bytes: 8,
+            kind: PlaneKind::PackedU16(Box::new(op)),
+        };
+        Some(Step::Plane { plane: 0, op })
+    }
+
     fn matrix(&self, bytes: usize, offsets: [usize; 3]) -> Matrix {
-        let balance = tables::balance_luma(self.adjust).map(|luma| {
-            let chroma = match tables::balance_chroma(self.adjust) {
+        let balance = tone::balance_luma(self.adjust).map(|luma| {
+            let chroma = match tone::balance_chroma(self.adjust) {
                 Chroma::Same => StageChroma::Same,
                 Chroma::Table(table) => StageChroma::table(table),
-                Chroma::Mix(turn) => {
+                Chroma::HueRotate(turn) => {
                     let roles = [Role::U, Role::V];
-                    StageChroma::Mix(Box::new(Mix::new(self.isa, &turn, false, &roles, None)))
+                    StageChroma::HueRotate(Box::new(HueRotate::new(
+                        self.isa, &turn, false, &roles, None,
+                    )))
                 }
             };
             Stage::new(luma, chroma)
         });
-        let gamma = tables::gamma_luma(self.adjust).map(|luma| Stage::new(luma, StageChroma::Same));
+        let gamma = tone::gamma_luma(self.adjust).map(|luma| Stage::new(luma, StageChroma::Same));
         let stages: Vec<_> = balance.into_iter().chain(gamma).collect();
         Matrix {
             bytes,
@@ -349,7 +405,7 @@ impl Builder<'_> {
             plane: 0,
             op: PlaneOp {
                 isa: self.isa,
-                unit: bytes,
+                block_bytes: bytes,
                 kind,
             },
         })

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The plain, slow truth that tests compare with: pixel by pixel, component by component, in
-//! floating point. It shares no table, no layout and no loop with the code that does the work.
+//! The slow reference of the adjustments: pixel by pixel, component by component, in floating point.
+//!
+//! It is a second description of the formats on purpose. It shares no table, layout or loop with the
+//! kernels.
 
-use super::{Adjust, Format, Range};
+use super::{Adjust, ColorRange, Format};
 
 /// One plane of a frame.
 #[derive(Debug)]
@@ -89,6 +91,15 @@ fn components(format: Format) -> (Kind, Vec<Component>) {
         Format::Rgb16 => (Kind::Rgb565, vec![at(0, 0, 2, (1, 1))]),
         Format::P01010le => (Kind::Words(10, 6), semi(2, [0, 1], (2, 2)).into()),
         Format::I42010le => (Kind::Words(10, 0), planar(2, [1, 2], (2, 2)).into()),
+        Format::Y210 => (
+            Kind::Words(10, 6),
+            [
+                at(0, 0, 4, (1, 1)),
+                at(0, 2, 8, (2, 1)),
+                at(0, 6, 8, (2, 1)),
+            ]
+            .into(),
+        ),
         Format::Nv12 => (bytes, semi(1, [0, 1], (2, 2)).into()),
         Format::Nv21 => (bytes, semi(1, [1, 0], (2, 2)).into()),
         Format::Nv16 => (bytes, semi(1, [0, 1], (2, 1)).into()),
@@ -164,7 +175,7 @@ fn to_rgb([y, u, v]: [f64; 3]) -> [f64; 3] {
 
 /// What a YUV colour becomes.
 #[must_use]
-pub fn yuv_pixel(range: Range, a: &Adjust, [mut y, mut u, mut v]: [u8; 3]) -> [u8; 3] {
+pub fn yuv_pixel(range: ColorRange, a: &Adjust, [mut y, mut u, mut v]: [u8; 3]) -> [u8; 3] {
     if balances(a) {
         y = balance_luma(a, f64::from(y)) as u8;
         let (new_u, new_v) = balance_chroma(a, f64::from(u), f64::from(v));
@@ -177,7 +188,7 @@ pub fn yuv_pixel(range: Range, a: &Adjust, [mut y, mut u, mut v]: [u8; 3]) -> [u
         let mirror = |c: u8, sum: i32| (sum - i32::from(c)).clamp(0, 255) as u8;
         y = mirror(
             y,
-            if range == Range::Limited {
+            if range == ColorRange::Limited {
                 16 + 235
             } else {
                 255
@@ -208,7 +219,12 @@ pub fn rgb_pixel(a: &Adjust, rgb: [u8; 3]) -> [u8; 3] {
 }
 
 /// What a YUV colour of more bits becomes.
-fn deep_pixel(range: Range, a: &Adjust, bits: u32, [mut y, mut u, mut v]: [f64; 3]) -> [f64; 3] {
+fn deep_pixel(
+    range: ColorRange,
+    a: &Adjust,
+    bits: u32,
+    [mut y, mut u, mut v]: [f64; 3],
+) -> [f64; 3] {
     let scale = f64::from(1 << (bits - 8));
     let max = 256.0 * scale - 1.0;
     let whole = |c: f64| c.clamp(0.0, max).round_ties_even();
@@ -227,8 +243,8 @@ fn deep_pixel(range: Range, a: &Adjust, bits: u32, [mut y, mut u, mut v]: [f64; 
     }
     if a.invert {
         let luma_sum = match range {
-            Range::Limited => (16.0 + 235.0) * scale,
-            Range::Full => max,
+            ColorRange::Limited => (16.0 + 235.0) * scale,
+            ColorRange::Full => max,
         };
         y = (luma_sum - y).clamp(0.0, max);
         u = (256.0 * scale - u).clamp(0.0, max);
@@ -267,7 +283,7 @@ fn rgb_565(a: &Adjust, data: &mut [u8], at: usize) {
 /// When a plane is too short for the frame.
 pub fn apply(
     format: Format,
-    range: Range,
+    range: ColorRange,
     adjust: &Adjust,
     (width, height): (usize, usize),
     planes: &mut [Plane<'_>],

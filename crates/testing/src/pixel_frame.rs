@@ -3,7 +3,7 @@
 //! nastily as the rules allow.
 
 use dmabufcpu_pixel::reference::{self, Plane};
-use dmabufcpu_pixel::{Adjust, Format, FramePlan, Isa, PairSpan, PlaneLayout, Range, Step};
+use dmabufcpu_pixel::{Adjust, ColorRange, Format, FramePlan, Isa, PairSpan, PlaneLayout, Step};
 
 pub use crate::random::Random;
 
@@ -223,7 +223,7 @@ impl Frame {
         );
     }
 
-    pub fn reference(&mut self, range: Range, adjust: &Adjust) {
+    pub fn reference(&mut self, range: ColorRange, adjust: &Adjust) {
         let mut planes: Vec<_> = self
             .planes
             .iter_mut()
@@ -241,42 +241,44 @@ impl Frame {
         );
     }
 
-    /// As the element does: windows at random places; units that no window holds whole and
-    /// partial units gathered, worked on and scattered.
+    /// As the element does: windows at random places; blocks that no window holds whole and
+    /// tail_mask blocks gathered, worked on and scattered.
     pub fn apply(&mut self, plan: &FramePlan, random: &mut Random) {
         for step in plan.steps() {
             match step {
                 Step::Plane { plane, op } => {
                     let layout = self.format.planes()[*plane];
                     let (data, stride) = &mut self.planes[*plane];
-                    let unit = op.unit();
-                    assert!(layout.unit().is_multiple_of(unit));
+                    let block_bytes = op.block_bytes();
+                    assert!(layout.block_bytes().is_multiple_of(block_bytes));
                     let mut cut = 0;
                     while cut < data.len() {
                         let end = data.len().min(cut + 1 + random.below(200));
                         let mut spans = Vec::new();
                         for row in 0..layout.rows(self.height) {
                             let start = row * *stride;
-                            let whole = start + layout.whole_units(self.width) * layout.unit();
-                            // the units of this row that begin in this window
-                            let first = start + cut.saturating_sub(start).div_ceil(unit) * unit;
+                            let whole =
+                                start + layout.whole_blocks(self.width) * layout.block_bytes();
+                            // the blocks of this row that begin in this window
+                            let first = start
+                                + cut.saturating_sub(start).div_ceil(block_bytes) * block_bytes;
                             let last = end.min(whole);
                             if first >= last {
                                 continue;
                             }
-                            let inside = (last - first) / unit * unit;
+                            let inside = (last - first) / block_bytes * block_bytes;
                             spans.push(first - cut..first - cut + inside);
                             if inside < last - first {
                                 let at = first + inside;
-                                let mut straddler = data[at..at + unit].to_vec();
-                                op.apply(&mut straddler, std::iter::once(0..unit));
-                                data[at..at + unit].copy_from_slice(&straddler);
+                                let mut straddler = data[at..at + block_bytes].to_vec();
+                                op.apply(&mut straddler, std::iter::once(0..block_bytes));
+                                data[at..at + block_bytes].copy_from_slice(&straddler);
                             }
                         }
                         op.apply(&mut data[cut..end], spans.into_iter());
                         cut = end;
                     }
-                    partial_units(op, layout, self.width, self.height, data, *stride);
+                    partial_blocks(op, layout, self.width, self.height, data, *stride);
                 }
                 Step::Pair { first, second, op } => {
                     let layout = self.format.planes()[*first];
@@ -288,9 +290,9 @@ impl Frame {
                             self.planes.get_disjoint_mut([*first, *second]).unwrap(),
                         )
                     };
-                    let unit = op.unit();
+                    let block_bytes = op.block_bytes();
                     for r in 0..layout.rows(self.height) {
-                        let cut = random.below(row / unit + 1) * unit;
+                        let cut = random.below(row / block_bytes + 1) * block_bytes;
                         let begin = r * stride;
                         // the second window begins elsewhere
                         let lead = random.below(begin + 1);
@@ -312,10 +314,10 @@ impl Frame {
                 Step::Plane { plane, op } => {
                     let layout = self.format.planes()[*plane];
                     let (data, stride) = &mut self.planes[*plane];
-                    let whole = layout.whole_units(self.width) * layout.unit();
+                    let whole = layout.whole_blocks(self.width) * layout.block_bytes();
                     let rows = 0..layout.rows(self.height);
                     op.apply(data, rows.map(|r| r * *stride..r * *stride + whole));
-                    partial_units(op, layout, self.width, self.height, data, *stride);
+                    partial_blocks(op, layout, self.width, self.height, data, *stride);
                 }
                 Step::Pair { first, second, op } => {
                     let layout = self.format.planes()[*first];
@@ -338,7 +340,7 @@ impl Frame {
     }
 }
 
-fn partial_units(
+fn partial_blocks(
     op: &dmabufcpu_pixel::PlaneOp,
     layout: PlaneLayout,
     width: usize,
@@ -346,15 +348,15 @@ fn partial_units(
     data: &mut [u8],
     stride: usize,
 ) {
-    let Some(mask) = layout.partial_unit(width) else {
+    let Some(mask) = layout.tail_mask(width) else {
         return;
     };
     for row in 0..layout.rows(height) {
-        let at = row * stride + layout.whole_units(width) * layout.unit();
-        let mut unit = data[at..at + layout.unit()].to_vec();
-        op.apply(&mut unit, std::iter::once(0..layout.unit()));
+        let at = row * stride + layout.whole_blocks(width) * layout.block_bytes();
+        let mut block_bytes = data[at..at + layout.block_bytes()].to_vec();
+        op.apply(&mut block_bytes, std::iter::once(0..layout.block_bytes()));
         for (i, keep) in mask.iter().enumerate() {
-            data[at + i] = data[at + i] & !keep | unit[i] & keep;
+            data[at + i] = data[at + i] & !keep | block_bytes[i] & keep;
         }
     }
 }

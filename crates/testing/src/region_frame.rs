@@ -108,9 +108,9 @@ pub fn reference(effect: Effect, frame: &mut Frame, mask: &[bool], block: usize)
 /// A frame whose every access is looked at.
 pub struct Watched {
     pub frame: Frame,
-    /// For each plane, unit by unit: whether the area needs it, how often it was read, how often
+    /// For each plane, block by block: whether the area needs it, how often it was read, how often
     /// written.
-    units: Vec<Vec<(bool, usize, usize)>>,
+    blocks: Vec<Vec<(bool, usize, usize)>>,
     pub calls: usize,
 }
 
@@ -118,48 +118,48 @@ impl Watched {
     pub fn new(frame: Frame, mask: &[bool]) -> Self {
         let (width, height) = (frame.width, frame.height);
         let planes = frame.format.planes().iter();
-        let units = planes.map(|layout| {
+        let blocks = planes.map(|layout| {
             let (rows, in_row) = (layout.rows(height), Self::in_row(layout, width));
             let rows_shared = if rows == height { 1 } else { 2 };
-            let mut units = vec![(false, 0, 0); rows * in_row];
+            let mut blocks = vec![(false, 0, 0); rows * in_row];
             for (at, _) in mask.iter().enumerate().filter(|(_, here)| **here) {
                 let (column, row) = (at % width, at / width);
-                units[row / rows_shared * in_row + column / layout.pixels()].0 = true;
+                blocks[row / rows_shared * in_row + column / layout.block_pixels()].0 = true;
             }
-            units
+            blocks
         });
         Self {
-            units: units.collect(),
+            blocks: blocks.collect(),
             frame,
             calls: 0,
         }
     }
 
     fn in_row(layout: &PlaneLayout, width: usize) -> usize {
-        width.div_ceil(layout.pixels())
+        width.div_ceil(layout.block_pixels())
     }
 
-    /// The most that a unit was read, and the most that one was written.
+    /// The most that a block was read, and the most that one was written.
     pub fn most(&self) -> (usize, usize) {
-        let units = self.units.iter().flatten();
-        units.fold((0, 0), |most, unit| {
-            (most.0.max(unit.1), most.1.max(unit.2))
+        let blocks = self.blocks.iter().flatten();
+        blocks.fold((0, 0), |most, block_bytes| {
+            (most.0.max(block_bytes.1), most.1.max(block_bytes.2))
         })
     }
 
-    /// Whether each unit that the area needs was written.
+    /// Whether each block that the area needs was written.
     pub fn all_written(&self) -> bool {
-        self.units
+        self.blocks
             .iter()
             .flatten()
-            .all(|unit| !unit.0 || unit.2 > 0)
+            .all(|block| !block.0 || block.2 > 0)
     }
 
     fn look(
         &mut self,
         plane: usize,
         row: usize,
-        units: &Range<usize>,
+        blocks: &Range<usize>,
         bytes: usize,
     ) -> &mut [(bool, usize, usize)] {
         let layout = &self.frame.format.planes()[plane];
@@ -169,28 +169,28 @@ impl Watched {
             "row {row} of plane {plane}"
         );
         assert!(
-            units.start < units.end && units.end <= in_row,
-            "{units:?} of {in_row}"
+            blocks.start < blocks.end && blocks.end <= in_row,
+            "{blocks:?} of {in_row}"
         );
-        assert_eq!(bytes, units.len() * layout.unit());
+        assert_eq!(bytes, blocks.len() * layout.block_bytes());
         self.calls += 1;
-        let seen = &mut self.units[plane][row * in_row..][units.clone()];
+        let seen = &mut self.blocks[plane][row * in_row..][blocks.clone()];
         assert!(
-            seen.iter().all(|unit| unit.0),
-            "units {units:?} in row {row} of plane {plane} are not all needed"
+            seen.iter().all(|block| block.0),
+            "blocks {blocks:?} in row {row} of plane {plane} are not all needed"
         );
         seen
     }
 
-    /// Where these units are, and the padding in them.
-    fn place(&self, plane: usize, row: usize, units: &Range<usize>) -> (usize, Vec<usize>) {
+    /// Where these blocks are, and the padding in them.
+    fn place(&self, plane: usize, row: usize, blocks: &Range<usize>) -> (usize, Vec<usize>) {
         let layout = &self.frame.format.planes()[plane];
-        let at = row * self.frame.planes[plane].1 + units.start * layout.unit();
-        let partial = layout.partial_unit(self.frame.width).unwrap_or(&[]);
-        let last = layout.whole_units(self.frame.width);
-        let padding = partial.iter().enumerate().filter(|(_, mask)| **mask == 0);
-        let padding = padding.filter(|_| units.contains(&last));
-        let padding = padding.map(|(byte, _)| (last - units.start) * layout.unit() + byte);
+        let at = row * self.frame.planes[plane].1 + blocks.start * layout.block_bytes();
+        let tail_mask = layout.tail_mask(self.frame.width).unwrap_or(&[]);
+        let last = layout.whole_blocks(self.frame.width);
+        let padding = tail_mask.iter().enumerate().filter(|(_, mask)| **mask == 0);
+        let padding = padding.filter(|_| blocks.contains(&last));
+        let padding = padding.map(|(byte, _)| (last - blocks.start) * layout.block_bytes() + byte);
         (at, padding.collect())
     }
 }
@@ -202,13 +202,13 @@ impl Rows for Watched {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         into: &mut [u8],
     ) -> Result<(), Infallible> {
-        for seen in self.look(plane, row, &units, into.len()) {
+        for seen in self.look(plane, row, &blocks, into.len()) {
             seen.1 += 1;
         }
-        let (at, padding) = self.place(plane, row, &units);
+        let (at, padding) = self.place(plane, row, &blocks);
         into.copy_from_slice(&self.frame.planes[plane].0[at..at + into.len()]);
         for byte in padding {
             into[byte] = 0xa5;
@@ -220,13 +220,13 @@ impl Rows for Watched {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         from: &[u8],
     ) -> Result<(), Infallible> {
-        for seen in self.look(plane, row, &units, from.len()) {
+        for seen in self.look(plane, row, &blocks, from.len()) {
             seen.2 += 1;
         }
-        let (at, padding) = self.place(plane, row, &units);
+        let (at, padding) = self.place(plane, row, &blocks);
         let data = &mut self.frame.planes[plane].0[at..at + from.len()];
         for (at, (to, from)) in data.iter_mut().zip(from).enumerate() {
             if padding.contains(&at) {
@@ -243,11 +243,11 @@ impl Rows for Watched {
 pub struct Plain<'a>(pub &'a mut Frame);
 
 impl Plain<'_> {
-    fn piece(&mut self, plane: usize, row: usize, units: &Range<usize>) -> &mut [u8] {
-        let unit = self.0.format.planes()[plane].unit();
+    fn piece(&mut self, plane: usize, row: usize, blocks: &Range<usize>) -> &mut [u8] {
+        let block_bytes = self.0.format.planes()[plane].block_bytes();
         let (data, stride) = &mut self.0.planes[plane];
         let row = row * *stride;
-        &mut data[row + units.start * unit..row + units.end * unit]
+        &mut data[row + blocks.start * block_bytes..row + blocks.end * block_bytes]
     }
 }
 
@@ -258,10 +258,10 @@ impl Rows for Plain<'_> {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         into: &mut [u8],
     ) -> Result<(), Infallible> {
-        into.copy_from_slice(self.piece(plane, row, &units));
+        into.copy_from_slice(self.piece(plane, row, &blocks));
         Ok(())
     }
 
@@ -269,10 +269,10 @@ impl Rows for Plain<'_> {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         from: &[u8],
     ) -> Result<(), Infallible> {
-        self.piece(plane, row, &units).copy_from_slice(from);
+        self.piece(plane, row, &blocks).copy_from_slice(from);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! Passes over planes in windows of pages.
 //!
 //! Plain arithmetic on checked planes; a [`WindowSource`] provides the memory. Windows end at page
-//! borders, not at rows or pixels: a pixel unit across the border of two windows is processed while
+//! borders, not at rows or pixels: a block across the border of two windows is processed while
 //! both are borrowed.
 
 mod bands;
@@ -67,8 +67,8 @@ pub(super) struct MappedPlane {
     pub(super) plane: Plane,
 }
 
-/// The longest unit of any format, in bytes.
-const LONGEST_UNIT: usize = 16;
+/// The longest block of any format, in bytes.
+const MAX_BLOCK_BYTES: usize = 16;
 
 impl MappedPlane {
     fn end(&self) -> usize {
@@ -82,7 +82,7 @@ impl MappedPlane {
     /// Joins rows without padding into one row.
     fn flattened(mut self) -> Self {
         let plane = &mut self.plane;
-        if plane.partial.is_none() && plane.stride == plane.whole {
+        if plane.tail_mask.is_none() && plane.stride == plane.whole {
             plane.whole *= plane.rows;
             plane.stride = plane.whole;
             plane.rows = plane.rows.min(1);
@@ -101,23 +101,31 @@ impl MappedPlane {
         first..(last + 1).min(self.plane.rows)
     }
 
-    /// Returns the pieces of rows in `bytes` (a window) that hold whole `unit`s, as ranges in the
+    /// Returns the pieces of rows in `bytes` (a window) that hold whole blocks, as ranges in the
     /// window.
-    fn whole_pieces(&self, bytes: Range<usize>, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    fn whole_pieces(
+        &self,
+        bytes: Range<usize>,
+        block_bytes: usize,
+    ) -> impl Iterator<Item = Range<usize>> {
         let this = *self;
         this.rows_in(&bytes).filter_map(move |row| {
             let row = this.row(row);
-            let from = bytes.start.saturating_sub(row).next_multiple_of(unit);
-            let to = this.plane.whole.min(bytes.end.saturating_sub(row)) / unit * unit;
+            let from = bytes
+                .start
+                .saturating_sub(row)
+                .next_multiple_of(block_bytes);
+            let to =
+                this.plane.whole.min(bytes.end.saturating_sub(row)) / block_bytes * block_bytes;
             (from < to).then(|| row + from - bytes.start..row + to - bytes.start)
         })
     }
 
-    /// Returns the offsets in `bytes` (a window) of partial units that lie in it with all bytes of
+    /// Returns the offsets in `bytes` (a window) of partial blocks that lie in it with all bytes of
     /// picture.
-    fn partial_units(&self, bytes: Range<usize>) -> impl Iterator<Item = usize> {
+    fn partial_blocks(&self, bytes: Range<usize>) -> impl Iterator<Item = usize> {
         let this = *self;
-        let rows = match this.plane.partial {
+        let rows = match this.plane.tail_mask {
             Some(_) => this.rows_in(&bytes),
             None => 0..0,
         };
@@ -128,21 +136,21 @@ impl MappedPlane {
         })
     }
 
-    /// Returns the unit with bytes on both sides of `border`: the offset of its first byte, and the
-    /// unit.
-    fn across(&self, border: usize, unit: usize) -> Option<(usize, Unit)> {
+    /// Returns the block with bytes on both sides of `border`: the offset of its first byte, and the
+    /// block.
+    fn across(&self, border: usize, block_bytes: usize) -> Option<(usize, BlockCopy)> {
         let row = border.checked_sub(self.start)? / self.plane.stride.max(1);
         if row >= self.plane.rows {
             return None;
         }
         let within = border - self.row(row);
         if within < self.plane.whole {
-            let window_size = within % unit;
-            return (window_size != 0).then(|| (border - window_size, Unit::whole(unit)));
+            let before = within % block_bytes;
+            return (before != 0).then(|| (border - before, BlockCopy::whole(block_bytes)));
         }
-        let mask = self.plane.partial?;
+        let mask = self.plane.tail_mask?;
         let inside = within > self.plane.whole && within < self.plane.row_bytes();
-        inside.then(|| (self.row(row) + self.plane.whole, Unit::masked(mask)))
+        inside.then(|| (self.row(row) + self.plane.whole, BlockCopy::masked(mask)))
     }
 
     /// Returns the window that contains byte `at`, in pages.
@@ -161,13 +169,13 @@ impl MappedPlane {
         some
     }
 
-    /// Returns some units of some rows as a plane.
+    /// Returns some blocks of some rows as a plane.
     pub(super) fn piece(&self, piece: &Piece) -> Self {
         let mut part = self.some_rows(piece.rows.clone());
-        let unit = self.plane.unit;
-        part.start += piece.units.start * unit;
-        part.plane.whole = piece.units.len() * unit;
-        part.plane.partial = piece.partial;
+        let block_bytes = self.plane.block_bytes;
+        part.start += piece.blocks.start * block_bytes;
+        part.plane.whole = piece.blocks.len() * block_bytes;
+        part.plane.tail_mask = piece.tail_mask;
         part
     }
 
@@ -175,8 +183,8 @@ impl MappedPlane {
     pub(super) fn whole(&self) -> Piece {
         Piece {
             rows: 0..self.plane.rows,
-            units: 0..self.plane.whole / self.plane.unit.max(1),
-            partial: self.plane.partial,
+            blocks: 0..self.plane.whole / self.plane.block_bytes.max(1),
+            tail_mask: self.plane.tail_mask,
         }
     }
 
@@ -223,17 +231,17 @@ impl MappedPlane {
     }
 }
 
-/// A copy of a unit that is processed outside of its window.
-struct Unit {
-    bytes: [u8; LONGEST_UNIT],
+/// A copy of a block that is processed outside of its window.
+struct BlockCopy {
+    bytes: [u8; MAX_BLOCK_BYTES],
     length: usize,
     mask: Option<&'static [u8]>,
 }
 
-impl Unit {
+impl BlockCopy {
     fn whole(length: usize) -> Self {
         Self {
-            bytes: [0; LONGEST_UNIT],
+            bytes: [0; MAX_BLOCK_BYTES],
             length,
             mask: None,
         }
@@ -250,7 +258,7 @@ impl Unit {
         self.mask.is_none_or(|mask| mask[byte] != 0)
     }
 
-    /// Copies the bytes of the unit that lie in `window`, where byte `first` of the unit is at
+    /// Copies the bytes of the block that lie in `window`, where byte `first` of the block is at
     /// `window[at]`.
     fn gather(&mut self, window: &[u8], at: usize, first: usize) {
         for byte in first..self.length {
@@ -297,15 +305,15 @@ pub(super) fn plane<S: WindowSource>(
     if mapped.is_empty() {
         return Ok(());
     }
-    let unit = op.unit();
+    let block_bytes = op.block_bytes();
     let end_page = mapped.end().div_ceil(window_size.page);
     for pages in mapped.windows(window_size) {
         let bytes = pages.start * window_size.page..pages.end * window_size.page;
         source.with_window((mapped.buffer, pages.clone()), |window| {
-            op.apply(window, mapped.whole_pieces(bytes.clone(), unit));
-            if let Some(mask) = mapped.plane.partial {
-                for at in mapped.partial_units(bytes.clone()) {
-                    let mut odd = Unit::masked(mask);
+            op.apply(window, mapped.whole_pieces(bytes.clone(), block_bytes));
+            if let Some(mask) = mapped.plane.tail_mask {
+                for at in mapped.partial_blocks(bytes.clone()) {
+                    let mut odd = BlockCopy::masked(mask);
                     odd.gather(window, at, 0);
                     odd.apply(op);
                     odd.scatter(window, at, 0);
@@ -314,7 +322,7 @@ pub(super) fn plane<S: WindowSource>(
         })?;
         let border = pages.end;
         if border < end_page
-            && let Some((first, mut odd)) = mapped.across(border * window_size.page, unit)
+            && let Some((first, mut odd)) = mapped.across(border * window_size.page, block_bytes)
         {
             let before = border * window_size.page - first;
             source.with_windows(

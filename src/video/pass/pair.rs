@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Pass over two planes byte by byte: separate chroma planes that depend on each other.
 
-use super::{LONGEST_UNIT, MappedPlane, WindowSize, WindowSource};
+use super::{MAX_BLOCK_BYTES, MappedPlane, WindowSize, WindowSource};
 use crate::pixel::{PairOp, PairSpan};
 
 /// Runs `op` over two planes of the same layout, on the bytes of both at equal positions.
@@ -15,7 +15,7 @@ pub(in crate::video) fn pair<S: WindowSource>(
     op: &PairOp,
     window_size: WindowSize,
 ) -> Result<(), S::Error> {
-    let mut cursor = Cursor::new(first, second, op.unit());
+    let mut cursor = Cursor::new(first, second, op.block_bytes());
     while let Some((one, other)) = cursor.position() {
         let windows = [
             cursor.first.window_at(one, window_size),
@@ -58,7 +58,7 @@ pub(in crate::video) fn pair<S: WindowSource>(
 struct Cursor {
     first: MappedPlane,
     second: MappedPlane,
-    unit: usize,
+    block_bytes: usize,
     row: usize,
     /// Bytes of the row that are processed.
     done: usize,
@@ -67,7 +67,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new(first: &MappedPlane, second: &MappedPlane, unit: usize) -> Self {
+    fn new(first: &MappedPlane, second: &MappedPlane, block_bytes: usize) -> Self {
         let flat = [first.flattened(), second.flattened()];
         let [first, second] = match flat {
             [one, other] if one.plane.rows == other.plane.rows => flat,
@@ -76,7 +76,7 @@ impl Cursor {
         Self {
             first,
             second,
-            unit,
+            block_bytes,
             row: 0,
             done: 0,
             ends: [0; 2],
@@ -94,10 +94,10 @@ impl Cursor {
         })
     }
 
-    /// Returns whether the next unit lies in the current windows.
+    /// Returns whether the next block lies in the current windows.
     fn fits(&self) -> bool {
         self.position().is_some_and(|(one, other)| {
-            one + self.unit <= self.ends[0] && other + self.unit <= self.ends[1]
+            one + self.block_bytes <= self.ends[0] && other + self.block_bytes <= self.ends[1]
         })
     }
 
@@ -117,8 +117,8 @@ impl Cursor {
     fn piece_of(&mut self, longest: usize) -> Option<PairSpan> {
         let (first, second) = self.position()?;
         let room = (self.ends[0].saturating_sub(first)).min(self.ends[1].saturating_sub(second));
-        let len =
-            (self.first.plane.whole - self.done).min(room).min(longest) / self.unit * self.unit;
+        let len = (self.first.plane.whole - self.done).min(room).min(longest) / self.block_bytes
+            * self.block_bytes;
         (len > 0).then(|| {
             self.advance(len);
             PairSpan { first, second, len }
@@ -129,9 +129,9 @@ impl Cursor {
     fn work_in_one(&mut self, window: &mut [u8], start: usize, op: &PairOp) {
         while let Some((one, other)) = self.position() {
             let apart = one.abs_diff(other);
-            if apart < self.unit {
+            if apart < self.block_bytes {
                 // Overlapping planes: no valid picture has this layout.
-                self.advance(self.unit);
+                self.advance(self.block_bytes);
                 continue;
             }
             let Some(piece) = self.piece_of(apart) else {
@@ -154,7 +154,7 @@ impl Cursor {
         }
     }
 
-    /// Processes a unit that crosses the border of a window, in one plane or in both.
+    /// Processes a block that crosses the border of a window, in one plane or in both.
     fn step_across<S: WindowSource>(
         &mut self,
         source: &mut S,
@@ -164,36 +164,36 @@ impl Cursor {
         let Some((one, other)) = self.position() else {
             return Ok(());
         };
-        let mut units = [[0; LONGEST_UNIT]; 2];
+        let mut blocks = [[0; MAX_BLOCK_BYTES]; 2];
         let places = [(self.first.buffer, one), (self.second.buffer, other)];
-        for (unit, (buffer, at)) in units.iter_mut().zip(places) {
-            for (byte, value) in unit[..self.unit].iter_mut().enumerate() {
+        for (block, (buffer, at)) in blocks.iter_mut().zip(places) {
+            for (byte, value) in block[..self.block_bytes].iter_mut().enumerate() {
                 let page = (at + byte) / window_size.page;
                 source.with_window((buffer, page..page + 1), |window| {
                     *value = window[(at + byte) % window_size.page];
                 })?;
             }
         }
-        let [left, right] = &mut units;
+        let [left, right] = &mut blocks;
         let whole = PairSpan {
             first: 0,
             second: 0,
-            len: self.unit,
+            len: self.block_bytes,
         };
         op.apply(
-            &mut left[..self.unit],
-            &mut right[..self.unit],
+            &mut left[..self.block_bytes],
+            &mut right[..self.block_bytes],
             std::iter::once(whole),
         );
-        for (unit, (buffer, at)) in units.iter().zip(places) {
-            for (byte, value) in unit[..self.unit].iter().enumerate() {
+        for (block, (buffer, at)) in blocks.iter().zip(places) {
+            for (byte, value) in block[..self.block_bytes].iter().enumerate() {
                 let page = (at + byte) / window_size.page;
                 source.with_window((buffer, page..page + 1), |window| {
                     window[(at + byte) % window_size.page] = *value;
                 })?;
             }
         }
-        self.advance(self.unit);
+        self.advance(self.block_bytes);
         Ok(())
     }
 }

@@ -11,8 +11,8 @@
 //! not touched: one window per row would take longer than the work.
 
 use super::row_cursor::RowCursor;
-use super::{LONGEST_UNIT, MappedPlane, WindowSize, WindowSource};
-use crate::pixel::regions::{Line, Steps, Touch, Wanted};
+use super::{MAX_BLOCK_BYTES, MappedPlane, WindowSize, WindowSource};
+use crate::pixel::regions::{AccessKind, OverlaySpan, PlaneEffect, RowRequest};
 use crate::pixel::{PairOp, PairSpan, Piece, PlaneOp, prefetch};
 use crate::video::page_set::PageSet;
 use smallvec::SmallVec;
@@ -32,17 +32,20 @@ pub(in crate::video) struct PlaneLayers<'t> {
     mapped: MappedPlane,
     /// The rows to process, ascending; windows consist of their pages only.
     rows: &'t [Range<usize>],
-    effect: Option<&'t mut dyn Steps>,
+    effect: Option<&'t mut dyn PlaneEffect>,
     overlays: SmallVec<[OverlayLines<'t>; 16]>,
     /// Number of lines drawn so far.
     drawn_lines: usize,
 }
 
 /// The remaining lines of an overlay.
-type OverlayLines<'t> = &'t [Line];
+type OverlayLines<'t> = &'t [OverlaySpan];
 
 /// Returns the lines of an overlay that lie in `rows`.
-pub(in crate::video) fn lines_in<'l>(lines: &'l [Line], rows: &Range<usize>) -> &'l [Line] {
+pub(in crate::video) fn lines_in<'l>(
+    lines: &'l [OverlaySpan],
+    rows: &Range<usize>,
+) -> &'l [OverlaySpan] {
     let first = lines.partition_point(|line| line.row() < rows.start);
     let count = lines[first..].partition_point(|line| line.row() < rows.end);
     &lines[first..first + count]
@@ -53,8 +56,8 @@ impl<'t> PlaneLayers<'t> {
     pub(in crate::video) fn new(
         mapped: &MappedPlane,
         rows: &'t [Range<usize>],
-        mut effect: Option<&'t mut dyn Steps>,
-        overlays: impl Iterator<Item = &'t [Line]> + Clone,
+        mut effect: Option<&'t mut dyn PlaneEffect>,
+        overlays: impl Iterator<Item = &'t [OverlaySpan]> + Clone,
     ) -> Self {
         if let Some(effect) = &mut effect {
             effect.begin();
@@ -72,39 +75,40 @@ impl<'t> PlaneLayers<'t> {
         }
     }
 
-    /// Returns the range of some units of a row, in bytes of the buffer. A partial unit at the end
+    /// Returns the range of some blocks of a row, in bytes of the buffer. A partial block at the end
     /// of the frame's row ends with its last byte of picture.
-    fn byte_range(&self, row: usize, units: &Range<usize>) -> Range<usize> {
-        let (row, unit) = (self.mapped.row(row), self.mapped.plane.unit);
-        row + units.start * unit..row + (units.end * unit).min(self.mapped.plane.row_bytes())
+    fn byte_range(&self, row: usize, blocks: &Range<usize>) -> Range<usize> {
+        let (row, block_bytes) = (self.mapped.row(row), self.mapped.plane.block_bytes);
+        row + blocks.start * block_bytes
+            ..row + (blocks.end * block_bytes).min(self.mapped.plane.row_bytes())
     }
 
-    /// Returns some units of some rows as a plane.
-    fn sub_plane(&self, rows: Range<usize>, units: Range<usize>) -> MappedPlane {
-        let bytes = self.byte_range(rows.start, &units);
+    /// Returns some blocks of some rows as a plane.
+    fn sub_plane(&self, rows: Range<usize>, blocks: Range<usize>) -> MappedPlane {
+        let bytes = self.byte_range(rows.start, &blocks);
         let mut rect = self.mapped.some_rows(rows);
         rect.start = bytes.start;
         rect.plane.whole = bytes.len();
-        rect.plane.partial = None;
+        rect.plane.tail_mask = None;
         rect
     }
 
     /// Returns the number of rows, from the top, that the effect has completed.
     fn completed_rows(&self) -> usize {
         let effect = self.effect.as_ref();
-        effect.map_or(usize::MAX, |effect| effect.settled())
+        effect.map_or(usize::MAX, |effect| effect.completed_rows())
     }
 
     /// Returns the next request of the effect, limited to adjusted rows.
-    fn effect_request(&self, adjusted: usize) -> Option<Wanted> {
-        let mut wanted = self.effect.as_ref()?.wanted()?;
+    fn effect_request(&self, adjusted: usize) -> Option<RowRequest> {
+        let mut wanted = self.effect.as_ref()?.next_request()?;
         wanted.rows.end = wanted.rows.end.min(adjusted);
         (!wanted.rows.is_empty()).then_some(wanted)
     }
 
     /// Returns the uppermost overlay line that can be drawn. Overlays above it in stacking order
     /// wait.
-    fn next_line(&self, adjusted: usize) -> Option<&'t Line> {
+    fn next_line(&self, adjusted: usize) -> Option<&'t OverlaySpan> {
         let ready = adjusted.min(self.completed_rows());
         let lines = self.overlays.iter().filter_map(|lines| lines.first());
         let first = lines.min_by_key(|line| line.row())?;
@@ -115,13 +119,13 @@ impl<'t> PlaneLayers<'t> {
     fn next_need(&self, adjusted: usize) -> Option<(usize, Range<usize>)> {
         let of_effect = self
             .effect_request(adjusted)
-            .map(|want| (want.rows.start, want.units));
+            .map(|want| (want.rows.start, want.blocks));
         let drawn = self
             .next_line(adjusted)
-            .map(|line| (line.row(), line.units()));
+            .map(|line| (line.row(), line.blocks()));
         let first = [of_effect, drawn].into_iter().flatten();
-        let (row, units) = first.min_by_key(|(row, _)| *row)?;
-        Some((row, self.byte_range(row, &units)))
+        let (row, blocks) = first.min_by_key(|(row, _)| *row)?;
+        Some((row, self.byte_range(row, &blocks)))
     }
 
     /// Runs the effect alone. Where each row has pages of its own, the checks of the general loop
@@ -134,7 +138,7 @@ impl<'t> PlaneLayers<'t> {
         let shift = context.window_size.page.trailing_zeros();
         while let Some(wanted) = self.effect_request(usize::MAX) {
             let page_range =
-                self.window(self.byte_range(wanted.rows.start, &wanted.units), context);
+                self.window(self.byte_range(wanted.rows.start, &wanted.blocks), context);
             let (buffer, start) = (self.mapped.buffer, page_range.start << shift);
             let scratch = &mut context.scratch[..];
             source.with_window((buffer, page_range), |window| {
@@ -160,8 +164,13 @@ impl<'t> PlaneLayers<'t> {
         scratch: &mut [u8],
     ) {
         let (plane, stride) = (self.mapped, self.mapped.plane.stride);
-        while let Some(Wanted { rows, units, touch }) = self.effect_request(adjusted) {
-            let first = self.byte_range(rows.start, &units);
+        while let Some(RowRequest {
+            rows,
+            blocks,
+            access,
+        }) = self.effect_request(adjusted)
+        {
+            let first = self.byte_range(rows.start, &blocks);
             let Some((window, at)) = windows.window(plane.buffer, &first) else {
                 break;
             };
@@ -169,9 +178,9 @@ impl<'t> PlaneLayers<'t> {
                 break;
             };
             let length = first.len();
-            if units.end * plane.plane.unit > plane.plane.whole {
+            if blocks.end * plane.plane.block_bytes > plane.plane.whole {
                 let window = &mut window[at..at + length];
-                with_units(&plane, &units, window, scratch, touch, |bytes| {
+                with_whole_blocks(&plane, &blocks, window, scratch, access, |bytes| {
                     effect.work(bytes, 0, 1);
                 });
                 continue;
@@ -199,8 +208,8 @@ impl<'t> PlaneLayers<'t> {
             while let Some(line) = lines.get(done)
                 && line.row() < limit
             {
-                let units = line.units();
-                let bytes = self.byte_range(line.row(), &units);
+                let blocks = line.blocks();
+                let bytes = self.byte_range(line.row(), &blocks);
                 let Some((window, at)) = windows.window(plane.buffer, &bytes) else {
                     break;
                 };
@@ -210,31 +219,39 @@ impl<'t> PlaneLayers<'t> {
                     .iter()
                     .skip(done + usize::from(!is_first) * PREFETCH_LINES);
                 for line in next.take(if is_first { PREFETCH_LINES } else { 1 }) {
-                    let of = self.byte_range(line.row(), &line.units());
+                    let of = self.byte_range(line.row(), &line.blocks());
                     let distance = of.start.wrapping_sub(bytes.start);
                     prefetch(&window[at..], distance, of.len());
                 }
                 self.drawn_lines += 1;
                 let window = &mut window[at..at + bytes.len()];
-                with_units(&plane, &units, window, scratch, Touch::Update, |bytes| {
-                    line.draw(bytes);
-                });
+                with_whole_blocks(
+                    &plane,
+                    &blocks,
+                    window,
+                    scratch,
+                    AccessKind::Update,
+                    |bytes| {
+                        line.blend(bytes);
+                    },
+                );
                 done += 1;
             }
             self.overlays[number] = &lines[done..];
             let next = self.overlays[number].first();
-            limit = limit.min(next.map_or(usize::MAX, Line::row));
+            limit = limit.min(next.map_or(usize::MAX, OverlaySpan::row));
         }
     }
 
     fn mark_pages(&self, pages: &mut PageSet, page: usize) {
         if let Some(effect) = &self.effect {
-            effect
-                .each_rect(&mut |rows, units| self.sub_plane(rows, units).mark_pages(pages, page));
+            effect.each_rect(&mut |rows, blocks| {
+                self.sub_plane(rows, blocks).mark_pages(pages, page)
+            });
         }
         for line in self.overlays.iter().copied().flatten() {
             let row = line.row();
-            self.sub_plane(row..row + 1, line.units())
+            self.sub_plane(row..row + 1, line.blocks())
                 .mark_pages(pages, page);
         }
     }
@@ -267,31 +284,34 @@ impl MappedPlane {
     }
 }
 
-/// Calls `work` with whole units. A partial unit at the end of a row is copied to `scratch` and
+/// Calls `work` with whole blocks. A partial block at the end of a row is copied to `scratch` and
 /// back, without its padding.
-fn with_units(
+fn with_whole_blocks(
     mapped: &MappedPlane,
-    units: &Range<usize>,
+    blocks: &Range<usize>,
     window: &mut [u8],
     scratch: &mut [u8],
-    touch: Touch,
+    touch: AccessKind,
     work: impl FnOnce(&mut [u8]),
 ) {
-    let unit = mapped.plane.unit;
-    if units.end * unit <= mapped.plane.whole {
+    let block_bytes = mapped.plane.block_bytes;
+    if blocks.end * block_bytes <= mapped.plane.whole {
         return work(window);
     }
-    let all = &mut scratch[..units.len() * unit];
-    if touch != Touch::Write {
+    let all = &mut scratch[..blocks.len() * block_bytes];
+    if touch != AccessKind::Write {
         all[..window.len()].copy_from_slice(window);
     }
     work(all);
-    if touch == Touch::Read {
+    if touch == AccessKind::Read {
         return;
     }
-    // In a partial unit, padding may precede the last byte of picture.
-    let first = mapped.plane.whole.saturating_sub(units.start * unit);
-    let mask = mapped.plane.partial.unwrap_or(&[]);
+    // In a partial block, padding may precede the last byte of picture.
+    let first = mapped
+        .plane
+        .whole
+        .saturating_sub(blocks.start * block_bytes);
+    let mask = mapped.plane.tail_mask.unwrap_or(&[]);
     for (at, (to, from)) in window.iter_mut().zip(all).enumerate() {
         let is_padding = at >= first && mask.get(at - first) == Some(&0);
         if !is_padding {
@@ -370,12 +390,12 @@ impl<'t> PlanePass<'t> {
         for layers in &self.planes {
             layers.mark_pages(context.needed_pages, context.window_size.page);
             self.cursor.for_each(|piece, rows| {
-                let (units, has_more) = (&piece.units, piece.partial.is_some());
-                let units = units.start..units.end + usize::from(has_more);
-                let rect = layers.sub_plane(rows, units);
+                let (blocks, has_more) = (&piece.blocks, piece.tail_mask.is_some());
+                let blocks = blocks.start..blocks.end + usize::from(has_more);
+                let rect = layers.sub_plane(rows, blocks);
                 rect.mark_pages(context.needed_pages, context.window_size.page);
             });
-            let longest = layers.mapped.plane.row_bytes() + LONGEST_UNIT;
+            let longest = layers.mapped.plane.row_bytes() + MAX_BLOCK_BYTES;
             if context.scratch.len() < longest {
                 context.scratch.resize(longest, 0);
             }
@@ -436,9 +456,9 @@ impl<'t> PlanePass<'t> {
             && above.is_none_or(|above| adjusted <= above)
         {
             for (need, layers) in needs.iter_mut().zip(&self.planes) {
-                let units =
-                    piece.units.start..piece.units.end + usize::from(piece.partial.is_some());
-                *need = Some((adjusted, layers.byte_range(adjusted, &units)));
+                let blocks =
+                    piece.blocks.start..piece.blocks.end + usize::from(piece.tail_mask.is_some());
+                *need = Some((adjusted, layers.byte_range(adjusted, &blocks)));
             }
         }
         let first = needs.iter().flatten().map(|(row, _)| *row).min()?;
@@ -486,11 +506,11 @@ impl<'t> PlanePass<'t> {
             loop {
                 let cursor = &mut self.cursor;
                 let spans = std::iter::from_fn(|| {
-                    let piece = cursor.piece().filter(|piece| piece.partial.is_none())?;
+                    let piece = cursor.piece().filter(|piece| piece.tail_mask.is_none())?;
                     let (first, stride) = (mapped.row(cursor.row()), mapped.plane.stride);
-                    let unit = mapped.plane.unit;
-                    let from = first + piece.units.start * unit;
-                    let to = first + piece.units.end * unit;
+                    let block_bytes = mapped.plane.block_bytes;
+                    let from = first + piece.blocks.start * block_bytes;
+                    let to = first + piece.blocks.end * block_bytes;
                     if from < *start || to > end {
                         return None;
                     }
@@ -504,13 +524,15 @@ impl<'t> PlanePass<'t> {
                     Some(from - *start..to + (rows - 1) * stride - *start)
                 });
                 op.apply(window, spans);
-                // A piece that ends within a unit.
-                let Some((piece, mask)) = cursor.piece().and_then(|p| Some((p, p.partial?))) else {
+                // A piece that ends within a block.
+                let Some((piece, mask)) = cursor.piece().and_then(|p| Some((p, p.tail_mask?)))
+                else {
                     break;
                 };
                 let first = mapped.row(cursor.row());
-                let unit = mapped.plane.unit;
-                let whole = first + piece.units.start * unit..first + piece.units.end * unit;
+                let block_bytes = mapped.plane.block_bytes;
+                let whole = first + piece.blocks.start * block_bytes
+                    ..first + piece.blocks.end * block_bytes;
                 let last = whole.end + mask.len();
                 if whole.start < *start || last > end {
                     break;
@@ -518,7 +540,7 @@ impl<'t> PlanePass<'t> {
                 let bytes = &mut window[whole.start - *start..last - *start];
                 let (bytes, after) = bytes.split_at_mut(whole.len());
                 op.apply(bytes, std::iter::once(0..whole.len()));
-                let mut odd = super::Unit::masked(mask);
+                let mut odd = super::BlockCopy::masked(mask);
                 odd.gather(after, 0, 0);
                 odd.apply(op);
                 odd.scatter(after, 0, 0);
@@ -533,8 +555,8 @@ impl<'t> PlanePass<'t> {
         };
         let (one, other) = (one.mapped, other.mapped);
         let bytes_of = |mapped: &MappedPlane, row: usize, piece: &Piece| {
-            let first = mapped.row(row) + piece.units.start * mapped.plane.unit;
-            first..first + piece.units.len() * mapped.plane.unit
+            let first = mapped.row(row) + piece.blocks.start * mapped.plane.block_bytes;
+            first..first + piece.blocks.len() * mapped.plane.block_bytes
         };
         while let Some(piece) = self.cursor.piece() {
             let row = self.cursor.row();
@@ -593,9 +615,9 @@ impl PlaneLayers<'_> {
         let own = self.rows.iter().find(|rows| end_of(rows) > bytes.start);
         let own = own.unwrap_or(&EMPTY);
         let kept = self.effect.as_ref().and_then(|effect| {
-            let units = effect.wanted()?.units;
-            let row = effect.settled().min(self.mapped.plane.rows);
-            (row >= own.start).then(|| self.byte_range(row, &units).start >> shift)
+            let blocks = effect.next_request()?.blocks;
+            let row = effect.completed_rows().min(self.mapped.plane.rows);
+            (row >= own.start).then(|| self.byte_range(row, &blocks).start >> shift)
         });
         let start = kept
             .filter(|kept| *kept < first && (context.can_extend || end - kept <= most))

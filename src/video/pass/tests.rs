@@ -2,7 +2,7 @@
 //! Tests of passes with small pages over plain bytes.
 
 use super::*;
-use crate::pixel::{Adjust, Format, FramePlan, PairSpan, Range as Levels, Step};
+use crate::pixel::{Adjust, Format, FramePlan, ColorRange, PairSpan, Step};
 use crate::random::{Random, noise};
 use std::collections::BTreeSet;
 
@@ -71,14 +71,14 @@ fn mapped(
             offset: 0,
             stride,
             rows: layout.rows(height),
-            whole: layout.whole_units(width) * layout.unit(),
-            unit: layout.unit(),
-            partial: layout.partial_unit(width),
+            whole: layout.whole_blocks(width) * layout.block_bytes(),
+            block_bytes: layout.block_bytes(),
+            tail_mask: layout.tail_mask(width),
         },
     }
 }
 
-/// Returns the result of `op` applied row by row to the whole buffer, partial units separately.
+/// Returns the result of `op` applied row by row to the whole buffer, partial blocks separately.
 fn expected(bytes: &[u8], mapped: &MappedPlane, op: &PlaneOp) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for row in 0..mapped.plane.rows {
@@ -88,12 +88,12 @@ fn expected(bytes: &[u8], mapped: &MappedPlane, op: &PlaneOp) -> Vec<u8> {
             &mut bytes[start..whole],
             std::iter::once(0..mapped.plane.whole),
         );
-        for (byte, mask) in mapped.plane.partial.unwrap_or(&[]).iter().enumerate() {
+        for (byte, mask) in mapped.plane.tail_mask.unwrap_or(&[]).iter().enumerate() {
             if *mask != 0 {
-                let mut unit: Vec<u8> = vec![0; mapped.plane.unit];
-                unit[byte] = bytes[whole + byte];
-                op.apply(&mut unit, std::iter::once(0..mapped.plane.unit));
-                bytes[whole + byte] = unit[byte];
+                let mut block: Vec<u8> = vec![0; mapped.plane.block_bytes];
+                block[byte] = bytes[whole + byte];
+                op.apply(&mut block, std::iter::once(0..mapped.plane.block_bytes));
+                bytes[whole + byte] = block[byte];
             }
         }
     }
@@ -110,7 +110,7 @@ fn plane_op(plan: &FramePlan, number: usize) -> Option<&PlaneOp> {
 #[test]
 fn windows_of_any_size_give_the_same_bytes() {
     for &format in Format::ALL {
-        let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+        let plan = FramePlan::new(format, ColorRange::Limited, &ADJUST);
         for (number, layout) in format.planes().iter().enumerate() {
             let Some(op) = plane_op(&plan, number) else {
                 continue;
@@ -167,7 +167,7 @@ fn pair_pass_processes_equal_positions_of_two_planes() {
         hue: 0.3,
         ..Adjust::identity()
     };
-    let plan = FramePlan::new(Format::I420, Levels::Limited, &turned);
+    let plan = FramePlan::new(Format::I420, ColorRange::Limited, &turned);
     let (first, second, op) = plan
         .steps()
         .iter()
@@ -221,7 +221,7 @@ fn pair_pass_processes_equal_positions_of_two_planes() {
     }
 }
 
-/// Random page sizes (those of real machines and any that hold a unit), places, rows, paddings and
+/// Random page sizes (those of real machines and any that hold a block), places, rows, paddings and
 /// windows. `DMABUFCPU_LONG` multiplies the number of cases.
 #[test]
 fn windows_of_any_page_and_row_size_cover_each_byte_once() {
@@ -237,8 +237,8 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         let (width, height) = (1 + random.below(90), 1 + random.below(9));
         let page = match random.below(4) {
             0 => [4096, 16384, 65536][random.below(3)],
-            1 => LONGEST_UNIT + random.below(8),
-            _ => LONGEST_UNIT + random.below(200),
+            1 => MAX_BLOCK_BYTES + random.below(8),
+            _ => MAX_BLOCK_BYTES + random.below(200),
         };
         let window_size = WindowSize {
             page,
@@ -280,7 +280,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         assert_eq!(lent, needed, "{what}");
         // The result equals that without windows.
         if number % 4 == 0 && mapped.end() < 1 << 17 {
-            let plan = FramePlan::new(format, Levels::Limited, &ADJUST);
+            let plan = FramePlan::new(format, ColorRange::Limited, &ADJUST);
             if let Some(op) = plane_op(&plan, plane_number) {
                 let before = noise(mapped.end() + random.below(40), 1);
                 let mut memory = Bytes {
@@ -298,7 +298,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
     }
 }
 
-/// Creates a plane with units of one byte.
+/// Creates a plane with blocks of one byte.
 pub(super) fn bytes_plane(
     buffer: usize,
     start: usize,
@@ -315,8 +315,8 @@ pub(super) fn bytes_plane(
             stride,
             rows,
             whole,
-            unit: 1,
-            partial: None,
+            block_bytes: 1,
+            tail_mask: None,
         },
     }
 }

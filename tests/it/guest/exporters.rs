@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::dmabuf::exporters::Kind;
 use gstdmabufcpu::memory::allocator_of;
-use gstdmabufcpu::pixel::{Adjust, Range, reference};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, reference};
 use gstdmabufcpu::video::FORMATS;
 
 /// Returns the exporters with their names for messages and whether they honour mmap offsets.
@@ -138,7 +138,7 @@ impl<'l> Frame<'l> {
             })
             .collect();
         let size = (info.width() as usize, info.height() as usize);
-        reference::apply(*format, Range::Limited, &INVERT, size, &mut planes);
+        reference::apply(*format, ColorRange::Limited, &INVERT, size, &mut planes);
         for (cut, (memory, offset, _)) in cuts.iter().zip(&self.layout.planes) {
             after[*memory][*offset..][..cut.len()].copy_from_slice(cut);
         }

@@ -271,7 +271,10 @@ impl<'i> Source<'i> {
     /// Returns a note if the buffers were tested in another format than this one.
     pub(super) fn differs_from_test(&self, format: &Format, size: (u32, u32)) -> Option<String> {
         let current = self.camera.current.as_ref()?;
-        let same = format.v4l2.contains(&current.fourcc.to_le_bytes()) && current.size == size;
+        let same = format
+            .v4l2_fourccs()
+            .contains(&current.fourcc.to_le_bytes())
+            && current.size == size;
         (!same).then(|| {
             format!(
                 "buffers were tested in the current format of {}, {current}",

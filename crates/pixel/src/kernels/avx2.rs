@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 32 bytes at a time.
+//! AVX2 kernels: 32 bytes at a time.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 
-use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, StageChroma};
-use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
-use super::mix::{AnyTurn, FloatTurn, Mix};
-use super::shared::{
+use super::bytewise::{Lookup, SaturatingAffine};
+use super::generic::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
 };
-use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
-use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
-use super::words::{WordMix, Words};
+use super::generic_interleaved::{
+    lookup_interleaved, luma_by_lines, rotate_interleaved, two_vectors,
+};
+use super::generic_piecewise::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::hue::{FloatRotation, HueRotate, Rotation};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
+use super::u16::{HueRotate16, U16Map};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::segments::{Fits, Segments};
-use crate::tables::{Line, Table};
+use crate::piecewise::{Requirements, Segments};
+use crate::tone::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
 
@@ -85,8 +87,14 @@ partial_vectors!("avx2,fma");
 segment_kernels!("avx2,fma");
 kernels!("avx2,fma");
 two_vectors!("avx2,fma");
-lookup_in_turns!("avx2,fma");
-mix_in_turns!("avx2,fma", turn_in_turns, FloatTurn, Turning, luma_by_lines);
+lookup_interleaved!("avx2,fma");
+rotate_interleaved!(
+    "avx2,fma",
+    turn_in_turns,
+    FloatRotation,
+    Turning,
+    luma_by_lines
+);
 lookup_kernels!("avx2,fma");
 matrix_x86!("avx2,fma");
 split_by_pairs!("avx2,fma");
@@ -96,10 +104,10 @@ type BlockTurn = Turning;
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+fn block_turn(turn: &Rotation) -> Option<BlockTurn> {
     match turn {
-        AnyTurn::Float(turn) => Some(Turning::new(turn)),
-        AnyTurn::Whole(_) => None,
+        Rotation::Float(turn) => Some(Turning::new(turn)),
+        Rotation::Whole(_) => None,
     }
 }
 
@@ -115,9 +123,9 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
         if let [curve] = &op.tables[..]
             && let Some(segments) = curve.segments.as_ref()
             && fits.two_bits
-            && op.in_turns().is_none()
+            && op.interleaved().is_none()
         {
-            return if fits.patches > 1 {
+            return if fits.exceptions > 1 {
                 lookup_by_block::<3>(op, &Lut::new(curve), segments, bytes, spans)
             } else {
                 lookup_by_block::<1>(op, &Lut::new(curve), segments, bytes, spans)
@@ -125,8 +133,8 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
         }
         return lookup_segments(op, fits, bytes, spans);
     }
-    if let (None, Some(turns)) = (op.line, op.in_turns()) {
-        return lookup_in_turns(op, turns, bytes, spans);
+    if let (None, Some(turns)) = (op.line, op.interleaved()) {
+        return lookup_interleaved(op, turns, bytes, spans);
     }
     lookup_by_place(op, bytes, spans);
 }
@@ -361,7 +369,7 @@ fn store_threes(block: &mut [u8; 3 * WIDTH], from: [V; 4]) {
         for (half, v) in halves.into_iter().enumerate() {
             let mut bytes = [0; 16];
             store_16(&mut bytes, v);
-            // What lies behind the twelve bytes comes next.
+            // What is after the twelve bytes comes next.
             let at = 24 * n + 12 * half;
             let length = if at == 84 { 12 } else { 16 };
             block[at..at + length].copy_from_slice(&bytes[..length]);

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 64 bytes at a time, with look-ups of 128 entries at once.
+//! AVX-512 kernels: 64 bytes at a time, with look-ups in 128 entries.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 
-use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, StageChroma};
-use super::matrix_x86::{BLOCKS, each_group, matrix_x86, turn_pairs_of};
-use super::mix::{AnyTurn, FloatTurn, Mix};
-use super::shared::{
+use super::bytewise::{Lookup, SaturatingAffine};
+use super::fixed_point::{FixedPointRotation, Sum, parts};
+use super::generic::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, primitives,
     tops,
 };
-use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
-use super::shared_whole::whole_kernels;
-use super::whole::{Sum, WholeTurn, parts};
-use super::words::{WordMix, Words};
+use super::generic_fixed_point::fixed_point_kernels;
+use super::generic_interleaved::{
+    lookup_interleaved, luma_by_table, rotate_interleaved, two_vectors,
+};
+use super::hue::{FloatRotation, HueRotate, Rotation};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, turn_pairs_of};
+use super::u16::{HueRotate16, U16Map};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::tables::Table;
+use crate::tone::Table;
 use std::arch::x86_64 as x86;
 use std::ops::Range;
 
@@ -102,20 +104,20 @@ fn mask_of(length: usize) -> u64 {
 }
 
 kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
-whole_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+fixed_point_kernels!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
 two_vectors!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
-lookup_in_turns!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
-mix_in_turns!(
+lookup_interleaved!("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma");
+rotate_interleaved!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma",
     whole_in_turns,
-    WholeTurn,
+    FixedPointRotation,
     PairSums,
     luma_by_table
 );
-mix_in_turns!(
+rotate_interleaved!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma",
     turn_in_turns,
-    FloatTurn,
+    FloatRotation,
     Turning,
     luma_by_table
 );
@@ -169,8 +171,8 @@ impl Lut {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
-    if let Some(turns) = op.in_turns() {
-        return lookup_in_turns(op, turns, bytes, spans);
+    if let Some(turns) = op.interleaved() {
+        return lookup_interleaved(op, turns, bytes, spans);
     }
     match &op.tables[..] {
         [table] if op.is_plain() => {
@@ -196,10 +198,10 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
-fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+fn block_turn(turn: &Rotation) -> Option<BlockTurn> {
     Some(match turn {
-        AnyTurn::Whole(turn) => BlockTurn::Whole(PairSums::new(turn)),
-        AnyTurn::Float(turn) => BlockTurn::Float(Turning::new(turn)),
+        Rotation::Whole(turn) => BlockTurn::Whole(PairSums::new(turn)),
+        Rotation::Float(turn) => BlockTurn::Float(Turning::new(turn)),
     })
 }
 
@@ -229,7 +231,7 @@ struct Weights {
 impl Weights {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma")]
-    fn new(turn: &WholeTurn, [a, b]: [usize; 2]) -> Self {
+    fn new(turn: &FixedPointRotation, [a, b]: [usize; 2]) -> Self {
         let wide: [u8; 16] = std::array::from_fn(|i| match i % 4 {
             1 => (i - 1 + a) as u8,
             3 => (i - 3 + b) as u8,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Which instruction sets there are, and which of them this machine has.
+//! Instruction sets, and their detection at run time.
 
 use std::sync::OnceLock;
 
@@ -86,7 +86,7 @@ impl Isa {
 
     /// Whether its kernels turn chroma in whole numbers: where there are dot products, or no
     /// multiplication and addition of floating-point numbers that rounds once.
-    pub(super) fn has_whole_turns(self) -> bool {
+    pub(super) fn prefers_fixed_point(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         if matches!(self.0, Set::Ssse3 | Set::Avx512) {
             return true;
@@ -95,7 +95,7 @@ impl Isa {
     }
 
     /// Whether its shuffles look up sixteen entries at a time and no more.
-    pub(super) fn has_short_look_ups(self) -> bool {
+    pub(super) fn has_short_lookups(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         if matches!(self.0, Set::Ssse3 | Set::Avx2) {
             return true;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! RGB pixels through luma and chroma and back, once for each stage.
+//! RGB pixels, converted to luma and chroma and back once for each stage.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::{Isa, Mix, dispatch, portable};
-use crate::tables::{IDENTITY, Table};
+use super::{HueRotate, Isa, dispatch, portable};
+use crate::tone::{IDENTITY, Table};
 use std::ops::Range;
 
 /// RGB pixels through luma and chroma and back, once for each stage.
@@ -31,10 +31,10 @@ pub(crate) enum StageChroma {
     Same,
     Table {
         table: Box<Table>,
-        /// The same, less 128 before and behind it.
+        /// The same, less 128 before and after it.
         around_0: Box<Table>,
     },
-    Mix(Box<Mix>),
+    HueRotate(Box<HueRotate>),
 }
 
 impl Stage {
@@ -66,7 +66,7 @@ impl Matrix {
         // On x86 the kernels look up what they cannot sum up.
         let unproven = |stage: &Stage| match &stage.chroma {
             _ if cfg!(target_arch = "x86_64") => false,
-            StageChroma::Mix(mix) => mix.turn.is_none(),
+            StageChroma::HueRotate(mix) => mix.turn.is_none(),
             StageChroma::Same | StageChroma::Table { .. } => false,
         };
         if self.stages.iter().any(unproven) {
@@ -84,7 +84,7 @@ impl Matrix {
             let [u, v] = match &stage.chroma {
                 StageChroma::Same => [u, v],
                 StageChroma::Table { table, .. } => [table[usize::from(u)], table[usize::from(v)]],
-                StageChroma::Mix(mix) => mix.pair(u, v),
+                StageChroma::HueRotate(mix) => mix.pair(u, v),
             };
             rgb = to_rgb([y, u, v]);
         }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! RGB in vectors of 16, 32 and 64 bytes, written once.
+//! RGB kernels for x86-64, in vectors of 16, 32 and 64 bytes.
 //!
-//! A component is the upper byte of a word of 16 bits, around 0 (128 taken off); what lies below
-//! it is of no account. So nothing need be shifted or packed between one stage and the next: a
-//! multiplication by pairs of bytes takes no notice of the lower one.
+//! A component is the upper byte of a 16-bit word, less 128. The lower byte is ignored, so nothing is
+//! shifted or packed between stages: a multiplication of pairs of bytes does not use it.
 //!
-//! A module that invokes [`matrix_x86`] has what `shared` needs, the arithmetic by the names used
-//! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and
-//! back), `Split` (from pixels to luma and chroma), and `BlockTurn`, `block_turn` and `turn_blocks`
-//! (chroma).
+//! A module that invokes [`matrix_x86`] defines what `generic` needs, the arithmetic by the names used
+//! here, `Lut`, `load_threes` and `store_threes` (pixels of three bytes spread to four, and back),
+//! `Split` (pixels to luma and chroma), and `BlockTurn`, `block_turn` and `turn_blocks` (chroma).
 
 /// The arithmetic follows `to_yuv` and `to_rgb` of `matrix`, which are exact: so is this, as
 /// nothing is rounded in between.
 macro_rules! matrix_x86 {
     ($features:tt) => {
         /// Constants that the compiler knows it takes to pieces: a shift and a selection become a
-        /// shuffle, which takes twice as long, and what finds no register is spread out anew for
+        /// shuffle, which takes twice as long, and what finds no register is spread out again for
         /// each pixel, not read.
         #[inline]
         #[target_feature(enable = $features)]
@@ -141,7 +139,7 @@ macro_rules! matrix_x86 {
 
         /// Pairs of chroma for which no sum is exact, one by one.
         #[target_feature(enable = $features)]
-        fn looked_up_pairs(mix: &Mix, v: V) -> V {
+        fn looked_up_pairs(mix: &HueRotate, v: V) -> V {
             let mut bytes = [0; WIDTH];
             store(&mut bytes, v);
             for pair in bytes.as_chunks_mut::<2>().0 {
@@ -155,8 +153,8 @@ macro_rules! matrix_x86 {
         enum Change<'a> {
             Same,
             Table(Lut),
-            Turn(BlockTurn),
-            Pairs(&'a Mix),
+            HueRotation(BlockTurn),
+            Pairs(&'a HueRotate),
         }
 
         impl<'a> Change<'a> {
@@ -166,8 +164,8 @@ macro_rules! matrix_x86 {
                 match chroma {
                     StageChroma::Same => Self::Same,
                     StageChroma::Table { around_0, .. } => Self::Table(Lut::new(around_0)),
-                    StageChroma::Mix(mix) => match &mix.turn {
-                        Some(turn) => block_turn(turn).map_or(Self::Pairs(mix), Self::Turn),
+                    StageChroma::HueRotate(mix) => match &mix.turn {
+                        Some(turn) => block_turn(turn).map_or(Self::Pairs(mix), Self::HueRotation),
                         None => Self::Pairs(mix),
                     },
                 }
@@ -183,7 +181,7 @@ macro_rules! matrix_x86 {
                             (*a, *b) = (lut.get(*a), lut.get(*b));
                         }
                     }
-                    Self::Turn(turn) => turn_blocks(turn, blocks),
+                    Self::HueRotation(turn) => turn_blocks(turn, blocks),
                     Self::Pairs(mix) => {
                         for [_, a, b] in blocks {
                             (*a, *b) = (looked_up_pairs(mix, *a), looked_up_pairs(mix, *b));
@@ -322,7 +320,7 @@ macro_rules! turn_pairs_of {
 /// for each other; those of several do not, and a processor sees no further than some hundred.
 pub(super) const BLOCKS: usize = 8;
 
-/// The bytes of spans some blocks at a time, what is left over with zeros behind it.
+/// The bytes of spans some blocks at a time, what is left over with zeros after it.
 macro_rules! each_group {
     ($bytes:expr, $spans:expr, $length:expr, |$group:ident| $work:block) => {
         for span in $spans {

@@ -1,51 +1,50 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The loops over bytes: what they need to know, and the choice of the instruction set.
+//! The kernels, and the dispatch to instruction sets.
 //!
-//! Each instruction set has a module of its own with the same functions in it; all give the
-//! same bytes. [`Isa`] is chosen once and kept in the operation, so a call dispatches once and
-//! not for each span.
+//! Each instruction set has a module with the same functions. All give the same bytes. An operation
+//! keeps its [`Isa`], so a call dispatches once, and not for each span.
 
-mod ahead;
-mod bytes;
-mod compiled;
-mod curve;
+mod bytewise;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
+mod fixed_point;
+mod hue;
 mod isa;
+mod lut;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
 mod matrix;
-mod mix;
+mod multiversion;
 mod portable;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it only x86 needs
-mod whole;
-mod words;
+mod prefetch;
+mod u16;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod generic;
+#[cfg(target_arch = "x86_64")]
+mod generic_fixed_point;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod generic_interleaved;
+#[cfg(target_arch = "aarch64")]
+mod generic_matrix;
+#[cfg(target_arch = "x86_64")]
+mod generic_piecewise;
 #[cfg(target_arch = "x86_64")]
 mod matrix_x86;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod shared;
-#[cfg(target_arch = "aarch64")]
-mod shared_matrix;
-#[cfg(target_arch = "x86_64")]
-mod shared_segments;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod shared_turns;
-#[cfg(target_arch = "x86_64")]
-mod shared_whole;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 
-pub use ahead::prefetch;
-pub(super) use bytes::Bytes;
-pub(super) use compiled::Loop;
+pub(super) use bytewise::Bytewise;
+pub(super) use hue::HueRotate;
 pub use isa::Isa;
 pub(super) use matrix::{Matrix, Stage, StageChroma};
-pub(super) use mix::Mix;
-pub(super) use words::{Negative, Slope, WordMix, Words, WordsKind};
+pub(super) use multiversion::Kernel;
+pub use prefetch::prefetch;
+pub(super) use u16::{HueRotate16, Negative, PackedChroma, PackedU16, Slope, U16Map, U16MapKind};
 
 /// Calls the function of the same name in the module of the instruction set.
 macro_rules! dispatch {

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 16 bytes at a time, with look-ups of 64 entries at once. Every 64-bit Arm that runs Linux has
-//! this, so plain loops are compiled for it, too.
+//! NEON kernels: 16 bytes at a time, with look-ups in 64 entries.
+//!
+//! Every 64-bit Arm that runs Linux has NEON, so plain loops are compiled for it as well.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 
-use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, Stage, StageChroma};
-use super::mix::{AnyTurn, FloatTurn, Mix};
-use super::shared::{
+use super::bytewise::{Lookup, SaturatingAffine};
+use super::generic::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
 };
-use super::shared_matrix::matrix_kernels;
-use super::shared_turns::{lookup_in_turns, luma_by_table, mix_in_turns, two_vectors};
-use super::words::{WordMix, Words};
+use super::generic_interleaved::{
+    lookup_interleaved, luma_by_table, rotate_interleaved, two_vectors,
+};
+use super::generic_matrix::matrix_kernels;
+use super::hue::{FloatRotation, HueRotate, Rotation};
+use super::matrix::{Matrix, Stage, StageChroma};
+use super::u16::{HueRotate16, U16Map};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::tables::{Line, Table};
+use crate::tone::{Line, Table};
 use std::arch::aarch64 as arm;
 use std::ops::Range;
 
@@ -62,16 +65,16 @@ primitives! { "neon";
 partial_vectors!("neon");
 kernels!("neon");
 two_vectors!("neon");
-lookup_in_turns!("neon");
-mix_in_turns!("neon", turn_in_turns, FloatTurn, Turning, luma_by_table);
+lookup_interleaved!("neon");
+rotate_interleaved!("neon", turn_in_turns, FloatRotation, Turning, luma_by_table);
 lookup_kernels!("neon");
 matrix_kernels!("neon");
 compiled_kernels!("neon");
 
 #[target_feature(enable = "neon")]
 pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
-    if let (None, Some(turns)) = (op.line, op.in_turns()) {
-        return lookup_in_turns(op, turns, bytes, spans);
+    if let (None, Some(turns)) = (op.line, op.interleaved()) {
+        return lookup_interleaved(op, turns, bytes, spans);
     }
     lookup_by_place(op, bytes, spans);
 }

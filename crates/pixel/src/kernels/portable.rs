@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Plain loops, for machines and operations that have nothing better.
+//! Portable kernels: plain loops.
 
-use super::bytes::{KEEP, Lookup, Saturate};
-use super::{Matrix, Mix};
+use super::bytewise::{KEEP, Lookup, SaturatingAffine};
+use super::{HueRotate, Matrix};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::tables::IDENTITY;
+use crate::tone::IDENTITY;
 use std::ops::Range;
 
 /// Bytes at a time; the compiler makes vectors of them.
 const BLOCK: usize = 64;
 
-pub(super) fn saturate(op: &Saturate, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+pub(super) fn saturate(
+    op: &SaturatingAffine,
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+) {
     let wide = |pattern: &[u8; 16]| -> [u8; BLOCK] { std::array::from_fn(|i| pattern[i % 16]) };
     let (xor, sub, add) = (wide(&op.xor), wide(&op.sub), wide(&op.add));
     let one = |v: u8, i: usize| (v ^ xor[i]).saturating_sub(sub[i]).saturating_add(add[i]);
@@ -47,7 +51,7 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
     }
 }
 
-pub(super) fn mix(op: &Mix, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+pub(super) fn mix(op: &HueRotate, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
     let (u_at, v_at) = (op.place(Role::U), op.place(Role::V));
     for span in spans {
         for group in bytes[span].chunks_exact_mut(op.unit) {
@@ -64,7 +68,7 @@ pub(super) fn mix(op: &Mix, bytes: &mut [u8], spans: impl Iterator<Item = Range<
 }
 
 pub(super) fn mix_planes(
-    op: &Mix,
+    op: &HueRotate,
     first: &mut [u8],
     second: &mut [u8],
     spans: impl Iterator<Item = PairSpan>,

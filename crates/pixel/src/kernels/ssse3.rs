@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
-//! 16 bytes at a time.
+//! SSSE3 kernels: 16 bytes at a time.
 
 #![allow(unsafe_code)] // loads and stores through pointers
 
-use super::bytes::{Lookup, Saturate};
-use super::matrix::{Matrix, StageChroma};
-use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
-use super::mix::{AnyTurn, Mix};
-use super::shared::{
+use super::bytewise::{Lookup, SaturatingAffine};
+use super::fixed_point::{FixedPointRotation, Sum, parts};
+use super::generic::{
     each_block, each_two, each_two_vectors, each_vector, partial_vectors, primitives,
 };
-use super::shared_segments::{HIGH_BITS, LOW_BITS, segment_kernels};
-use super::shared_turns::{lookup_in_turns, luma_by_lines, mix_in_turns, two_vectors};
-use super::shared_whole::{weights_by_pairs, whole_kernels};
-use super::whole::{Sum, WholeTurn, parts};
+use super::generic_fixed_point::{fixed_point_kernels, weights_by_pairs};
+use super::generic_interleaved::{
+    lookup_interleaved, luma_by_lines, rotate_interleaved, two_vectors,
+};
+use super::generic_piecewise::{HIGH_BITS, LOW_BITS, segment_kernels};
+use super::hue::{HueRotate, Rotation};
+use super::matrix::{Matrix, StageChroma};
+use super::matrix_x86::{BLOCKS, each_group, matrix_x86, split_by_pairs, turn_pairs_of};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::segments::{Fits, Segments};
-use crate::tables::{Line, Table};
+use crate::piecewise::{Requirements, Segments};
+use crate::tone::{Line, Table};
 use std::arch::x86_64 as x86;
 use std::ops::Range;
 
@@ -76,15 +78,25 @@ primitives! { "ssse3";
 partial_vectors!("ssse3");
 segment_kernels!("ssse3");
 two_vectors!("ssse3");
-lookup_in_turns!("ssse3");
-mix_in_turns!("ssse3", whole_in_turns, WholeTurn, PairSums, luma_by_lines);
+lookup_interleaved!("ssse3");
+rotate_interleaved!(
+    "ssse3",
+    whole_in_turns,
+    FixedPointRotation,
+    PairSums,
+    luma_by_lines
+);
 weights_by_pairs!("ssse3");
-whole_kernels!("ssse3");
+fixed_point_kernels!("ssse3");
 split_by_pairs!("ssse3");
 matrix_x86!("ssse3");
 
 #[target_feature(enable = "ssse3")]
-pub(super) fn saturate(op: &Saturate, bytes: &mut [u8], spans: impl Iterator<Item = Range<usize>>) {
+pub(super) fn saturate(
+    op: &SaturatingAffine,
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+) {
     let (flip, sub, add) = (load(&op.xor), load(&op.sub), load(&op.add));
     each_vector!(bytes, spans, |v| x86::_mm_adds_epu8(
         x86::_mm_subs_epu8(xor(v, flip), sub),
@@ -166,8 +178,8 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
     if let Some(fits) = op.segments {
         return lookup_segments(op, fits, bytes, spans);
     }
-    if let (None, Some(turns)) = (op.line, op.in_turns()) {
-        return lookup_in_turns(op, turns, bytes, spans);
+    if let (None, Some(turns)) = (op.line, op.interleaved()) {
+        return lookup_interleaved(op, turns, bytes, spans);
     }
     match (&op.tables[..], op.line) {
         ([_], Some(line)) => {
@@ -195,10 +207,10 @@ type BlockTurn = PairSums;
 
 #[inline]
 #[target_feature(enable = "ssse3")]
-fn block_turn(turn: &AnyTurn) -> Option<BlockTurn> {
+fn block_turn(turn: &Rotation) -> Option<BlockTurn> {
     match turn {
-        AnyTurn::Whole(turn) => Some(PairSums::new(turn)),
-        AnyTurn::Float(_) => None,
+        Rotation::Whole(turn) => Some(PairSums::new(turn)),
+        Rotation::Float(_) => None,
     }
 }
 

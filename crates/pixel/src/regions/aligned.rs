@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Numbers that begin where a line of the cache does: a load or store that lies in two lines
-//! takes twice as long.
+//! Lists of numbers aligned to cache lines. A load or store across two lines takes twice as long.
 
 use std::ops::{Deref, DerefMut};
 

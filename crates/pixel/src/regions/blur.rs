@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Box blur.
 //!
-//! Sums of columns go down the area with the rows: a row that comes into the window is added to
-//! them, a row that leaves it is taken off. Along a row the sums of columns are summed up again,
-//! and a window's sum is the difference of two of those. So the work for a sample does not
-//! depend on the radius, and of the picture only the rows of one window are kept.
+//! Column sums move down the area with the rows: a row that enters the window is added to them, a row
+//! that leaves it is subtracted. Along a row the column sums are summed again, and the sum of a window
+//! is the difference of two of those. The work for a sample does not depend on the radius, and only the
+//! rows of one window are kept.
 
-use super::byte_sums;
-use super::channels::{Channel, Pieces, PlaneChannels};
+use super::box_sum::{Ring, Size, Sums, of_channel};
+use super::box_sum_u8;
 use super::clusters::{Cluster, clusters};
-use super::halves::{Place, Unzip, Zip};
-use super::means::fits_single;
-use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
-use super::sums::{Ring, Size, Sums, of_channel};
+use super::component::{Component, Pieces, PlaneComponents};
+use super::deinterleave::{Deinterleave, Interleave, Place};
+use super::effect::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
+use super::reciprocal::fits_single;
 use super::{Area, Rows};
 use crate::{Format, Isa};
 use std::ops::Range;
@@ -48,7 +48,7 @@ impl Blur {
     ) -> Self {
         // Farther than the frame is wide and high is nothing.
         let radius = (block_size / 2).min(size.0.max(size.1));
-        let planes = PlaneChannels::of(format).into_iter();
+        let planes = PlaneComponents::of(format).into_iter();
         Self {
             planes: planes
                 .filter_map(|plane| Plane::new(isa, &plane, area, radius))
@@ -61,18 +61,18 @@ impl Blur {
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        steps::apply(&mut self.planes, rows)
+        effect::apply(&mut self.planes, rows)
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
-        steps::by_plane(&mut self.planes)
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
+        effect::by_plane(&mut self.planes)
     }
 
     /// Whether there is something to do in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
-        steps::touches(&self.planes, plane)
+        effect::touches(&self.planes, plane)
     }
 }
 
@@ -97,8 +97,8 @@ struct Plane {
     is_zipped: bool,
     isa: Isa,
     at: At,
-    /// Bytes of a unit, and room for the longest piece.
-    unit: usize,
+    /// Bytes of a block, and room for the longest piece.
+    block_bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -126,9 +126,9 @@ struct At {
 }
 
 impl Plane {
-    fn new(isa: Isa, plane: &PlaneChannels, area: &Area, radius: usize) -> Option<Self> {
-        let across = |channel: &Channel| radius / plane.share(channel).0;
-        let finest = plane.finest();
+    fn new(isa: Isa, plane: &PlaneComponents, area: &Area, radius: usize) -> Option<Self> {
+        let across = |channel: &Component| radius / plane.share(channel).0;
+        let max_samples_per_block = plane.max_samples_per_block();
         let widest = plane.channels.iter().map(across).max()?;
         let radius_of_rows = radius / plane.share(plane.channels.first()?).1;
         if (widest, radius_of_rows) == (0, 0) {
@@ -138,20 +138,20 @@ impl Plane {
         let most = |of: fn(&Cluster) -> usize| clusters.iter().map(of).max().unwrap_or(0);
         let window = radius_of_rows.saturating_mul(2).saturating_add(1);
         let size = Size {
-            finest,
-            units: most(|cluster| cluster.units.len()),
+            max_samples_per_block,
+            blocks: most(|cluster| cluster.blocks.len()),
             row_bytes: most(|cluster| cluster.row_bytes),
             rows: window.min(most(|cluster| cluster.rows.len())),
         };
         let all_bytes = plane.channels.iter().all(|channel| channel.bits() == 8);
-        let whole = all_bytes && size.rows <= byte_sums::MOST_ROWS;
+        let whole = all_bytes && size.rows <= box_sum_u8::MOST_ROWS;
         let sums = if whole {
             let is_alone = matches!(&clusters[..], [cluster] if cluster.bands.len() == 1);
-            byte_sums(isa, plane, (radius, is_alone), &size)
+            box_sum_u8(isa, plane, (radius, is_alone), &size)
         } else {
             channel_sums(plane, radius, &clusters, &size)
         };
-        let is_zipped = whole && byte_sums::shares(plane) > 1;
+        let is_zipped = whole && box_sum_u8::shares(plane) > 1;
         let together = sums.iter().map(|sums| sums.most_rows()).min()?;
         let rooms = clusters
             .iter()
@@ -168,7 +168,7 @@ impl Plane {
             is_zipped,
             isa,
             at: At::default(),
-            unit: plane.unit,
+            block_bytes: plane.block_bytes,
             scratch: vec![0; size.row_bytes],
             clusters,
         })
@@ -302,8 +302,8 @@ impl OfPlane for Plane {
         self.plane
     }
 
-    fn unit(&self) -> usize {
-        self.unit
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     fn scratch(&mut self) -> &mut Vec<u8> {
@@ -315,16 +315,16 @@ impl OfPlane for Plane {
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         let (row, band) = self.here()?;
-        let touch = match self.at.writing {
-            Some(_) => Touch::Write,
-            None => Touch::Read,
+        let access = match self.at.writing {
+            Some(_) => AccessKind::Write,
+            None => AccessKind::Read,
         };
         let is_alone = band.pieces.len() == 1;
         let left = if is_alone {
@@ -332,10 +332,10 @@ impl Steps for Plane {
         } else {
             1
         };
-        Some(Wanted {
+        Some(RowRequest {
             rows: row..row + left,
-            units: band.pieces.get(self.at.piece)?.units.clone(),
-            touch,
+            blocks: band.pieces.get(self.at.piece)?.blocks.clone(),
+            access,
         })
     }
 
@@ -353,7 +353,7 @@ impl Steps for Plane {
             row: length,
         };
         match (self.is_zipped, is_writing) {
-            (true, false) => self.isa.run(Unzip {
+            (true, false) => self.isa.run(Deinterleave {
                 bytes,
                 stride,
                 rows,
@@ -361,7 +361,7 @@ impl Steps for Plane {
                 first,
                 place,
             }),
-            (true, true) => self.isa.run(Zip {
+            (true, true) => self.isa.run(Interleave {
                 bytes,
                 stride,
                 rows,
@@ -392,7 +392,7 @@ impl Steps for Plane {
         }
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         let Some(cluster) = self.clusters.get(self.at.cluster) else {
             return usize::MAX;
         };
@@ -409,36 +409,38 @@ impl Steps for Plane {
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
         for band in self.clusters.iter().flat_map(|cluster| &cluster.bands) {
             for piece in &band.pieces {
-                with(band.rows.clone(), piece.units.clone());
+                with(band.rows.clone(), piece.blocks.clone());
             }
         }
     }
 }
 
-fn byte_sums(
+fn box_sum_u8(
     isa: Isa,
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     (radius, is_alone): (usize, bool),
     size: &Size,
 ) -> Vec<Box<dyn Sums>> {
     let columns = radius.saturating_mul(2).saturating_add(1);
-    let count = columns.min(size.units * size.finest) * size.rows;
+    let count = columns.min(size.blocks * size.max_samples_per_block) * size.rows;
     if fits_single(8, count) {
-        byte_sums::all::<f32>(isa, plane, radius, size, is_alone)
+        box_sum_u8::all::<f32>(isa, plane, radius, size, is_alone)
     } else {
-        byte_sums::all::<f64>(isa, plane, radius, size, is_alone)
+        box_sum_u8::all::<f64>(isa, plane, radius, size, is_alone)
     }
 }
 
 fn channel_sums(
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     radius: usize,
     clusters: &[Cluster],
     size: &Size,
 ) -> Vec<Box<dyn Sums>> {
     let sums = plane.channels.iter().map(|channel| {
         let bands = clusters.iter().flat_map(|cluster| &cluster.bands);
-        let longest = bands.map(|band| band.samples(channel, size.finest)).max();
+        let longest = bands
+            .map(|band| band.samples(channel, size.max_samples_per_block))
+            .max();
         let radius = radius / plane.share(channel).0;
         of_channel(*channel, radius, longest.unwrap_or(0), size)
     });

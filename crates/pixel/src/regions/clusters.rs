@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Parts of an area that are too far from one another to have to do with each other.
+//! Splits an area into clusters that are farther apart than the radius of the blur.
 
 use super::Area;
-use super::channels::{Pieces, PlaneChannels};
+use super::component::{Pieces, PlaneComponents};
 use std::ops::Range;
 
 /// A part of an area in a plane.
@@ -10,8 +10,8 @@ use std::ops::Range;
 pub(super) struct Cluster {
     /// From the first row to the last.
     pub(super) rows: Range<usize>,
-    /// From the first unit of all rows to the last.
-    pub(super) units: Range<usize>,
+    /// From the first block of all rows to the last.
+    pub(super) blocks: Range<usize>,
     /// Most bytes of the pieces of one row.
     pub(super) row_bytes: usize,
     /// Ascending; there may be rows between them.
@@ -46,7 +46,7 @@ type Spans = Vec<Range<usize>>;
 /// Cuts an area, in samples of a plane, into parts of which none has a sample within `radius` of
 /// another's.
 pub(super) fn clusters(
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     samples: &Area,
     radius: (usize, usize),
 ) -> Vec<Cluster> {
@@ -59,12 +59,12 @@ pub(super) fn clusters(
         let (Some(first), Some(last)) = (bands.first(), bands.last()) else {
             continue;
         };
-        let units = bands.iter().flat_map(|band| &band.pieces);
-        let start = units.clone().map(|piece| piece.units.start).min();
-        let end = units.map(|piece| piece.units.end).max();
+        let blocks = bands.iter().flat_map(|band| &band.pieces);
+        let start = blocks.clone().map(|piece| piece.blocks.start).min();
+        let end = blocks.map(|piece| piece.blocks.end).max();
         clusters.push(Cluster {
             rows: first.rows.start..last.rows.end,
-            units: start.unwrap_or(0)..end.unwrap_or(0),
+            blocks: start.unwrap_or(0)..end.unwrap_or(0),
             row_bytes: bands.iter().map(Pieces::bytes).max().unwrap_or(0),
             bands,
         });

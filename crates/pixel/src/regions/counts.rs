@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: MPL-2.0
-//! How many samples there are in a blur's windows, and the divisors of their sums.
+//! Counts the samples in a blur's windows, and keeps the reciprocals of the counts.
 //!
-//! Where a plane has one area of one height, the same divisors are wanted in every frame: one for
-//! each count of rows. They are made once then, if they are not too many, and rows at the area's edges,
-//! of which each has another count, can go together like those between.
+//! Where a plane has one area of one height, each frame needs the same reciprocals: one for each count
+//! of rows. They are computed once, if they are not too many. Rows at the area's edges, each with a
+//! different count, are then processed together like those between.
 
 use super::aligned::Aligned;
-use super::channels::{Channel, Piece, Pieces};
+use super::box_sum::Size;
 use super::clusters::Cluster;
-use super::means::{Divisor, Short};
-use super::sums::Size;
-use super::windows::{Lines, Windows, With};
-use crate::kernels::{Isa, Loop};
+use super::component::{Component, Piece, Pieces};
+use super::reciprocal::{Reciprocal, Reciprocal16};
+use super::sliding_sum::{Lines, Windows, With};
+use crate::kernels::{Isa, Kernel};
 use std::ops::Range;
 
 /// No more divisors than this are kept from frame to frame.
 const KEPT: usize = 32 << 10;
 
-/// Divisors begin every row at a multiple of so many.
+/// Divisors begin every row at a multiple of this many.
 const ROW: usize = 32;
 
 /// The samples of a share of a plane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Samples {
-    /// One of its channels, and samples in a unit of the channel that has the most.
-    pub(super) channel: Channel,
-    pub(super) finest: usize,
-    /// Bytes of the share in a unit, and from one sample of a channel to the next.
-    pub(super) unit: usize,
+    /// One of its channels, and samples in a block of the channel that has the most.
+    pub(super) channel: Component,
+    pub(super) max_samples_per_block: usize,
+    /// Bytes of the share in a block, and from one sample of a channel to the next.
+    pub(super) block_bytes: usize,
     pub(super) step: usize,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct Counts<D> {
     isa: Isa,
     samples: Samples,
     windows: Windows,
-    /// The first unit of the cluster.
+    /// The first block of the cluster.
     first: usize,
-    /// How many of each column are in the window; zeros before and behind.
+    /// How many of each column are in the window; zeros before and after.
     counts: Vec<u16>,
     /// Of all columns of a window together, for each sample.
     sums: Vec<u32>,
@@ -53,7 +53,7 @@ pub(super) struct Counts<D> {
     divisors: Aligned<D>,
     /// In their place, where 16 bits are enough.
     are_short: bool,
-    short: Vec<Short>,
+    short: Vec<Reciprocal16>,
     /// Of those, around each byte; where they are kept, for every count of rows.
     numbers: Aligned<u16>,
     factors: Aligned<u16>,
@@ -72,7 +72,7 @@ pub(super) struct Counts<D> {
 pub(super) enum Divisors<'a, D> {
     /// The same for each.
     Long(&'a [D]),
-    Short(Sets<'a>),
+    Reciprocal16(Sets<'a>),
 }
 
 /// Those of 16 bits.
@@ -95,7 +95,7 @@ impl<'a> Sets<'a> {
     }
 }
 
-impl<D: Divisor<u32>> Counts<D> {
+impl<D: Reciprocal<u32>> Counts<D> {
     /// None yet; `is_alone` is whether there is one cluster, of one band.
     pub(super) fn new(
         isa: Isa,
@@ -104,8 +104,8 @@ impl<D: Divisor<u32>> Counts<D> {
         size: &Size,
         is_alone: bool,
     ) -> Self {
-        let count = size.units * samples.channel.per_unit();
-        let length = (size.units * samples.unit).next_multiple_of(ROW);
+        let count = size.blocks * samples.channel.per_block();
+        let length = (size.blocks * samples.block_bytes).next_multiple_of(ROW);
         let are_kept = is_alone && length * size.rows <= KEPT;
         let sets = if are_kept { size.rows } else { 1 };
         Self {
@@ -121,7 +121,7 @@ impl<D: Divisor<u32>> Counts<D> {
             of_samples: vec![D::default(); count],
             divisors: Aligned::new(length),
             are_short: false,
-            short: vec![Short::default(); count],
+            short: vec![Reciprocal16::default(); count],
             numbers: Aligned::new(sets * length),
             factors: Aligned::new(sets * length),
             length,
@@ -134,7 +134,7 @@ impl<D: Divisor<u32>> Counts<D> {
 
     /// Begins a cluster; `windows` are those whose sums are divided.
     pub(super) fn start(&mut self, cluster: &Cluster, windows: Windows, lines: &mut Lines) {
-        self.first = cluster.units.start;
+        self.first = cluster.blocks.start;
         self.is_one_band = cluster.bands.len() == 1;
         self.rows = u32::from(!self.is_one_band);
         if !self.are_kept {
@@ -162,11 +162,13 @@ impl<D: Divisor<u32>> Counts<D> {
     /// So many times one, or one less, for each sample of a row.
     fn add(&mut self, band: &Pieces, by: u16) {
         let Samples {
-            channel, finest, ..
+            channel,
+            max_samples_per_block,
+            ..
         } = self.samples;
-        let first = self.first * channel.per_unit();
+        let first = self.first * channel.per_block();
         let reach = self.windows.reach();
-        band.each_span(&channel, finest, |_, span, _| {
+        band.each_span(&channel, max_samples_per_block, |_, span, _| {
             let at = reach + span.start - first;
             let counts = &mut self.counts[at..at + span.len()];
             counts.iter_mut().for_each(|c| *c = c.wrapping_add(by));
@@ -194,7 +196,7 @@ impl<D: Divisor<u32>> Counts<D> {
         }
     }
 
-    /// Makes the divisors for so many rows of this band, or finds them; `by` is how many rows more
+    /// Makes the divisors for this many rows of this band, or finds them; `by` is how many rows more
     /// each has in its window than the one before. The last has as many as were counted.
     pub(super) fn divide(
         &mut self,
@@ -233,7 +235,7 @@ impl<D: Divisor<u32>> Counts<D> {
     /// What was made or found last.
     pub(super) fn divisors(&self) -> Divisors<'_, D> {
         match self.are_short {
-            true => Divisors::Short(Sets {
+            true => Divisors::Reciprocal16(Sets {
                 numbers: &self.numbers,
                 factors: &self.factors,
                 length: self.length,
@@ -246,20 +248,20 @@ impl<D: Divisor<u32>> Counts<D> {
 }
 
 /// Those pieces together whose windows meet, so that what lies between others costs nothing, and
-/// the units from their first to their last.
+/// the blocks from their first to their last.
 #[inline(always)]
 pub(super) fn groups(
     pieces: &[Piece],
     windows: Windows,
-    per_unit: usize,
+    per_block: usize,
     all: bool,
 ) -> impl Iterator<Item = (&[Piece], Range<usize>)> {
-    let meet = windows.width() / per_unit;
+    let meet = windows.width() / per_block;
     let groups =
-        pieces.chunk_by(move |one, other| all || other.units.start - one.units.end <= meet);
+        pieces.chunk_by(move |one, other| all || other.blocks.start - one.blocks.end <= meet);
     groups.filter_map(|group| {
         let (first, last) = (group.first()?, group.last()?);
-        Some((group, first.units.start..last.units.end))
+        Some((group, first.blocks.start..last.blocks.end))
     })
 }
 
@@ -272,26 +274,29 @@ struct Divide<'a, D> {
     counts: &'a mut Counts<D>,
 }
 
-impl<D: Divisor<u32>> Loop for Divide<'_, D> {
+impl<D: Reciprocal<u32>> Kernel for Divide<'_, D> {
     #[inline(always)]
     fn run(self) {
         let counts = self.counts;
         let Samples {
             channel,
-            unit,
+            block_bytes,
             step,
             ..
         } = counts.samples;
-        let (per_unit, first) = (channel.per_unit(), counts.first);
+        let (per_block, first) = (channel.per_block(), counts.first);
         let windows = counts.windows;
         let (mut least, mut most) = (u32::MAX, 0);
-        let within = |units: &Range<usize>| {
-            let units = units.start - first..units.end - first;
-            let samples = units.start * per_unit..units.end * per_unit;
-            (samples, units.start * unit..units.end * unit)
+        let within = |blocks: &Range<usize>| {
+            let blocks = blocks.start - first..blocks.end - first;
+            let samples = blocks.start * per_block..blocks.end * per_block;
+            (
+                samples,
+                blocks.start * block_bytes..blocks.end * block_bytes,
+            )
         };
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, _) = within(&units);
+        for (_, blocks) in groups(self.pieces, windows, per_block, false) {
+            let (samples, _) = within(&blocks);
             let sums = &mut counts.sums[samples.clone()];
             if !counts.are_made {
                 let numbers = &counts.counts[samples.start..samples.end + 2 * windows.reach()];
@@ -304,10 +309,10 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
             }
         }
         counts.are_short = self.for_short.is_some_and(|windows| {
-            Short::fits(least, most) && windows.has_halves(most as usize / 2)
+            Reciprocal16::fits(least, most) && windows.has_halves(most as usize / 2)
         });
-        for (_, units) in groups(self.pieces, windows, per_unit, false) {
-            let (samples, bytes) = within(&units);
+        for (_, blocks) in groups(self.pieces, windows, per_block, false) {
+            let (samples, bytes) = within(&blocks);
             let sums = counts.sums[samples.clone()].iter();
             let sums = sums.map(|sum| sum * counts.rows);
             if counts.are_short {
@@ -319,7 +324,7 @@ impl<D: Divisor<u32>> Loop for Divide<'_, D> {
                 short
                     .iter_mut()
                     .zip(sums)
-                    .for_each(|(to, sum)| *to = Short::of(sum));
+                    .for_each(|(to, sum)| *to = Reciprocal16::of(sum));
                 spread(step, short.iter().map(|short| short.count), numbers);
                 spread(step, short.iter().map(|short| short.factor), factors);
             } else {
@@ -349,7 +354,7 @@ impl With for Store<'_> {
     }
 }
 
-/// Repeats each as often as a sample has bytes of others behind it.
+/// Repeats each as often as a sample has bytes of others after it.
 #[inline(always)]
 fn spread<T: Copy>(step: usize, from: impl Iterator<Item = T>, to: &mut [T]) {
     match step {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Areas painted over.
+//! Fills areas with a colour.
 
 use super::Area;
-use super::dots::{BLOCK, Dots, is_rgb, is_wide};
-use super::ink::{Ink, Inks};
-use super::over::Factor;
-use super::steps::{Steps, Touch, Wanted, each_row};
-use crate::format::{Depth, Shape};
-use crate::{Format, Piece, Range};
+use super::blend::Factor;
+use super::blend_pixels::{BLOCK, PixelBlock, is_high_depth};
+use super::blend_source::{BlendSource, BlendSpan};
+use super::effect::{AccessKind, PlaneEffect, RowRequest, each_row};
+use crate::format::Depth;
+use crate::{ColorRange, Format, Piece};
 use std::ops;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl ColorMatrix {
     };
 }
 
-/// A colour laid over an area, whole or in part.
+/// A colour blended over an area.
 #[derive(Debug)]
 pub struct Fill {
     planes: Vec<Plane>,
@@ -37,9 +37,9 @@ pub struct Fill {
 #[derive(Debug)]
 struct Plane {
     pieces: Vec<Piece>,
-    /// As many units as the longest piece has, and one more.
-    ink: Ink,
-    /// The same as bytes, where they need nothing of what is below.
+    /// As many blocks as the longest piece has, and one more.
+    ink: BlendSpan,
+    /// The same as bytes, where the colour is opaque.
     solid: Option<Vec<u8>>,
     at: At,
 }
@@ -51,8 +51,8 @@ struct At {
     band: ops::Range<usize>,
     row: usize,
     piece: usize,
-    /// Whether it is at the unit behind the piece's whole ones.
-    is_behind: bool,
+    /// Whether it is at the block after the whole ones of the piece.
+    is_at_tail: bool,
 }
 
 impl Fill {
@@ -63,35 +63,38 @@ impl Fill {
     pub fn new(
         format: Format,
         premultiplied: bool,
-        range: Range,
+        range: ColorRange,
         matrix: ColorMatrix,
         area: &Area,
         color: u32,
     ) -> Self {
         let [alpha, red, green, blue] = color.to_be_bytes();
-        let (depth, full) = match format.shape() {
-            Shape::Wide(depth, _) => (depth, 65535),
-            _ => (Depth { bits: 8, shift: 0 }, 255),
+        let (depth, full) = match format.depth() {
+            Some(depth) => (depth, 65535),
+            None => (Depth { bits: 8, shift: 0 }, 255),
         };
         let scaled = u32::from(alpha) * (full / 255);
         let color = components(format, range, matrix, depth, [red, green, blue]);
         // Sixteen bits at most.
-        let dots = Dots::uniform(color.map(|value| value as u16), scaled as u16);
+        let dots = PixelBlock::uniform(color.map(|value| value as u16), scaled as u16);
         let plane = |(number, layout): (usize, &crate::PlaneLayout)| {
             let pieces = layout.pieces(area);
-            let longest = pieces.iter().map(|piece| piece.units.len()).max();
-            let units = longest.unwrap_or(0) + 1;
-            let mut inks = Inks::new(format, premultiplied, number, Factor::Alpha);
+            let longest = pieces.iter().map(|piece| piece.blocks.len()).max();
+            let blocks = longest.unwrap_or(0) + 1;
+            let mut inks = BlendSource::new(format, premultiplied, number, Factor::Alpha);
             inks.begin();
-            for _ in 0..(units * layout.pixels()).div_ceil(BLOCK) {
+            for _ in 0..(blocks * layout.block_pixels()).div_ceil(BLOCK) {
                 inks.add(&dots);
             }
             let stretch = inks.stretch();
-            let ink = Ink::new(&Arc::new(inks), stretch);
+            let ink = BlendSpan::new(&Arc::new(inks), stretch);
             let solid = (alpha == 255).then(|| {
-                // Padding that the ink does not lie over keeps what it is laid over.
-                let mut bytes = vec![if is_wide(format) { 0 } else { 0xff }; units * layout.unit()];
-                ink.lay_over(&mut bytes);
+                // Padding that the colour does not cover keeps this value.
+                let mut bytes = vec![
+                    if is_high_depth(format) { 0 } else { 0xff };
+                    blocks * layout.block_bytes()
+                ];
+                ink.blend(&mut bytes);
                 bytes
             });
             Plane {
@@ -106,14 +109,14 @@ impl Fill {
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
         let planes = self.planes.iter_mut().enumerate();
         let planes = planes.filter(|(_, plane)| !plane.pieces.is_empty());
-        planes.map(|(number, plane)| (number, plane as &mut dyn Steps))
+        planes.map(|(number, plane)| (number, plane as &mut dyn PlaneEffect))
     }
 
-    /// The pieces of a plane that are painted over without a look at what is below; `None`
-    /// where something is looked at.
+    /// Returns the pieces of a plane that are overwritten without being read; `None` where any is
+    /// read.
     pub fn overwritten(&self, plane: usize) -> Option<&[Piece]> {
         let plane = self.planes.get(plane)?;
         plane.solid.as_ref().map(|_| &plane.pieces[..])
@@ -138,22 +141,22 @@ impl Plane {
             band: first..first + alike.count(),
             row: rows.map_or(usize::MAX, |rows| rows.start),
             piece: first,
-            is_behind: false,
+            is_at_tail: false,
         };
-        self.at.is_behind = self.has_no_whole();
+        self.at.is_at_tail = self.has_no_whole();
     }
 
     fn has_no_whole(&self) -> bool {
         let piece = self.pieces.get(self.at.piece);
-        piece.is_some_and(|piece| piece.units.is_empty() && piece.partial.is_some())
+        piece.is_some_and(|piece| piece.blocks.is_empty() && piece.tail_mask.is_some())
     }
 
     fn advance(&mut self, rows: usize) {
         let Some(piece) = self.pieces.get(self.at.piece) else {
             return;
         };
-        if !self.at.is_behind && piece.partial.is_some() {
-            self.at.is_behind = true;
+        if !self.at.is_at_tail && piece.tail_mask.is_some() {
+            self.at.is_at_tail = true;
             return;
         }
         self.at.piece += 1;
@@ -165,45 +168,45 @@ impl Plane {
             }
             self.at.piece = self.at.band.start;
         }
-        self.at.is_behind = self.has_no_whole();
+        self.at.is_at_tail = self.has_no_whole();
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         let piece = self.pieces.get(self.at.piece)?;
-        let (units, touch) = match &self.solid {
-            _ if self.at.is_behind => (piece.units.end..piece.units.end + 1, Touch::Update),
-            Some(_) => (piece.units.clone(), Touch::Write),
-            None => (piece.units.clone(), Touch::Update),
+        let (blocks, access) = match &self.solid {
+            _ if self.at.is_at_tail => (piece.blocks.end..piece.blocks.end + 1, AccessKind::Update),
+            Some(_) => (piece.blocks.clone(), AccessKind::Write),
+            None => (piece.blocks.clone(), AccessKind::Update),
         };
-        let is_alone = self.at.band.len() == 1 && piece.partial.is_none();
+        let is_alone = self.at.band.len() == 1 && piece.tail_mask.is_none();
         let end = if is_alone {
             piece.rows.end
         } else {
             self.at.row + 1
         };
-        Some(Wanted {
+        Some(RowRequest {
             rows: self.at.row..end,
-            units,
-            touch,
+            blocks,
+            access,
         })
     }
 
     fn work(&mut self, bytes: &mut [u8], stride: usize, rows: usize) {
-        let mask = self.pieces.get(self.at.piece).and_then(|p| p.partial);
-        let mask = mask.filter(|_| self.at.is_behind);
+        let mask = self.pieces.get(self.at.piece).and_then(|p| p.tail_mask);
+        let mask = mask.filter(|_| self.at.is_at_tail);
         for piece in each_row(bytes, stride, rows) {
             match (&self.solid, mask) {
                 (_, Some(mask)) => {
                     let mut new = [0; 16];
                     let new = &mut new[..piece.len()];
                     new.copy_from_slice(piece);
-                    self.ink.lay_over(new);
+                    self.ink.blend(new);
                     for ((byte, new), mask) in piece.iter_mut().zip(new).zip(mask) {
                         if *mask != 0 {
                             *byte = *new;
@@ -211,21 +214,21 @@ impl Steps for Plane {
                     }
                 }
                 (Some(solid), None) => piece.copy_from_slice(&solid[..piece.len()]),
-                (None, None) => self.ink.lay_over(piece),
+                (None, None) => self.ink.blend(piece),
             }
         }
         self.advance(rows);
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         self.at.row
     }
 
     fn each_rect(&self, with: &mut dyn FnMut(ops::Range<usize>, ops::Range<usize>)) {
         for piece in &self.pieces {
-            let units = &piece.units;
-            let end = units.end + usize::from(piece.partial.is_some());
-            with(piece.rows.clone(), units.start..end);
+            let blocks = &piece.blocks;
+            let end = blocks.end + usize::from(piece.tail_mask.is_some());
+            with(piece.rows.clone(), blocks.start..end);
         }
     }
 }
@@ -234,27 +237,27 @@ impl Steps for Plane {
 /// ones are the format's.
 fn components(
     format: Format,
-    range: Range,
+    range: ColorRange,
     matrix: ColorMatrix,
     depth: Depth,
     rgb: [u8; 3],
 ) -> [u32; 3] {
-    if is_rgb(format) {
+    if format.is_rgb() {
         return rgb.map(u32::from);
     }
     let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);
     let luma = matrix.red * red + (1.0 - matrix.red - matrix.blue) * green + matrix.blue * blue;
     let chroma = |color: f64, part: f64| (color - luma) / (2.0 * (1.0 - part));
-    let unit = f64::from(1 << (depth.bits - 8));
+    let block_bytes = f64::from(1 << (depth.bits - 8));
     let full = f64::from((1_u32 << depth.bits) - 1);
     let (black, scale, chroma_scale) = match range {
-        Range::Limited => (16.0 * unit, 219.0 * unit, 224.0 * unit),
-        Range::Full => (0.0, full, full),
+        ColorRange::Limited => (16.0 * block_bytes, 219.0 * block_bytes, 224.0 * block_bytes),
+        ColorRange::Full => (0.0, full, full),
     };
     [
         black + scale * luma,
-        128.0 * unit + chroma_scale * chroma(blue, matrix.blue),
-        128.0 * unit + chroma_scale * chroma(red, matrix.red),
+        128.0 * block_bytes + chroma_scale * chroma(blue, matrix.blue),
+        128.0 * block_bytes + chroma_scale * chroma(red, matrix.red),
     ]
     .map(|value| {
         // Whole, and between 0 and the highest value.

@@ -1,50 +1,49 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Work on parts of a frame: what is in some rectangles, and what is in none of them.
+//! Effects on regions of a frame, inside or outside of rectangles.
 //!
-//! The code here says which pieces of rows it needs ([`Steps`]), one after the other; where they
-//! come from (windows of mapped pages, in the element), and what else is done with them there, is
-//! for others to know. So nothing but the pixels of an effect is ever touched.
+//! Effects are independent of how rows are obtained: they request pieces of rows ([`PlaneEffect`]), and
+//! only the pixels of an effect are accessed.
 
 mod aligned;
+mod blend;
+mod blend_pixels;
+mod blend_source;
 mod blur;
-mod byte_sums;
-mod channels;
+mod box_sum;
+mod box_sum_u8;
 mod clusters;
+mod component;
 mod counts;
-mod dots;
+mod deinterleave;
+mod effect;
 mod fill;
-mod halves;
-mod ink;
-mod means;
-mod over;
+mod overlay;
 mod pixelate;
+mod reciprocal;
 #[doc(hidden)]
 pub mod reference;
-mod sprite;
-mod steps;
-mod sums;
-mod windows;
+mod sliding_sum;
 
 pub use blur::Blur;
+pub use effect::{AccessKind, PlaneEffect, RowRequest};
 pub use fill::{ColorMatrix, Fill};
+pub use overlay::{Colors, Image, OverlayRect, OverlaySpan};
 pub use pixelate::Pixelate;
-pub use sprite::{Colors, Image, Line, Sprite};
-pub use steps::{Steps, Touch, Wanted};
 
 pub use super::area::{Area, Band, Rect};
 
 use std::ops::Range;
 
-/// Rows of a frame's planes, to be read and written in pieces of whole units.
+/// Rows of a frame's planes, to be read and written in pieces of whole blocks.
 ///
-/// A unit is what [`PlaneLayout::unit`](super::PlaneLayout::unit) says. Where the width of the
-/// frame leaves a partial unit at the end of a row, bytes of it that are no picture are read as
-/// anything and not written.
+/// Blocks have [`PlaneLayout::block_bytes`](super::PlaneLayout::block_bytes) bytes. Where the width
+/// of the frame leaves a shorter block at the end of a row, its bytes outside of the picture have
+/// any value and are not written.
 pub trait Rows {
-    /// Why a piece of a row was not to be had.
+    /// Why a piece of a row is not available.
     type Error;
 
-    /// Reads units of a row of a plane.
+    /// Reads blocks of a row of a plane.
     ///
     /// # Errors
     /// The implementation's.
@@ -52,11 +51,11 @@ pub trait Rows {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         into: &mut [u8],
     ) -> Result<(), Self::Error>;
 
-    /// Writes units of a row of a plane.
+    /// Writes blocks of a row of a plane.
     ///
     /// # Errors
     /// The implementation's.
@@ -64,7 +63,7 @@ pub trait Rows {
         &mut self,
         plane: usize,
         row: usize,
-        units: Range<usize>,
+        blocks: Range<usize>,
         from: &[u8],
     ) -> Result<(), Self::Error>;
 }

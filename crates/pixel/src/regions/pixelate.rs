@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Blocks of one colour.
+//! Pixelation: blocks of one colour.
 
-use super::channels::{Channel, Pieces, PlaneChannels};
-use super::means::Divisor;
-use super::steps::{self, OfPlane, Steps, Touch, Wanted, each_row};
+use super::component::{Component, Pieces, PlaneComponents};
+use super::effect::{self, AccessKind, OfPlane, PlaneEffect, RowRequest, each_row};
+use super::reciprocal::Reciprocal;
 use super::{Area, Rows};
 use crate::Format;
 use std::ops::Range;
@@ -28,27 +28,27 @@ pub struct Pixelate {
 #[derive(Debug)]
 struct Plane {
     plane: usize,
-    finest: usize,
+    max_samples_per_block: usize,
     /// Rows of pixels that a row stands for.
     share: usize,
     block: usize,
     /// Rows above the first block.
     top: usize,
     channels: Vec<Blocks>,
-    /// Whether the channels are all that is in a unit.
+    /// Whether the channels are all that is in a block.
     full: bool,
     /// Whether every value is a byte: then bytes are summed up, whatever they are.
     bytes_only: bool,
     bands: Vec<Pieces>,
     /// The pieces of a row: as they are read, sums of their bytes, as they are written, and the
-    /// bits of the units that stay.
+    /// bits of the blocks that stay.
     old: Vec<u8>,
     sums: Vec<u16>,
     new: Vec<u8>,
     kept: Vec<u8>,
     at: At,
-    /// Bytes of a unit, and room for the longest piece.
-    unit: usize,
+    /// Bytes of a block, and room for the longest piece.
+    block_bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -72,12 +72,12 @@ struct At {
 /// A channel, and what is gathered of it in a row of blocks.
 #[derive(Debug)]
 struct Blocks {
-    channel: Channel,
+    channel: Component,
     /// Pixels of a row that a sample stands for: so many powers of two.
     share: u32,
     /// Pixels to the left of the first block.
     left: usize,
-    /// Sums of columns, the spans of a row one behind the other.
+    /// Sums of columns, the spans of a row consecutively.
     columns: Vec<u32>,
     means: Vec<u16>,
     /// Sum and count by the column of the block.
@@ -104,7 +104,7 @@ impl Pixelate {
         // A block as large as the frame is the whole frame.
         let block = block_size.min(size.0.max(size.1));
         let planes = if block > 1 && !area.is_empty() {
-            PlaneChannels::of(format)
+            PlaneComponents::of(format)
         } else {
             Vec::new()
         };
@@ -117,35 +117,35 @@ impl Pixelate {
     }
 
     /// Does it to a frame. Each piece of a row is read once and written once; where something
-    /// else is in its units, it is read once more.
+    /// else is in its blocks, it is read once more.
     ///
     /// # Errors
     /// Those of `rows`; the frame is then left half done.
     pub fn apply<R: Rows + ?Sized>(&mut self, rows: &mut R) -> Result<(), R::Error> {
-        steps::apply(&mut self.planes, rows)
+        effect::apply(&mut self.planes, rows)
     }
 
     /// The work on each plane where there is some, by the plane's number.
-    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn Steps)> {
-        steps::by_plane(&mut self.planes)
+    pub fn steps(&mut self) -> impl Iterator<Item = (usize, &mut dyn PlaneEffect)> {
+        effect::by_plane(&mut self.planes)
     }
 
     /// Whether there is something to do in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
-        steps::touches(&self.planes, plane)
+        effect::touches(&self.planes, plane)
     }
 }
 
 impl Plane {
     fn new(
-        mut plane: PlaneChannels,
+        mut plane: PlaneComponents,
         width: usize,
         (left, top): (usize, usize),
         area: &Area,
         block: usize,
     ) -> Self {
-        let finest = plane.finest();
+        let max_samples_per_block = plane.max_samples_per_block();
         let samples = plane.samples(area);
         let bands = samples.bands().iter();
         let bands = bands.map(|band| plane.pieces(band.rows.clone(), &band.spans));
@@ -157,8 +157,10 @@ impl Plane {
             let (columns, rows) = shares.share(channel);
             block > columns || block > rows
         });
-        let blocks = |channel: &Channel| {
-            let samples = bands.iter().map(|band| band.samples(channel, finest));
+        let blocks = |channel: &Component| {
+            let samples = bands
+                .iter()
+                .map(|band| band.samples(channel, max_samples_per_block));
             let longest = samples.max().unwrap_or(0);
             Blocks {
                 channel: *channel,
@@ -172,12 +174,12 @@ impl Plane {
         let bytes = bands.iter().map(Pieces::bytes).max().unwrap_or(0);
         Self {
             plane: plane.plane,
-            finest,
+            max_samples_per_block,
             share,
             block,
             top,
             channels: plane.channels.iter().map(blocks).collect(),
-            full: plane.fill_their_units(),
+            full: plane.fill_their_blocks(),
             bytes_only: plane.channels.iter().all(|channel| channel.bits() == 8),
             bands,
             old: vec![0; bytes],
@@ -185,7 +187,7 @@ impl Plane {
             new: vec![0; bytes],
             kept: vec![0; bytes],
             at: At::default(),
-            unit: plane.unit,
+            block_bytes: plane.block_bytes,
             scratch: vec![0; bytes],
         }
     }
@@ -207,7 +209,11 @@ impl Plane {
             ..At::default()
         };
         for channel in &mut self.channels {
-            channel.clear(&self.bands[self.at.bands.clone()], self.finest, self.block);
+            channel.clear(
+                &self.bands[self.at.bands.clone()],
+                self.max_samples_per_block,
+                self.block,
+            );
         }
         self.enter_band(first);
     }
@@ -253,7 +259,7 @@ impl Plane {
             }
         } else {
             for channel in &mut self.channels {
-                channel.add_row(band, self.finest, old);
+                channel.add_row(band, self.max_samples_per_block, old);
             }
         }
     }
@@ -263,9 +269,9 @@ impl Plane {
         let band = &self.bands[self.at.band];
         for channel in &mut self.channels {
             if self.bytes_only {
-                channel.pick(band, self.finest, &self.sums);
+                channel.pick(band, self.max_samples_per_block, &self.sums);
             }
-            channel.add_columns(band, self.finest, self.block, self.at.summed);
+            channel.add_columns(band, self.max_samples_per_block, self.block, self.at.summed);
         }
     }
 
@@ -278,9 +284,9 @@ impl Plane {
         kept.fill(0);
         for channel in &mut self.channels {
             channel.means.fill(u16::MAX);
-            channel.put(band, self.finest, kept);
-            channel.spread(band, self.finest, self.block);
-            channel.put(band, self.finest, new);
+            channel.put(band, self.max_samples_per_block, kept);
+            channel.spread(band, self.max_samples_per_block, self.block);
+            channel.put(band, self.max_samples_per_block, new);
         }
         kept.iter_mut().for_each(|bits| *bits = !*bits);
     }
@@ -291,8 +297,8 @@ impl OfPlane for Plane {
         self.plane
     }
 
-    fn unit(&self) -> usize {
-        self.unit
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     fn scratch(&mut self) -> &mut Vec<u8> {
@@ -304,27 +310,27 @@ impl OfPlane for Plane {
     }
 }
 
-impl Steps for Plane {
+impl PlaneEffect for Plane {
     fn begin(&mut self) {
         self.enter(0, 0);
     }
 
-    fn wanted(&self) -> Option<Wanted> {
+    fn next_request(&self) -> Option<RowRequest> {
         if self.at.bands.is_empty() {
             return None;
         }
         let pieces = &self.bands.get(self.at.band)?.pieces;
         let piece = pieces.get(self.at.piece)?;
-        let touch = match self.at.is_spreading {
-            false => Touch::Read,
-            true if self.full && piece.is_whole(self.finest) => Touch::Write,
-            true => Touch::Update,
+        let access = match self.at.is_spreading {
+            false => AccessKind::Read,
+            true if self.full && piece.is_whole(self.max_samples_per_block) => AccessKind::Write,
+            true => AccessKind::Update,
         };
         let Range { start, end } = self.at.now;
-        Some(Wanted {
+        Some(RowRequest {
             rows: start..if pieces.len() == 1 { end } else { start + 1 },
-            units: piece.units.clone(),
-            touch,
+            blocks: piece.blocks.clone(),
+            access,
         })
     }
 
@@ -332,7 +338,7 @@ impl Steps for Plane {
         let band = &self.bands[self.at.band];
         let (piece, pieces) = (&band.pieces[self.at.piece], band.pieces.len());
         let place = piece.bytes.clone();
-        let is_copied = self.full && piece.is_whole(self.finest);
+        let is_copied = self.full && piece.is_whole(self.max_samples_per_block);
         for bytes in each_row(bytes, stride, rows) {
             if !self.at.is_spreading {
                 self.old[place.clone()].copy_from_slice(bytes);
@@ -380,7 +386,7 @@ impl Steps for Plane {
         }
     }
 
-    fn settled(&self) -> usize {
+    fn completed_rows(&self) -> usize {
         match self.at.is_spreading {
             _ if self.at.bands.is_empty() => usize::MAX,
             false => self.at.of_blocks.start,
@@ -391,7 +397,7 @@ impl Steps for Plane {
     fn each_rect(&self, with: &mut dyn FnMut(Range<usize>, Range<usize>)) {
         for band in &self.bands {
             for piece in &band.pieces {
-                with(band.rows.clone(), piece.units.clone());
+                with(band.rows.clone(), piece.blocks.clone());
             }
         }
     }
@@ -402,10 +408,10 @@ fn common(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
 }
 
 impl Blocks {
-    fn clear(&mut self, bands: &[Pieces], finest: usize, block: usize) {
+    fn clear(&mut self, bands: &[Pieces], max_samples_per_block: usize, block: usize) {
         let grid = (self.share, self.left);
         for band in bands {
-            band.each_span(&self.channel, finest, |_, span, _| {
+            band.each_span(&self.channel, max_samples_per_block, |_, span, _| {
                 let number = |sample| block_of(sample, grid, block);
                 let (first, last) = (number(span.start), number(span.end - 1));
                 self.blocks[first..=last].fill((0, 0));
@@ -413,9 +419,9 @@ impl Blocks {
         }
     }
 
-    fn add_row(&mut self, band: &Pieces, finest: usize, bytes: &[u8]) {
+    fn add_row(&mut self, band: &Pieces, max_samples_per_block: usize, bytes: &[u8]) {
         let channel = self.channel;
-        band.each_span(&channel, finest, |piece, span, place| {
+        band.each_span(&channel, max_samples_per_block, |piece, span, place| {
             let skip = piece.skip(&channel, span.start);
             let columns = &mut self.columns[place];
             channel.each(&bytes[piece.bytes.clone()], skip, columns, |sum, value| {
@@ -425,19 +431,29 @@ impl Blocks {
     }
 
     /// Takes the columns from sums of bytes.
-    fn pick(&mut self, band: &Pieces, finest: usize, sums: &[u16]) {
-        band.each_span(&self.channel, finest, |piece, span, place| {
-            let byte = self.channel.byte(piece.skip(&self.channel, span.start));
-            let sums = sums[piece.bytes.start + byte..].iter();
-            let sums = sums.step_by(self.channel.step());
-            for (column, sum) in self.columns[place].iter_mut().zip(sums) {
-                *column = u32::from(*sum);
-            }
-        });
+    fn pick(&mut self, band: &Pieces, max_samples_per_block: usize, sums: &[u16]) {
+        band.each_span(
+            &self.channel,
+            max_samples_per_block,
+            |piece, span, place| {
+                let byte = self.channel.byte(piece.skip(&self.channel, span.start));
+                let sums = sums[piece.bytes.start + byte..].iter();
+                let sums = sums.step_by(self.channel.step());
+                for (column, sum) in self.columns[place].iter_mut().zip(sums) {
+                    *column = u32::from(*sum);
+                }
+            },
+        );
     }
 
-    fn add_columns(&mut self, band: &Pieces, finest: usize, block: usize, rows: u64) {
-        band.each_span(&self.channel, finest, |_, span, place| {
+    fn add_columns(
+        &mut self,
+        band: &Pieces,
+        max_samples_per_block: usize,
+        block: usize,
+        rows: u64,
+    ) {
+        band.each_span(&self.channel, max_samples_per_block, |_, span, place| {
             let columns = &self.columns[place];
             segments(span, (self.share, self.left), block, |number, samples| {
                 let (sum, count) = &mut self.blocks[number];
@@ -451,27 +467,31 @@ impl Blocks {
     }
 
     /// Makes a row of the means.
-    fn spread(&mut self, band: &Pieces, finest: usize, block: usize) {
+    fn spread(&mut self, band: &Pieces, max_samples_per_block: usize, block: usize) {
         // Most blocks have as many samples as the one before.
         let (mut of, mut divisor) = (0, 0.0);
-        band.each_span(&self.channel, finest, |_, span, place| {
+        band.each_span(&self.channel, max_samples_per_block, |_, span, place| {
             let means = &mut self.means[place];
             segments(span, (self.share, self.left), block, |number, samples| {
                 let (sum, count) = self.blocks[number];
                 if count != of {
-                    (of, divisor) = (count, <f64 as Divisor<u64>>::of(count));
+                    (of, divisor) = (count, <f64 as Reciprocal<u64>>::of(count));
                 }
                 means[samples].fill(divisor.mean(sum));
             });
         });
     }
 
-    fn put(&self, band: &Pieces, finest: usize, bytes: &mut [u8]) {
-        band.each_span(&self.channel, finest, |piece, span, place| {
-            let skip = piece.skip(&self.channel, span.start);
-            let bytes = &mut bytes[piece.bytes.clone()];
-            self.channel.pack(&self.means[place], bytes, skip);
-        });
+    fn put(&self, band: &Pieces, max_samples_per_block: usize, bytes: &mut [u8]) {
+        band.each_span(
+            &self.channel,
+            max_samples_per_block,
+            |piece, span, place| {
+                let skip = piece.skip(&self.channel, span.start);
+                let bytes = &mut bytes[piece.bytes.clone()];
+                self.channel.pack(&self.means[place], bytes, skip);
+            },
+        );
     }
 }
 

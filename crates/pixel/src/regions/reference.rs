@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The plain, slow truth that tests of the effects compare with: sample by sample, straight from
-//! what the effects are defined to be. It shares no layout and no loop with the code that does
-//! the work.
+//! The slow reference of the effects: sample by sample, from their definitions.
+//!
+//! It is a second description of the formats on purpose. It shares no layout and no loop with the
+//! effects.
 
 use crate::Format;
 use crate::reference::Plane;
@@ -87,6 +88,11 @@ fn components(format: Format) -> Vec<Component> {
             word(byte(0, 0, 2, ONE), 10, 0),
             word(byte(1, 0, 2, FOUR), 10, 0),
             word(byte(2, 0, 2, FOUR), 10, 0),
+        ],
+        Format::Y210 => vec![
+            word(byte(0, 0, 4, ONE), 10, 6),
+            word(byte(0, 2, 8, TWO), 10, 6),
+            word(byte(0, 6, 8, TWO), 10, 6),
         ],
         Format::Rgb16 => [(5, 11), (6, 5), (5, 0)]
             .map(|(bits, shift)| word(byte(0, 0, 2, ONE), bits, shift))

@@ -5,6 +5,7 @@
 #[cfg(target_arch = "aarch64")]
 mod best_kernels_are_neon;
 mod matches_reference;
+mod readme_lists_formats;
 mod region_effects_allocate_nothing;
 mod region_effects_match_reference;
 

@@ -3,7 +3,7 @@
 //! instruction set of this machine, equals the plain reference; bytes outside of the picture
 //! stay as they were.
 
-use dmabufcpu_pixel::{Adjust, Format, FramePlan, Isa, Range};
+use dmabufcpu_pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
 use dmabufcpu_testing::pixel_frame::{Frame, Random, settings, some_settings};
 
 /// Says which kernels this machine cannot run.
@@ -20,7 +20,7 @@ fn every_format_and_setting() {
     let mut random = Random(1);
     for (number, &format) in Format::ALL.iter().enumerate() {
         for (n, adjust) in some_settings(number, 1) {
-            for range in [Range::Limited, Range::Full] {
+            for range in [ColorRange::Limited, ColorRange::Full] {
                 for isa in Isa::available() {
                     let plan = FramePlan::with_isa(isa, format, range, &adjust);
                     let (width, height) = (1 + random.below(150), 1 + random.below(5));
@@ -43,12 +43,12 @@ fn long_rows_in_one_span() {
     for (number, &format) in Format::ALL.iter().enumerate() {
         for (_, adjust) in some_settings(number, 3) {
             for isa in Isa::available() {
-                let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
+                let plan = FramePlan::with_isa(isa, format, ColorRange::Limited, &adjust);
                 let before = Frame::noise(format, 1021, 3, 0, &mut random);
                 let mut ours = before.clone();
                 ours.apply_whole_rows(&plan);
                 let mut theirs = before.clone();
-                theirs.reference(Range::Limited, &adjust);
+                theirs.reference(ColorRange::Limited, &adjust);
                 ours.assert_is(&theirs, isa, &adjust);
             }
         }
@@ -64,9 +64,9 @@ fn every_value() {
         before.fill_with_every_pair();
         for (_, adjust) in some_settings(number, 9) {
             let mut theirs = before.clone();
-            theirs.reference(Range::Limited, &adjust);
+            theirs.reference(ColorRange::Limited, &adjust);
             for isa in Isa::available() {
-                let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
+                let plan = FramePlan::with_isa(isa, format, ColorRange::Limited, &adjust);
                 let mut ours = before.clone();
                 ours.apply_whole_rows(&plan);
                 ours.assert_is(&theirs, isa, &adjust);
@@ -100,7 +100,7 @@ fn every_colour_becomes_the_same_on_all_instruction_sets() {
         },
     ];
     for adjust in &adjusts {
-        let plan = |isa| FramePlan::with_isa(isa, Format::Bgrx, Range::Full, adjust);
+        let plan = |isa| FramePlan::with_isa(isa, Format::Bgrx, ColorRange::Full, adjust);
         let plans: Vec<_> = Isa::available().into_iter().map(plan).collect();
         let through = |plan: &FramePlan, colours: &[u8]| {
             let mut colours = colours.to_vec();
@@ -128,10 +128,10 @@ fn every_colour_becomes_the_same_on_all_instruction_sets() {
 fn nothing_to_do_means_no_step() {
     let id = Adjust::identity();
     for &format in Format::ALL {
-        assert!(FramePlan::new(format, Range::Limited, &id).is_identity());
+        assert!(FramePlan::new(format, ColorRange::Limited, &id).is_identity());
     }
     let planes = |format, adjust: &Adjust| -> Vec<usize> {
-        FramePlan::new(format, Range::Limited, adjust)
+        FramePlan::new(format, ColorRange::Limited, adjust)
             .steps()
             .iter()
             .flat_map(|step| match step {
@@ -189,10 +189,10 @@ fn every_range_of_values() {
         }
         for adjust in &adjusts {
             let mut theirs = before.clone();
-            theirs.reference(Range::Full, adjust);
+            theirs.reference(ColorRange::Full, adjust);
             for isa in Isa::available() {
                 let mut ours = before.clone();
-                ours.apply_whole_rows(&FramePlan::with_isa(isa, format, Range::Full, adjust));
+                ours.apply_whole_rows(&FramePlan::with_isa(isa, format, ColorRange::Full, adjust));
                 ours.assert_is(&theirs, isa, &adjust);
             }
         }
@@ -209,13 +209,13 @@ fn quick_round() {
     for &format in Format::ALL {
         for adjust in [inverted, all[11], all[28]] {
             for isa in Isa::available() {
-                let plan = FramePlan::with_isa(isa, format, Range::Limited, &adjust);
+                let plan = FramePlan::with_isa(isa, format, ColorRange::Limited, &adjust);
                 for width in [1, 31, 67, 129] {
                     let before = Frame::noise(format, width, 1, 0, &mut random);
                     let mut ours = before.clone();
                     ours.apply_whole_rows(&plan);
                     let mut theirs = before.clone();
-                    theirs.reference(Range::Limited, &adjust);
+                    theirs.reference(ColorRange::Limited, &adjust);
                     ours.assert_is(&theirs, isa, &adjust);
                 }
             }

@@ -207,7 +207,7 @@ fn each_row_of_a_region_is_requested_once_or_twice() {
         let ours = compare(effect, &frame, (Mode::Inside, &rects), 8);
         assert_eq!(ours.calls, calls, "{effect:?}");
     }
-    // Beside the colours there is something else in a unit: it is read before it is written.
+    // Beside the colours there is something else in a block: it is read before it is written.
     let frame = Frame::noise(Format::Bgrx, 1200, 900, 0, &mut random);
     let ours = compare(Effect::Pixelate, &frame, (Mode::Inside, &rects), 8);
     assert_eq!(ours.calls, 3 * 16 * 3);

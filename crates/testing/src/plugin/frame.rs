@@ -92,17 +92,15 @@ pub fn info(format: VideoFormat, width: usize, height: usize) -> VideoInfo {
 /// Bytes in a row of a plane, and rows, worked out from what GStreamer knows of the format.
 pub fn dimensions(info: &VideoInfo, plane: usize) -> (usize, usize) {
     let format = info.format_info();
-    let component = format.plane().iter().position(|p| *p as usize == plane);
-    let component = component.unwrap();
+    // The component whose samples are farthest apart: in packed formats the subsampled one.
+    let components = format.plane().iter().enumerate();
+    let components = components.filter(|(_, of)| **of as usize == plane);
+    let component = components.max_by_key(|(number, _)| format.w_sub()[*number]);
+    let (component, _) = component.unwrap();
     let (w, h) = (info.width() as usize, info.height() as usize);
     let shifted = |size: usize, shift: u32| size.div_ceil(1 << shift);
     let rows = shifted(h, format.h_sub()[component]);
-    let row = match info.format() {
-        VideoFormat::Yuy2 | VideoFormat::Uyvy | VideoFormat::Yvyu | VideoFormat::Vyuy => {
-            w.div_ceil(2) * 4
-        }
-        _ => shifted(w, format.w_sub()[component]) * format.pixel_stride()[component] as usize,
-    };
+    let row = shifted(w, format.w_sub()[component]) * format.pixel_stride()[component] as usize;
     (row, rows)
 }
 
@@ -245,8 +243,8 @@ impl Layout {
     /// What the files hold after the filter, as the reference has it.
     pub fn filtered(&self, before: &[Vec<u8>], adjust: &Adjust) -> Vec<Vec<u8>> {
         let range = match self.info.colorimetry().range() {
-            VideoColorRange::Range0_255 => pixel::Range::Full,
-            _ => pixel::Range::Limited,
+            VideoColorRange::Range0_255 => pixel::ColorRange::Full,
+            _ => pixel::ColorRange::Limited,
         };
         let size = (self.info.width() as usize, self.info.height() as usize);
         self.changed(before, |planes| {

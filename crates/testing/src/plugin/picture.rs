@@ -3,7 +3,7 @@
 
 use gst_video::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
-use gstdmabufcpu::pixel::{Adjust, Range, reference};
+use gstdmabufcpu::pixel::{Adjust, ColorRange, reference};
 use gstdmabufcpu::video::FORMATS;
 
 /// Red, green and blue of every pixel.
@@ -122,8 +122,8 @@ impl Frame {
         let known = |(format, _): &&(VideoFormat, _)| *format == self.info.format();
         let (_, format) = FORMATS.iter().find(known).unwrap();
         let range = match self.info.colorimetry().range() {
-            gst_video::VideoColorRange::Range0_255 => Range::Full,
-            _ => Range::Limited,
+            gst_video::VideoColorRange::Range0_255 => ColorRange::Full,
+            _ => ColorRange::Limited,
         };
         let mut filtered = self.clone();
         let mut planes: Vec<reference::Plane<'_>> = filtered

@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue: each new component needs both old ones.
+//! Hue rotation: each new chroma component needs both old ones.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::curve::Curve;
 #[cfg(target_arch = "x86_64")]
 use super::dispatch_whole;
-use super::whole::WholeTurn;
+use super::fixed_point::FixedPointRotation;
+use super::lut::Lut;
 use super::{Isa, dispatch_wide, portable};
 use crate::PairSpan;
 use crate::format::Role;
-use crate::tables::{self, Table, Turn};
+use crate::tone::{self, HueRotation, Table};
 use std::ops::Range;
 
 /// Chroma turned by hue, and luma through a table of its own where they share a plane.
 #[derive(Debug)]
-pub(crate) struct Mix {
+pub(crate) struct HueRotate {
     /// New components by `u << 8 | v`.
     pairs: Box<[[u8; 2]]>,
     /// The same as a sum, where one was found to give the same for every pair.
-    pub(super) turn: Option<AnyTurn>,
+    pub(super) turn: Option<Rotation>,
     pub(super) roles: [Role; 4],
     /// Bytes in a group, 2 or 4.
     pub(super) unit: usize,
-    pub(super) luma: Option<Box<Curve>>,
+    pub(super) luma: Option<Box<Lut>>,
 }
 
 /// A rotation that a kernel knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum AnyTurn {
-    Whole(WholeTurn),
-    Float(FloatTurn),
+pub(super) enum Rotation {
+    Whole(FixedPointRotation),
+    Float(FloatRotation),
 }
 
 /// Rotation in single precision. Around 0, `first` and `second` become
@@ -38,7 +38,7 @@ pub(super) enum AnyTurn {
 /// the second term (a multiplication and a fused multiply-add), to the nearest, ties to even;
 /// cut off to eight bits with a sign; made unsigned, and perhaps negative, by `flip` and `add`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FloatTurn {
+pub(super) struct FloatRotation {
     /// The first new component by the first and the second old one.
     pub(super) first: [f32; 2],
     /// The second.
@@ -47,15 +47,15 @@ pub(super) struct FloatTurn {
     pub(super) add: u8,
 }
 
-impl Mix {
+impl HueRotate {
     pub(crate) fn new(
         isa: Isa,
-        turn: &Turn,
+        turn: &HueRotation,
         invert: bool,
         roles: &[Role],
         luma: Option<Table>,
     ) -> Self {
-        let negative = tables::invert_chroma();
+        let negative = tone::invert_chroma();
         let finish = |c: u8| if invert { negative[usize::from(c)] } else { c };
         let pairs = (0..=255).flat_map(|u| {
             (0..=255).map(move |v| {
@@ -68,17 +68,17 @@ impl Mix {
             turn: None,
             roles: std::array::from_fn(|i| roles[i % roles.len()]),
             unit: roles.len(),
-            luma: luma.map(|table| Box::new(Curve::new(isa, table))),
+            luma: luma.map(|table| Box::new(Lut::new(isa, table))),
         };
         let swap = mix.place(Role::V) < mix.place(Role::U);
-        let whole = if isa.has_whole_turns() {
-            WholeTurn::find(turn, swap, invert)
+        let whole = if isa.prefers_fixed_point() {
+            FixedPointRotation::find(turn, swap, invert)
         } else {
             None
         };
         mix.turn = whole
-            .map(AnyTurn::Whole)
-            .or_else(|| Some(AnyTurn::Float(mix.prove(isa, turn, invert)?)));
+            .map(Rotation::Whole)
+            .or_else(|| Some(Rotation::Float(mix.prove(isa, turn, invert)?)));
         mix
     }
 
@@ -87,7 +87,7 @@ impl Mix {
     }
 
     /// Whether every second byte is luma.
-    fn in_turns(&self) -> bool {
+    fn interleaved(&self) -> bool {
         let luma = self.roles.map(|role| role == Role::Luma);
         self.unit == 4 && (luma == [true, false, true, false] || luma == [false, true, false, true])
     }
@@ -105,7 +105,7 @@ impl Mix {
 
     /// Looks for a rotation in single precision that gives the same for all pairs of values, by
     /// sending them all through the very kernel.
-    fn prove(&self, isa: Isa, turn: &Turn, invert: bool) -> Option<FloatTurn> {
+    fn prove(&self, isa: Isa, turn: &HueRotation, invert: bool) -> Option<FloatRotation> {
         // In the order of the plane: rounding is not the same the other way round.
         let swap = self.place(Role::V) < self.place(Role::U);
         let turned = |mut pair: [u8; 2]| {
@@ -128,7 +128,7 @@ impl Mix {
         for n in NUDGES {
             let nudge = |c: [f64; 2]| [nudged(c[0], n.0), nudged(c[1], n.1)];
             let (flip, add) = if invert { (0x7f, 1) } else { (0x80, 0) };
-            let candidate = FloatTurn {
+            let candidate = FloatRotation {
                 first: good_one.unwrap_or_else(|| nudge(one)),
                 second: good_other.unwrap_or_else(|| nudge(other)),
                 flip,
@@ -163,29 +163,29 @@ impl Mix {
     ) {
         match &self.turn {
             #[cfg(target_arch = "x86_64")]
-            Some(AnyTurn::Whole(turn)) if self.unit == 2 => {
+            Some(Rotation::Whole(turn)) if self.unit == 2 => {
                 dispatch_whole!(isa, whole_pairs(turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
             #[cfg(target_arch = "x86_64")]
-            Some(AnyTurn::Whole(turn)) if self.in_turns() => {
+            Some(Rotation::Whole(turn)) if self.interleaved() => {
                 dispatch_whole!(isa, whole_in_turns(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
             #[cfg(target_arch = "x86_64")]
-            Some(AnyTurn::Whole(turn)) => {
+            Some(Rotation::Whole(turn)) => {
                 dispatch_whole!(isa, whole_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
-            Some(AnyTurn::Float(turn)) if self.unit == 2 => {
+            Some(Rotation::Float(turn)) if self.unit == 2 => {
                 dispatch_wide!(isa, turn_pairs(turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
-            Some(AnyTurn::Float(turn)) if self.in_turns() => {
+            Some(Rotation::Float(turn)) if self.interleaved() => {
                 dispatch_wide!(isa, turn_in_turns(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
-            Some(AnyTurn::Float(turn)) => {
+            Some(Rotation::Float(turn)) => {
                 dispatch_wide!(isa, turn_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
@@ -202,11 +202,11 @@ impl Mix {
     ) {
         match &self.turn {
             #[cfg(target_arch = "x86_64")]
-            Some(AnyTurn::Whole(turn)) => {
+            Some(Rotation::Whole(turn)) => {
                 dispatch_whole!(isa, whole_planes(turn, first, second, spans),
                     else portable::mix_planes(self, first, second, spans));
             }
-            Some(AnyTurn::Float(turn)) => {
+            Some(Rotation::Float(turn)) => {
                 dispatch_wide!(isa, turn_planes(turn, first, second, spans),
                     else portable::mix_planes(self, first, second, spans));
             }
@@ -236,7 +236,7 @@ fn nudged(c: f64, steps: i32) -> f32 {
 mod tests {
     use super::*;
     use crate::Adjust;
-    use crate::tables::{Chroma, balance_chroma};
+    use crate::tone::{Chroma, balance_chroma};
 
     /// A kernel that turns wrongly is never used: nothing is proven then. That it is used after
     /// all is for this test to see.
@@ -257,10 +257,10 @@ mod tests {
                     ..Adjust::identity()
                 };
                 for roles in [[Role::U, Role::V], [Role::V, Role::U]] {
-                    let Chroma::Mix(turn) = balance_chroma(&adjust) else {
+                    let Chroma::HueRotate(turn) = balance_chroma(&adjust) else {
                         continue;
                     };
-                    let mix = Mix::new(isa, &turn, false, &roles, None);
+                    let mix = HueRotate::new(isa, &turn, false, &roles, None);
                     assert!(mix.turn.is_some(), "{} {hue} {saturation}", isa.name());
                 }
             }

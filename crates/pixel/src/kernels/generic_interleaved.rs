@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Luma and chroma that take turns, as in most packed formats: made two vectors, each goes its own
-//! way, not both ways.
+//! Generic kernels for interleaved luma and chroma (packed 4:2:2): de-interleave, process luma and
+//! chroma, re-interleave.
 //!
-//! A module that invokes these has what `shared` needs, a `Lut`, `even_and_odd`, which makes of two
-//! vectors one of the bytes at even places and one of the others, and `alternating`, which undoes
-//! that.
+//! A module that invokes these defines what `generic` needs, a `Lut`, `even_and_odd`, which makes a
+//! vector of the even bytes and a vector of the odd bytes of two vectors, and its inverse
+//! `alternating`.
 
 /// Two vectors from memory, and back; luma that stays.
 macro_rules! two_vectors {
@@ -37,11 +37,11 @@ macro_rules! two_vectors {
 }
 
 /// Look-ups.
-macro_rules! lookup_in_turns {
+macro_rules! lookup_interleaved {
     ($features:tt) => {
         /// `even` and `odd` are the numbers of the tables.
         #[target_feature(enable = $features)]
-        fn lookup_in_turns(
+        fn lookup_interleaved(
             op: &Lookup,
             [even, odd]: [u8; 2],
             bytes: &mut [u8],
@@ -78,11 +78,11 @@ macro_rules! lookup_in_turns {
 
 /// Chroma turned by hue, and luma in the same walk. Turns `$turn` go by pairs of `$pairs`;
 /// `$with` is [`luma_by_table`] or [`luma_by_lines`].
-macro_rules! mix_in_turns {
+macro_rules! rotate_interleaved {
     ($features:tt, $name:ident, $turn:ty, $pairs:ident, $with:ident) => {
         #[target_feature(enable = $features)]
         pub(super) fn $name(
-            op: &Mix,
+            op: &HueRotate,
             turn: &$turn,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
@@ -135,7 +135,7 @@ macro_rules! luma_by_lines {
                     let $way = OnLine(line);
                     $work
                 }
-                (None, Some(segments)) => match (segments.patches.len(), segments.bits.len()) {
+                (None, Some(segments)) => match (segments.exceptions.len(), segments.bits.len()) {
                     (0..=2, 1) => {
                         let $way = Lines::<2, false>::new(segments);
                         $work
@@ -158,4 +158,6 @@ macro_rules! luma_by_lines {
     };
 }
 
-pub(super) use {lookup_in_turns, luma_by_lines, luma_by_table, mix_in_turns, two_vectors};
+pub(super) use {
+    lookup_interleaved, luma_by_lines, luma_by_table, rotate_interleaved, two_vectors,
+};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tables as sixteen straight lines, for instruction sets that look up sixteen entries at a time.
+//! Approximates tables by sixteen lines with exceptions, for instruction sets whose shuffles look up
+//! sixteen entries.
 
-use super::tables::Table;
+use super::tone::Table;
 
-/// The lower places of a slope that lie behind the point.
+/// The lower places of a slope that lie after the binary point.
 const BINARY_PLACES: u32 = 5;
 
 /// Segments that may be no line at all.
@@ -24,25 +25,25 @@ pub(super) struct Segments {
     /// that does not do, 2.
     pub(super) bits: Vec<[[u8; 16]; 2]>,
     /// Segments that are no line: which, and what to xor its values with. [`PATCHES`] at most.
-    pub(super) patches: Vec<(u8, [u8; 16])>,
+    pub(super) exceptions: Vec<(u8, [u8; 16])>,
 }
 
 /// What several tables need together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Fits {
-    /// The most patches that one has.
-    pub(super) patches: usize,
+pub(super) struct Requirements {
+    /// The most exceptions that one has.
+    pub(super) exceptions: usize,
     /// Whether one has two bits.
     pub(super) two_bits: bool,
 }
 
-impl Fits {
+impl Requirements {
     /// `None` where one of them has no segments.
     pub(super) fn of<'a>(all: impl Iterator<Item = Option<&'a Segments>>) -> Option<Self> {
         let mut fits = Self::default();
         for segments in all {
             let segments = segments?;
-            fits.patches = fits.patches.max(segments.patches.len());
+            fits.exceptions = fits.exceptions.max(segments.exceptions.len());
             fits.two_bits |= segments.bits.len() > 1;
         }
         Some(fits)
@@ -104,7 +105,7 @@ impl Segments {
         let (parts, _) = table.as_chunks::<16>();
         let fits: Vec<Fit> = parts.iter().map(Fit::of).collect();
         let patched = |most: u8| fits.iter().filter(|fit| fit.above > most).count();
-        // Two more bits take as long as two patches.
+        // Two more bits take as long as two exceptions.
         let most = if patched(1) <= patched(3) + 2 { 1 } else { 3 };
         if patched(most) > PATCHES {
             return None;
@@ -113,7 +114,7 @@ impl Segments {
             start: [0; 16],
             slope: [0; 16],
             bits: vec![[[0; 16]; 2]; if most == 1 { 1 } else { 2 }],
-            patches: Vec::new(),
+            exceptions: Vec::new(),
         };
         for (h, (fit, entries)) in fits.into_iter().zip(parts).enumerate() {
             let is_line = fit.above <= most;
@@ -121,7 +122,7 @@ impl Segments {
             found.start[h] = (fit.start ^ 0x80).cast_signed();
             found.slope[h] = fit.slope;
             if !is_line {
-                found.patches.push((h as u8, *entries));
+                found.exceptions.push((h as u8, *entries));
                 continue;
             }
             for (l, entry) in entries.iter().enumerate() {
@@ -137,25 +138,25 @@ impl Segments {
     /// The table again.
     #[cfg(test)]
     fn table(&self) -> Table {
-        super::tables::IDENTITY.map(|v| {
+        super::tone::IDENTITY.map(|v| {
             let (h, l) = (usize::from(v >> 4), v & 15);
             let line = Fit::at(self.start[h].cast_unsigned() ^ 0x80, self.slope[h], l);
             let bits = self.bits.iter().enumerate();
             let above: u8 = bits
                 .map(|(place, bits)| (bits[usize::from(l / 8)][h] >> (l % 8) & 1) << place)
                 .sum();
-            let patches = self
-                .patches
+            let exceptions = self
+                .exceptions
                 .iter()
                 .filter(|patch| usize::from(patch.0) == h);
-            patches.fold(line + above, |v, patch| v ^ patch.1[usize::from(l)])
+            exceptions.fold(line + above, |v, patch| v ^ patch.1[usize::from(l)])
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Adjust, Range, tables};
+    use super::super::{Adjust, ColorRange, tone};
     use super::*;
 
     /// Luma and chroma of a grid of settings.
@@ -172,8 +173,8 @@ mod tests {
                         saturation: contrast,
                         ..Adjust::identity()
                     };
-                    all.push(tables::luma(&adjust, Range::Limited));
-                    if let tables::Chroma::Table(table) = tables::balance_chroma(&adjust) {
+                    all.push(tone::luma(&adjust, ColorRange::Limited));
+                    if let tone::Chroma::Table(table) = tone::balance_chroma(&adjust) {
                         all.push(table);
                     }
                 }
@@ -189,7 +190,7 @@ mod tests {
         for table in &all {
             if let Some(segments) = Segments::find(table) {
                 assert_eq!(segments.table(), *table, "{segments:?}");
-                assert!(segments.patches.len() <= PATCHES);
+                assert!(segments.exceptions.len() <= PATCHES);
                 found += 1;
             }
         }
@@ -203,34 +204,40 @@ mod tests {
                 gamma: f64::from(tenths) / 10.0,
                 ..Adjust::identity()
             };
-            let segments = Segments::find(&tables::luma(&adjust, Range::Full)).unwrap();
-            let (bits, patches) = (segments.bits.len(), segments.patches.len());
-            assert!(bits == 1, "{tenths}: {patches} patches");
+            let segments = Segments::find(&tone::luma(&adjust, ColorRange::Full)).unwrap();
+            let (bits, exceptions) = (segments.bits.len(), segments.exceptions.len());
+            assert!(bits == 1, "{tenths}: {exceptions} exceptions");
         }
     }
 
     #[test]
     fn tables_together_need_the_most_that_one_of_them_needs() {
-        let with = |patches: usize, bits: usize| Segments {
+        let with = |exceptions: usize, bits: usize| Segments {
             start: [0; 16],
             slope: [0; 16],
             bits: vec![[[0; 16]; 2]; bits],
-            patches: vec![(0, [0; 16]); patches],
+            exceptions: vec![(0, [0; 16]); exceptions],
         };
         let (few, many) = (with(1, 2), with(3, 1));
-        let needed = Some(Fits {
-            patches: 3,
+        let needed = Some(Requirements {
+            exceptions: 3,
             two_bits: true,
         });
-        assert_eq!(Fits::of([Some(&few), Some(&many)].into_iter()), needed);
-        assert_eq!(Fits::of([Some(&many), Some(&few)].into_iter()), needed);
-        assert_eq!(Fits::of([Some(&many), None].into_iter()), None);
+        assert_eq!(
+            Requirements::of([Some(&few), Some(&many)].into_iter()),
+            needed
+        );
+        assert_eq!(
+            Requirements::of([Some(&many), Some(&few)].into_iter()),
+            needed
+        );
+        assert_eq!(Requirements::of([Some(&many), None].into_iter()), None);
     }
 
     #[test]
     fn tables_of_nothing_but_noise_have_none() {
         let mut state = 1_u32;
-        let noise = tables::IDENTITY.map(|_| {
+        let noise = tone::IDENTITY.map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         });

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What is laid over a run of units, in the frame's own order of bytes.
+//! The source of a blend, in the byte order of the frame.
 //!
-//! A frame is in no cache when it comes, and nor is the ink after that: what is kept of it is as
-//! small as can be, and lies in one piece for all of a plane's rows.
+//! Neither frame nor source is in the cache, so the source is stored compactly, and contiguously for
+//! all rows of a plane.
 
-use super::dots::{BLOCK, Dots};
-use super::over::{Factor, OverBytes, OverPixels, over, straight, within};
-use crate::format::{Depth, Role, Shape, WideChroma};
+use super::blend::{BlendBytes, BlendPixels, Factor, over, straight, within};
+use super::blend_pixels::{BLOCK, PixelBlock};
+use crate::format::{Depth, Role, Sample};
 use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a byte, or a word, of a unit is: a component of its pixel with this number.
+/// What a byte, or a word, of a block is: a component of its pixel with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Component { number: usize, pixel: usize },
@@ -19,58 +19,28 @@ enum Field {
     Padding,
 }
 
-const fn of(number: usize) -> Field {
-    Field::Component { number, pixel: 0 }
-}
-
-/// The bytes, or the words, of a unit of a plane.
+/// The bytes, or the words, of a block of a plane; none where a word holds all components.
 fn fields(format: Format, plane: usize) -> Vec<Field> {
-    let role = |role: &Role| match role {
-        Role::Luma => of(0),
-        Role::U => of(1),
-        Role::V => of(2),
-        Role::Keep => Field::Alpha,
-    };
-    match (format.shape(), plane) {
-        (Shape::Rgb565, _) => Vec::new(),
-        (Shape::Rgb { bytes, offsets }, _) => {
-            let has_alpha = matches!(
-                format,
-                Format::Bgra | Format::Rgba | Format::Abgr | Format::Argb
-            );
-            let other = if has_alpha {
-                Field::Alpha
-            } else {
-                Field::Padding
-            };
-            let place = |byte| offsets.iter().position(|offset| *offset == byte);
-            (0..bytes)
-                .map(|byte| place(byte).map_or(other, of))
-                .collect()
-        }
-        (Shape::Packed(roles), _) => {
-            let mut fields: Vec<_> = roles.iter().map(role).collect();
-            let mut luma = fields.iter_mut().filter(|field| **field == of(0));
-            if let Some(second) = luma.nth(1) {
-                *second = Field::Component {
-                    number: 0,
-                    pixel: 1,
-                };
-            }
-            fields
-        }
-        (Shape::SemiPlanar { chroma }, 1) => chroma.iter().map(role).collect(),
-        (Shape::Wide(_, WideChroma::Interleaved), 1) => Vec::from([of(1), of(2)]),
-        (Shape::Planar { u, .. }, plane) if plane == u => Vec::from([of(1)]),
-        (Shape::Planar { v, .. }, plane) if plane == v => Vec::from([of(2)]),
-        (Shape::Wide(_, WideChroma::Planar), plane @ 1..) => Vec::from([of(plane)]),
-        _ => Vec::from([of(0)]),
+    let layout = &format.planes()[plane];
+    if layout.sample() == Sample::Rgb565 {
+        return Vec::new();
     }
+    let mut pixels = [0; 3];
+    let field = |role: &Role| match role {
+        Role::Alpha => Field::Alpha,
+        Role::Padding => Field::Padding,
+        role => role.component().map_or(Field::Padding, |number| {
+            let pixel = pixels[number];
+            pixels[number] += 1;
+            Field::Component { number, pixel }
+        }),
+    };
+    layout.roles().iter().map(field).collect()
 }
 
-/// What is blended over units of a plane's rows: stretches of ink, one after the other.
+/// What is blended over blocks of a plane's rows: stretches of ink, one after the other.
 #[derive(Clone, Debug)]
-pub(super) struct Inks {
+pub(super) struct BlendSource {
     kind: Kind,
     factor: Factor,
     /// The parts of stretches, in their fields, in which something is seen: what is written has a
@@ -80,9 +50,9 @@ pub(super) struct Inks {
     start: usize,
     first_run: usize,
     fields: Vec<Field>,
-    /// Pixels and bytes in a unit.
+    /// Pixels and bytes in a block.
     pixels: usize,
-    unit: usize,
+    block_bytes: usize,
     isa: Isa,
 }
 
@@ -117,10 +87,10 @@ enum Fourth {
     Straight,
 }
 
-/// Ink for a run of units.
+/// BlendSpan for a run of blocks.
 #[derive(Clone, Debug)]
-pub(super) struct Ink {
-    of: Arc<Inks>,
+pub(super) struct BlendSpan {
+    of: Arc<BlendSource>,
     /// Its first field.
     start: usize,
     /// Its runs, by number.
@@ -134,21 +104,21 @@ pub(super) struct Stretch {
     runs: Range<usize>,
 }
 
-impl Inks {
+impl BlendSource {
     /// None yet, for a plane of a format; `premultiplied` is whether the frame's colours are
     /// multiplied with its alpha.
     pub(super) fn new(format: Format, premultiplied: bool, plane: usize, factor: Factor) -> Self {
         let layout = format.planes()[plane];
         let fields = fields(format, plane);
         let fourth = |field| fields.iter().position(|other| *other == field);
-        let kind = match format.shape() {
-            Shape::Rgb565 => Kind::Rgb565(Vec::new()),
-            Shape::Wide(depth, _) => Kind::Words {
+        let kind = match (layout.sample(), format.depth()) {
+            (Sample::Rgb565, _) => Kind::Rgb565(Vec::new()),
+            (_, Some(depth)) => Kind::Words {
                 product: Vec::new(),
                 alpha: Vec::new(),
                 depth,
             },
-            _ => match (fourth(Field::Alpha), fourth(Field::Padding)) {
+            (_, None) => match (fourth(Field::Alpha), fourth(Field::Padding)) {
                 (Some(place), _) => Kind::Pixels {
                     ink: Vec::new(),
                     place,
@@ -172,8 +142,8 @@ impl Inks {
             start: 0,
             first_run: 0,
             fields,
-            pixels: layout.pixels(),
-            unit: layout.unit(),
+            pixels: layout.block_pixels(),
+            block_bytes: layout.block_bytes(),
             isa: Isa::best(),
         }
     }
@@ -220,7 +190,7 @@ impl Inks {
         }
     }
 
-    /// Fields of so many pixels.
+    /// Fields of this many pixels.
     #[inline(always)]
     fn fields_of(&self, pixels: usize) -> usize {
         let of_unit = match self.kind {
@@ -245,10 +215,10 @@ impl Inks {
         }
     }
 
-    /// Adds a block of pixels to the stretch. Where several of them are one unit, subsampled planes
+    /// Adds a block of pixels to the stretch. Where several of them are one block, subsampled planes
     /// look at the first.
     #[inline(always)]
-    pub(super) fn add(&mut self, dots: &Dots) {
+    pub(super) fn add(&mut self, dots: &PixelBlock) {
         let begin = self.len();
         self.add_hole(BLOCK);
         // A plane has fewer fields.
@@ -309,12 +279,12 @@ impl Inks {
     }
 }
 
-/// Bytes of ink for units of `PIXELS` pixels and `UNIT` bytes.
+/// Bytes of ink for blocks of `PIXELS` pixels and `UNIT` bytes.
 #[inline(always)]
 fn add_bytes<const PIXELS: usize, const UNIT: usize>(
     ink: &mut [u16],
     fields: &[Field],
-    dots: &Dots,
+    dots: &PixelBlock,
 ) {
     let fields: [Field; UNIT] = std::array::from_fn(|field| fields[field]);
     let sources = fields.map(|field| {
@@ -322,7 +292,7 @@ fn add_bytes<const PIXELS: usize, const UNIT: usize>(
         (&dots.color[number], pixel.min(PIXELS - 1))
     });
     let alphas = dots.alpha.as_chunks::<PIXELS>().0;
-    for (unit, (ink, alpha)) in ink
+    for (block_bytes, (ink, alpha)) in ink
         .as_chunks_mut::<UNIT>()
         .0
         .iter_mut()
@@ -330,7 +300,7 @@ fn add_bytes<const PIXELS: usize, const UNIT: usize>(
         .enumerate()
     {
         for (ink, (color, pixel)) in ink.iter_mut().zip(&sources) {
-            *ink = color[unit * PIXELS + pixel] | alpha[*pixel] << 8;
+            *ink = color[block_bytes * PIXELS + pixel] | alpha[*pixel] << 8;
         }
     }
 }
@@ -341,7 +311,7 @@ fn each_field<T>(
     ink: &mut [T],
     fields: &[Field],
     pixels: usize,
-    dots: &Dots,
+    dots: &PixelBlock,
     with: impl Fn(&mut T, u16, u16),
 ) {
     for (at, field) in fields.iter().enumerate() {
@@ -354,29 +324,29 @@ fn each_field<T>(
     }
 }
 
-impl Ink {
-    pub(super) fn new(of: &Arc<Inks>, stretch: Stretch) -> Self {
+impl BlendSpan {
+    pub(super) fn new(of: &Arc<BlendSource>, stretch: Stretch) -> Self {
         let of = Arc::clone(of);
         let Stretch { start, runs } = stretch;
         Self { of, start, runs }
     }
 
-    /// Lays units of the ink, from the first on, over as many as there are in `bytes`.
-    pub(super) fn lay_over(&self, bytes: &mut [u8]) {
-        let Inks {
+    /// Lays blocks of the source, from the first on, over as many as there are in `bytes`.
+    pub(super) fn blend(&self, bytes: &mut [u8]) {
+        let BlendSource {
             kind,
             factor,
             runs,
-            unit,
+            block_bytes,
             isa,
             ..
         } = &*self.of;
         let runs = &runs[self.runs.clone()];
-        let count = bytes.len() / unit;
+        let count = bytes.len() / block_bytes;
         let of = |fields: usize| self.start..self.start + count * fields;
         match kind {
-            Kind::Bytes(ink) => isa.run(OverBytes {
-                ink: &ink[of(*unit)],
+            Kind::Bytes(ink) => isa.run(BlendBytes {
+                ink: &ink[of(*block_bytes)],
                 factor: *factor,
                 runs,
                 bytes,
@@ -395,7 +365,7 @@ impl Ink {
                     }
                 }
             }
-            Kind::Pixels { ink, place, fourth } => isa.run(OverPixels {
+            Kind::Pixels { ink, place, fourth } => isa.run(BlendPixels {
                 ink: &ink[of(1)],
                 factor: *factor,
                 place: *place,
@@ -408,7 +378,7 @@ impl Ink {
                 alpha,
                 depth,
             } => {
-                let of = of(unit / 2);
+                let of = of(block_bytes / 2);
                 let ink = product[of.clone()].iter().zip(&alpha[of]);
                 for (word, (product, alpha)) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ink) {
                     let stored = u16::from_le_bytes(*word);
@@ -445,7 +415,7 @@ impl Ink {
     }
 }
 
-/// The component that a field is, and the pixel of its unit.
+/// The component that a field is, and the pixel of its block.
 fn source_of(field: Field) -> (usize, usize) {
     match field {
         Field::Component { number, pixel } => (number, pixel),
@@ -455,7 +425,7 @@ fn source_of(field: Field) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dots::is_wide;
+    use super::super::blend_pixels::is_high_depth;
     use super::*;
     use dmabufcpu_testing::random::Random;
 
@@ -466,10 +436,10 @@ mod tests {
     }
 
     /// Adds a stretch.
-    fn add(inks: &mut Inks, dots: &[Dot]) -> Stretch {
+    fn add(inks: &mut BlendSource, dots: &[Dot]) -> Stretch {
         inks.begin();
         for some in dots.chunks(BLOCK) {
-            let mut block = Dots::uniform([0; 3], 0);
+            let mut block = PixelBlock::uniform([0; 3], 0);
             for (number, dot) in some.iter().enumerate() {
                 block.alpha[number] = dot.alpha as u16;
                 for (color, value) in block.color.iter_mut().zip(dot.color) {
@@ -485,7 +455,7 @@ mod tests {
         inks.stretch()
     }
 
-    /// Dots of which many are not seen, many hide all, and some of each are black.
+    /// PixelBlock of which many are not seen, many hide all, and some of each are black.
     fn dots(random: &mut Random, factor: Factor, count: usize) -> Vec<Dot> {
         let dot = |at: usize| {
             let alpha = match at / 150 % 4 {
@@ -512,7 +482,7 @@ mod tests {
     #[test]
     fn each_byte_is_what_the_formula_says() {
         let mut random = Random(17);
-        let narrow = |format: &&Format| !is_wide(**format) && **format != Format::Rgb16;
+        let narrow = |format: &&Format| !is_high_depth(**format) && **format != Format::Rgb16;
         for &format in Format::ALL.iter().filter(narrow) {
             for (premultiplied, factor) in [
                 (true, Factor::Alpha),
@@ -527,21 +497,22 @@ mod tests {
                     if fields.contains(&Field::Alpha) && !premultiplied {
                         continue;
                     }
-                    let (pixels, unit) = (layout.pixels(), layout.unit());
-                    let mut inks = Inks::new(format, premultiplied, plane, factor);
+                    let (pixels, block_bytes) = (layout.block_pixels(), layout.block_bytes());
+                    let mut inks = BlendSource::new(format, premultiplied, plane, factor);
                     // More than one stretch, and fewer bytes than ink.
                     let other = dots(&mut random, factor, 7 * pixels);
                     let before = add(&mut inks, &other);
                     let dots = dots(&mut random, factor, 900 * pixels);
                     let stretch = add(&mut inks, &dots);
                     let inks = Arc::new(inks);
-                    let ink = Ink::new(&inks, stretch);
-                    for units in [900, 611, 1, 0] {
-                        let mut bytes: Vec<u8> =
-                            (0..units * unit).map(|_| random.below(256) as u8).collect();
+                    let ink = BlendSpan::new(&inks, stretch);
+                    for blocks in [900, 611, 1, 0] {
+                        let mut bytes: Vec<u8> = (0..blocks * block_bytes)
+                            .map(|_| random.below(256) as u8)
+                            .collect();
                         let expected = bytes.iter().enumerate().map(|(at, &old)| {
-                            let dots = &dots[at / unit * pixels..][..pixels];
-                            let (product, alpha) = match fields[at % unit] {
+                            let dots = &dots[at / block_bytes * pixels..][..pixels];
+                            let (product, alpha) = match fields[at % block_bytes] {
                                 Field::Component { number, pixel } => {
                                     let Dot { color, alpha } = dots[pixel];
                                     (color[number] * factor.of(alpha), alpha)
@@ -552,8 +523,8 @@ mod tests {
                             ((product + u32::from(old) * (255 - alpha)) / 255) as u8
                         });
                         let expected: Vec<u8> = expected.collect();
-                        ink.lay_over(&mut bytes);
-                        assert!(bytes == expected, "{format:?} {plane} {factor:?} {units}");
+                        ink.blend(&mut bytes);
+                        assert!(bytes == expected, "{format:?} {plane} {factor:?} {blocks}");
                     }
                     assert_eq!(before.start, 0);
                 }
@@ -567,21 +538,27 @@ mod tests {
             let mut components = [0; 3];
             for (plane, layout) in format.planes().iter().enumerate() {
                 let fields = fields(format, plane);
-                let bytes = if is_wide(format) { 2 } else { 1 };
+                let bytes = if is_high_depth(format) { 2 } else { 1 };
                 if format != Format::Rgb16 {
-                    assert_eq!(fields.len() * bytes, layout.unit(), "{format:?} {plane}");
+                    assert_eq!(
+                        fields.len() * bytes,
+                        layout.block_bytes(),
+                        "{format:?} {plane}"
+                    );
                 }
                 for field in fields {
                     if let Field::Component { number, pixel } = field {
                         components[number] += 1;
-                        assert!(pixel < layout.pixels());
+                        assert!(pixel < layout.block_pixels());
                     }
                 }
             }
             let expected = match format {
                 Format::Rgb16 => [0, 0, 0],
                 Format::Gray8 | Format::Gray16Le => [1, 0, 0],
-                Format::Yuy2 | Format::Yvyu | Format::Uyvy | Format::Vyuy => [2, 1, 1],
+                Format::Yuy2 | Format::Yvyu | Format::Uyvy | Format::Vyuy | Format::Y210 => {
+                    [2, 1, 1]
+                }
                 _ => [1, 1, 1],
             };
             assert_eq!(components, expected, "{format:?}");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From settings to tables. Everything is worked out in double precision in the order in which
-//! the peers do it, because their rounding of ties must come out the same.
+//! Makes tables from settings.
+//!
+//! All arithmetic is in double precision and in the order of the peer elements, so that ties round
+//! the same way.
 
-use super::{Adjust, Range};
+use super::{Adjust, ColorRange};
 
 /// Added to a number that is not negative, this rounds it to a whole one, ties to even, and leaves
 /// that in the lowest bits: quicker by far than asking for it.
@@ -32,7 +34,7 @@ fn build(f: impl Fn(f64) -> f64) -> Table {
 }
 
 /// First `first`, then `then`.
-pub(super) fn chain(first: &Table, then: &Table) -> Table {
+pub(super) fn compose(first: &Table, then: &Table) -> Table {
     first.map(|v| then[usize::from(v)])
 }
 
@@ -60,10 +62,10 @@ pub(super) fn gamma_luma(adjust: &Adjust) -> Option<Table> {
 }
 
 /// The negative of a luma value.
-pub(super) fn invert_luma(range: Range) -> Table {
+pub(super) fn invert_luma(range: ColorRange) -> Table {
     match range {
-        Range::Limited => IDENTITY.map(|v| 251_u8.saturating_sub(v)),
-        Range::Full => IDENTITY.map(|v| 255 - v),
+        ColorRange::Limited => IDENTITY.map(|v| 251_u8.saturating_sub(v)),
+        ColorRange::Full => IDENTITY.map(|v| 255 - v),
     }
 }
 
@@ -79,18 +81,18 @@ pub(super) enum Chroma {
     /// Both components through one table: saturation alone.
     Table(Table),
     /// Each result needs both components: hue.
-    Mix(Turn),
+    HueRotate(HueRotation),
 }
 
 /// The rotation and scaling of chroma as the peer works it out.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Turn {
+pub(super) struct HueRotation {
     cos: f64,
     sin: f64,
     saturation: f64,
 }
 
-impl Turn {
+impl HueRotation {
     /// What both become around 0, in double precision.
     #[inline(always)]
     pub(super) fn around_zero(&self, i: f64, j: f64) -> (f64, f64) {
@@ -109,7 +111,7 @@ impl Turn {
     }
 }
 
-impl Turn {
+impl HueRotation {
     /// The new components by the old ones, each around 0.
     pub(super) fn coefficients(&self) -> [[f64; 2]; 2] {
         let (cos, sin) = (self.cos * self.saturation, self.sin * self.saturation);
@@ -129,7 +131,7 @@ pub(super) fn balance_chroma(adjust: &Adjust) -> Chroma {
         }));
     }
     let angle = std::f64::consts::PI * adjust.hue;
-    Chroma::Mix(Turn {
+    Chroma::HueRotate(HueRotation {
         cos: angle.cos(),
         sin: angle.sin(),
         saturation: adjust.saturation,
@@ -137,13 +139,13 @@ pub(super) fn balance_chroma(adjust: &Adjust) -> Chroma {
 }
 
 /// Luma through everything.
-pub(super) fn luma(adjust: &Adjust, range: Range) -> Table {
+pub(super) fn luma(adjust: &Adjust, range: ColorRange) -> Table {
     let mut table = balance_luma(adjust).unwrap_or(IDENTITY);
     if let Some(gamma) = gamma_luma(adjust) {
-        table = chain(&table, &gamma);
+        table = compose(&table, &gamma);
     }
     if adjust.invert {
-        table = chain(&table, &invert_luma(range));
+        table = compose(&table, &invert_luma(range));
     }
     table
 }
@@ -217,9 +219,12 @@ mod tests {
     #[test]
     fn saturating_forms_are_found_and_only_where_exact() {
         assert_eq!(as_saturating(&IDENTITY), Some((0, 0, 0)));
-        assert_eq!(as_saturating(&invert_luma(Range::Full)), Some((255, 0, 0)));
         assert_eq!(
-            as_saturating(&invert_luma(Range::Limited)),
+            as_saturating(&invert_luma(ColorRange::Full)),
+            Some((255, 0, 0))
+        );
+        assert_eq!(
+            as_saturating(&invert_luma(ColorRange::Limited)),
             Some((255, 4, 0))
         );
         assert_eq!(as_saturating(&invert_chroma()), Some((255, 0, 1)));
@@ -229,7 +234,7 @@ mod tests {
             ..Adjust::identity()
         };
         assert_eq!(
-            as_saturating(&luma(&brighter, Range::Full)),
+            as_saturating(&luma(&brighter, ColorRange::Full)),
             Some((0, 0, 51))
         );
         let mut off = IDENTITY;
@@ -264,7 +269,7 @@ mod tests {
                     invert,
                     ..Adjust::identity()
                 };
-                let table = luma(&adjust, Range::Limited);
+                let table = luma(&adjust, ColorRange::Limited);
                 tried += 1;
                 let Some(line) = as_line(&table) else {
                     continue;
@@ -281,7 +286,7 @@ mod tests {
                 contrast: 1.303,
                 ..Adjust::identity()
             },
-            Range::Full,
+            ColorRange::Full,
         );
         assert!(as_line(&off).is_some());
         off[100] += 2;
@@ -292,7 +297,7 @@ mod tests {
     fn neutral_stages_are_skipped() {
         let id = Adjust::identity();
         assert!(balance_luma(&id).is_none() && gamma_luma(&id).is_none());
-        assert_eq!(luma(&id, Range::Limited), IDENTITY);
+        assert_eq!(luma(&id, ColorRange::Limited), IDENTITY);
         assert!(matches!(balance_chroma(&id), Chroma::Same));
     }
 }

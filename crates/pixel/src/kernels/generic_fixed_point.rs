@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue in whole numbers, in vectors of any width, written once, as in `shared`.
+//! Generic hue rotation in fixed point.
 //!
-//! A module that invokes [`whole_kernels`] has what `shared` needs, and `Weights`, which weighs
-//! pairs of bytes; with [`weights_by_pairs`] for those without dot products of four bytes.
+//! A module that invokes [`fixed_point_kernels`] defines what `generic` needs, and `Weights`, which
+//! weighs pairs of bytes. [`weights_by_pairs`] defines it where there is no dot product of four bytes.
 
 /// Pairs of bytes to be summed up lie in lanes of 32 bits, at any two places.
-macro_rules! whole_kernels {
+macro_rules! fixed_point_kernels {
     ($features:tt) => {
         /// The constants of a rotation, in vectors.
         struct Whole {
@@ -20,7 +20,7 @@ macro_rules! whole_kernels {
         impl Whole {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(turn: &WholeTurn) -> Self {
+            fn new(turn: &FixedPointRotation) -> Self {
                 let places: [u8; 16] =
                     std::array::from_fn(|i| if i % 4 < 2 { i as u8 + 2 } else { 0x80 });
                 Self {
@@ -33,7 +33,7 @@ macro_rules! whole_kernels {
                 }
             }
 
-            /// Words from the upper halves of two vectors of sums, in turns.
+            /// Words from the upper halves of two vectors of sums, interleaved.
             #[inline]
             #[target_feature(enable = $features)]
             fn words(&self, first: V, second: V) -> V {
@@ -58,7 +58,7 @@ macro_rules! whole_kernels {
         impl PairSums {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(turn: &WholeTurn) -> Self {
+            fn new(turn: &FixedPointRotation) -> Self {
                 Self {
                     whole: Whole::new(turn),
                     low: Weights::new(turn, [0, 1]),
@@ -97,7 +97,7 @@ macro_rules! whole_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn whole_pairs(
-            turn: &WholeTurn,
+            turn: &FixedPointRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -107,7 +107,7 @@ macro_rules! whole_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn whole_planes(
-            turn: &WholeTurn,
+            turn: &FixedPointRotation,
             first: &mut [u8],
             second: &mut [u8],
             spans: impl Iterator<Item = PairSpan>,
@@ -119,8 +119,8 @@ macro_rules! whole_kernels {
         /// As `turn_groups`.
         #[target_feature(enable = $features)]
         pub(super) fn whole_groups(
-            op: &Mix,
-            turn: &WholeTurn,
+            op: &HueRotate,
+            turn: &FixedPointRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -174,7 +174,7 @@ macro_rules! weights_by_pairs {
         impl Weights {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(turn: &WholeTurn, [a, b]: [usize; 2]) -> Self {
+            fn new(turn: &FixedPointRotation, [a, b]: [usize; 2]) -> Self {
                 let places = |shift: usize| -> [u8; 16] {
                     std::array::from_fn(|i| {
                         let from = if i % 4 < 2 { a } else { b };
@@ -219,4 +219,4 @@ macro_rules! weights_by_pairs {
     };
 }
 
-pub(super) use {weights_by_pairs, whole_kernels};
+pub(super) use {fixed_point_kernels, weights_by_pairs};

@@ -1,43 +1,41 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where the colour of a format lies: the channels in a plane's units, and the pieces of a
-//! plane's rows that an area needs.
+//! The colour components in a plane's blocks, and the pieces of rows that an area needs.
 //!
-//! A channel is one colour component in one plane: luma, U, V, or red, green, blue. Alpha and
-//! padding, be they bytes or bits, belong to no channel, so nothing done to channels can change
-//! them.
+//! A component is luma, U, V, red, green or blue in one plane. Alpha and padding, bytes or bits, are no
+//! component, so no operation on components changes them.
 
-use super::super::format::{Depth, Role, Shape, WideChroma};
+use super::super::format::Depth;
 use super::super::{Format, PlaneLayout};
 use super::Area;
 use std::ops::Range;
 
-/// The samples of one colour component in the units of a plane.
+/// The samples of one colour component in the blocks of a plane.
 ///
 /// Each sample has `step` bytes of its own, which, read as a little-endian word, hold its value
 /// in `bits` bits from bit `shift` on. The other bits of them are other channels, alpha, or
 /// padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Channel {
+pub(crate) struct Component {
     /// Which component: 0, 1, 2 are luma, U, V, or red, green, blue.
     #[allow(dead_code)] // effects that do to every channel the same need not know
     pub(crate) component: usize,
-    /// Bytes from one sample to the next: 1 to 4.
+    /// Bytes from one sample to the next: 1 to 4, or 8.
     step: usize,
     shift: u32,
     bits: u32,
-    /// Samples in a unit.
-    per_unit: usize,
+    /// Samples in a block.
+    per_block: usize,
 }
 
-impl Channel {
+impl Component {
     /// Bits of a value.
     pub(crate) fn bits(&self) -> u32 {
         self.bits
     }
 
-    /// Samples in a unit of the plane.
-    pub(crate) fn per_unit(&self) -> usize {
-        self.per_unit
+    /// Samples in a block of the plane.
+    pub(crate) fn per_block(&self) -> usize {
+        self.per_block
     }
 
     /// Bytes from one sample to the next.
@@ -45,7 +43,7 @@ impl Channel {
         self.step
     }
 
-    /// The byte of whole units in which a sample begins.
+    /// The byte of whole blocks in which a sample begins.
     pub(crate) fn byte(&self, sample: usize) -> usize {
         sample * self.step + self.shift as usize / 8
     }
@@ -54,17 +52,17 @@ impl Channel {
         (1 << self.bits) - 1
     }
 
-    /// Gives each sample to `with`, beside the entry of `to` that it belongs to. `units` are
-    /// whole units, of which the first `skip` samples of the channel are left out.
+    /// Gives each sample to `with`, beside the entry of `to` that it belongs to. `blocks` are
+    /// whole blocks, of which the first `skip` samples of the channel are left out.
     #[inline(always)]
     pub(crate) fn each<T>(
         &self,
-        units: &[u8],
+        blocks: &[u8],
         skip: usize,
         to: &mut [T],
         with: impl Fn(&mut T, u16),
     ) {
-        let bytes = units.get(skip * self.step..).unwrap_or(&[]);
+        let bytes = blocks.get(skip * self.step..).unwrap_or(&[]);
         let (shift, mask) = (self.shift, self.max());
         // One loop for each width, so that each becomes vector code.
         match self.step {
@@ -84,26 +82,35 @@ impl Channel {
                     with(to, u16::from(pixel[at]));
                 }
             }
-            _ => {
+            4 => {
                 for (to, word) in to.iter_mut().zip(bytes.as_chunks::<4>().0) {
                     with(to, ((u32::from_le_bytes(*word) >> shift) & mask) as u16);
+                }
+            }
+            _ => {
+                for (to, word) in to.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                    with(
+                        to,
+                        ((u64::from_le_bytes(*word) >> shift) as u32 & mask) as u16,
+                    );
                 }
             }
         }
     }
 
-    /// Takes the values of samples out of whole units, all but the first `skip`, as many as
+    /// Takes the values of samples out of whole blocks, all but the first `skip`, as many as
     /// there is room for.
     #[allow(dead_code)] // for effects that look at single samples
-    pub(crate) fn unpack(&self, units: &[u8], skip: usize, values: &mut [u16]) {
-        self.each(units, skip, values, |to, value| *to = value);
+    pub(crate) fn unpack(&self, blocks: &[u8], skip: usize, values: &mut [u16]) {
+        self.each(blocks, skip, values, |to, value| *to = value);
     }
 
-    /// Puts values into whole units, in the place of all samples but the first `skip`. Nothing
+    /// Puts values into whole blocks, in the place of all samples but the first `skip`. Nothing
     /// but the bits of these samples changes.
-    pub(crate) fn pack(&self, values: &[u16], units: &mut [u8], skip: usize) {
-        let bytes = units.get_mut(skip * self.step..).unwrap_or(&mut []);
-        let (shift, mask) = (self.shift, self.max() << self.shift);
+    pub(crate) fn pack(&self, values: &[u16], blocks: &mut [u8], skip: usize) {
+        let bytes = blocks.get_mut(skip * self.step..).unwrap_or(&mut []);
+        let shift = self.shift;
+        let mask = u64::from(self.max()) << shift;
         match self.step {
             1 => {
                 for (byte, value) in bytes.iter_mut().zip(values) {
@@ -123,10 +130,17 @@ impl Channel {
                     pixel[at] = *value as u8;
                 }
             }
-            _ => {
+            4 => {
+                let mask = mask as u32;
                 for (word, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
                     let kept = u32::from_le_bytes(*word) & !mask;
                     *word = (kept | ((u32::from(*value) << shift) & mask)).to_le_bytes();
+                }
+            }
+            _ => {
+                for (word, value) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(values) {
+                    let kept = u64::from_le_bytes(*word) & !mask;
+                    *word = (kept | ((u64::from(*value) << shift) & mask)).to_le_bytes();
                 }
             }
         }
@@ -135,136 +149,85 @@ impl Channel {
 
 /// The channels of one plane.
 #[derive(Clone, Debug)]
-pub(crate) struct PlaneChannels {
+pub(crate) struct PlaneComponents {
     /// The plane's number.
     pub(crate) plane: usize,
-    /// Bytes of a unit.
-    pub(crate) unit: usize,
-    /// What is in a unit.
-    pub(crate) channels: Vec<Channel>,
-    /// Pixels that a unit stands for, in a row and in rows.
+    /// Bytes of a block.
+    pub(crate) block_bytes: usize,
+    /// What is in a block.
+    pub(crate) channels: Vec<Component>,
+    /// Pixels that a block stands for, in a row and in rows.
     share: (usize, usize),
 }
 
-impl PlaneChannels {
+impl PlaneComponents {
     /// The planes of a format; each of them has a channel.
     pub(crate) fn of(format: Format) -> Vec<Self> {
         let planes = format.planes().iter().enumerate();
-        let mut planes: Vec<_> = planes
-            .map(|(number, plane)| Self::new(number, plane))
-            .collect();
-        let byte = |at: usize| Depth {
-            bits: 8,
-            shift: 8 * at as u32,
-        };
-        let word = |at: usize, depth: Depth| Depth {
-            shift: depth.shift + 16 * at as u32,
-            ..depth
-        };
-        match format.shape() {
-            Shape::Gray => planes[0].add(0, byte(0), 1),
-            Shape::Planar { u, v } => {
-                planes[0].add(0, byte(0), 1);
-                planes[u].add(1, byte(0), 1);
-                planes[v].add(2, byte(0), 1);
-            }
-            Shape::SemiPlanar { chroma } => {
-                planes[0].add(0, byte(0), 1);
-                for (at, role) in chroma.into_iter().enumerate() {
-                    planes[1].add(usize::from(role == Role::V) + 1, byte(at), 1);
-                }
-            }
-            Shape::Packed(roles) => {
-                let per_unit = roles.iter().filter(|role| **role == Role::Luma).count();
-                let place = |role: Role| roles.iter().position(|at| *at == role).unwrap_or(0);
-                planes[0].add(0, byte(place(Role::Luma)), per_unit);
-                planes[0].add(1, byte(place(Role::U)), 1);
-                planes[0].add(2, byte(place(Role::V)), 1);
-            }
-            Shape::Rgb { offsets, .. } => {
-                for (component, at) in offsets.into_iter().enumerate() {
-                    planes[0].add(component, byte(at), 1);
-                }
-            }
-            Shape::Wide(depth, chroma) => {
-                planes[0].add(0, depth, 1);
-                match chroma {
-                    WideChroma::None => {}
-                    WideChroma::Interleaved => {
-                        planes[1].add(1, word(0, depth), 1);
-                        planes[1].add(2, word(1, depth), 1);
-                    }
-                    WideChroma::Planar => {
-                        planes[1].add(1, depth, 1);
-                        planes[2].add(2, depth, 1);
-                    }
-                }
-            }
-            Shape::Rgb565 => {
-                planes[0].add(0, Depth { bits: 5, shift: 11 }, 1);
-                planes[0].add(1, Depth { bits: 6, shift: 5 }, 1);
-                planes[0].add(2, Depth { bits: 5, shift: 0 }, 1);
-            }
-        }
         planes
+            .map(|(number, plane)| Self::new(number, plane))
+            .collect()
     }
 
     fn new(plane: usize, layout: &PlaneLayout) -> Self {
-        // A plane has all rows or every other.
-        let share_of_rows = 2 / layout.rows(2);
+        let of = |component: usize| {
+            let places = layout.roles().iter().enumerate();
+            let mut places = places.filter(move |(_, role)| role.component() == Some(component));
+            let (first, _) = places.next()?;
+            let per_block = 1 + places.count();
+            let Depth { bits, shift } = layout.sample().place(first);
+            Some(Component {
+                component,
+                step: layout.block_bytes() / per_block,
+                shift,
+                bits,
+                per_block,
+            })
+        };
         Self {
             plane,
-            unit: layout.unit(),
-            channels: Vec::new(),
-            share: (layout.pixels(), share_of_rows),
+            block_bytes: layout.block_bytes(),
+            channels: (0..3).filter_map(of).collect(),
+            share: (layout.block_pixels(), layout.row_subsampling()),
         }
     }
 
-    fn add(&mut self, component: usize, depth: Depth, per_unit: usize) {
-        self.channels.push(Channel {
-            component,
-            step: self.unit / per_unit,
-            shift: depth.shift,
-            bits: depth.bits,
-            per_unit,
-        });
-    }
-
     /// Pixels that a sample of a channel stands for, in a row and in rows.
-    pub(crate) fn share(&self, channel: &Channel) -> (usize, usize) {
-        (self.share.0 / channel.per_unit, self.share.1)
+    pub(crate) fn share(&self, channel: &Component) -> (usize, usize) {
+        (self.share.0 / channel.per_block, self.share.1)
     }
 
-    /// Samples in a unit, of the channel that has the most.
-    pub(crate) fn finest(&self) -> usize {
-        let per_unit = self.channels.iter().map(Channel::per_unit);
-        per_unit.max().unwrap_or(1)
+    /// Samples in a block, of the channel that has the most.
+    pub(crate) fn max_samples_per_block(&self) -> usize {
+        let per_block = self.channels.iter().map(Component::per_block);
+        per_block.max().unwrap_or(1)
     }
 
-    /// Whether the channels are all that is in a unit.
-    pub(crate) fn fill_their_units(&self) -> bool {
-        let bits = self.channels.iter().map(|c| c.bits as usize * c.per_unit);
-        bits.sum::<usize>() == 8 * self.unit
+    /// Whether the channels are all that is in a block.
+    pub(crate) fn fill_their_blocks(&self) -> bool {
+        let bits = self.channels.iter().map(|c| c.bits as usize * c.per_block);
+        bits.sum::<usize>() == 8 * self.block_bytes
     }
 
     /// The samples of an area, of the channel that has the most samples.
     pub(crate) fn samples(&self, area: &Area) -> Area {
-        area.samples((self.share.0 / self.finest(), self.share.1))
+        area.samples((self.share.0 / self.max_samples_per_block(), self.share.1))
     }
 
     /// What these samples need of each of these rows.
     pub(crate) fn pieces(&self, rows: Range<usize>, spans: &[Range<usize>]) -> Pieces {
-        let finest = self.finest();
+        let max_samples_per_block = self.max_samples_per_block();
         let mut pieces: Vec<Piece> = Vec::new();
         for span in spans {
-            let units = span.start / finest..span.end.div_ceil(finest);
+            let blocks =
+                span.start / max_samples_per_block..span.end.div_ceil(max_samples_per_block);
             match pieces.last_mut() {
-                Some(last) if units.start <= last.units.end => {
-                    last.units.end = units.end;
+                Some(last) if blocks.start <= last.blocks.end => {
+                    last.blocks.end = blocks.end;
                     last.samples.push(span.clone());
                 }
                 _ => pieces.push(Piece {
-                    units,
+                    blocks,
                     samples: Vec::from([span.clone()]),
                     gaps: Vec::new(),
                     bytes: 0..0,
@@ -273,8 +236,8 @@ impl PlaneChannels {
         }
         let mut end = 0;
         for piece in &mut pieces {
-            piece.gaps = piece.unneeded(finest);
-            piece.bytes = end..end + piece.units.len() * self.unit;
+            piece.gaps = piece.unneeded(max_samples_per_block);
+            piece.bytes = end..end + piece.blocks.len() * self.block_bytes;
             end = piece.bytes.end;
         }
         Pieces { rows, pieces }
@@ -297,9 +260,11 @@ impl Pieces {
     }
 
     /// Samples of a channel that are needed of one row.
-    pub(crate) fn samples(&self, channel: &Channel, finest: usize) -> usize {
+    pub(crate) fn samples(&self, channel: &Component, max_samples_per_block: usize) -> usize {
         let mut samples = 0;
-        self.each_span(channel, finest, |_, _, place| samples = place.end);
+        self.each_span(channel, max_samples_per_block, |_, _, place| {
+            samples = place.end
+        });
         samples
     }
 
@@ -309,13 +274,13 @@ impl Pieces {
     #[inline(always)]
     pub(crate) fn each_span(
         &self,
-        channel: &Channel,
-        finest: usize,
+        channel: &Component,
+        max_samples_per_block: usize,
         mut with: impl FnMut(&Piece, &Range<usize>, Range<usize>),
     ) {
         let mut start = 0;
         for piece in &self.pieces {
-            for span in piece.spans(channel, finest) {
+            for span in piece.spans(channel, max_samples_per_block) {
                 let end = start + span.len();
                 with(piece, span, start..end);
                 start = end;
@@ -327,9 +292,9 @@ impl Pieces {
 /// A piece of a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
-    /// Its units.
-    pub(crate) units: Range<usize>,
-    /// Where it lies when the pieces of a row are put one behind the other.
+    /// Its blocks.
+    pub(crate) blocks: Range<usize>,
+    /// Where it lies when the pieces of a row are put consecutively.
     pub(crate) bytes: Range<usize>,
     samples: Vec<Range<usize>>,
     gaps: Vec<usize>,
@@ -337,24 +302,29 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// The samples of a channel that are needed in it, counted from the start of the row.
-    /// `finest` is the plane's.
-    pub(crate) fn spans(&self, channel: &Channel, finest: usize) -> &[Range<usize>] {
-        if channel.per_unit == finest {
+    /// `max_samples_per_block` is the plane's.
+    pub(crate) fn spans(
+        &self,
+        channel: &Component,
+        max_samples_per_block: usize,
+    ) -> &[Range<usize>] {
+        if channel.per_block == max_samples_per_block {
             &self.samples
         } else {
-            // A sample that its whole unit shares.
-            std::slice::from_ref(&self.units)
+            // A sample that its whole block shares.
+            std::slice::from_ref(&self.blocks)
         }
     }
 
-    /// Those samples in its units that are not needed, of a channel that has as many in a unit as
+    /// Those samples in its blocks that are not needed, of a channel that has as many in a block as
     /// any has; counted from the start of the piece.
     pub(crate) fn gaps(&self) -> &[usize] {
         &self.gaps
     }
 
-    fn unneeded(&self, finest: usize) -> Vec<usize> {
-        let all = self.units.start * finest..self.units.end * finest;
+    fn unneeded(&self, max_samples_per_block: usize) -> Vec<usize> {
+        let all =
+            self.blocks.start * max_samples_per_block..self.blocks.end * max_samples_per_block;
         let ends = self.samples.iter().map(|span| span.end);
         let starts = self.samples.iter().map(|span| span.start);
         let gaps = std::iter::once(all.start)
@@ -365,14 +335,18 @@ impl Piece {
     }
 
     /// How many samples of a channel lie before this one in the piece.
-    pub(crate) fn skip(&self, channel: &Channel, sample: usize) -> usize {
-        sample - self.units.start * channel.per_unit
+    pub(crate) fn skip(&self, channel: &Component, sample: usize) -> usize {
+        sample - self.blocks.start * channel.per_block
     }
 
-    /// Whether every sample of its units is needed.
-    pub(crate) fn is_whole(&self, finest: usize) -> bool {
-        // Spans in one piece are apart: what is all of it is one of them.
-        self.samples.first() == Some(&(self.units.start * finest..self.units.end * finest))
+    /// Whether every sample of its blocks is needed.
+    pub(crate) fn is_whole(&self, max_samples_per_block: usize) -> bool {
+        // Spans contiguous are apart: what is all of it is one of them.
+        self.samples.first()
+            == Some(
+                &(self.blocks.start * max_samples_per_block
+                    ..self.blocks.end * max_samples_per_block),
+            )
     }
 }
 
@@ -386,19 +360,19 @@ mod tests {
     fn bits_of_channels_do_not_overlap_and_alpha_is_in_none() {
         for &format in Format::ALL {
             let mut components = Vec::new();
-            for plane in PlaneChannels::of(format) {
-                let mut seen = vec![0_u8; plane.unit];
+            for plane in PlaneComponents::of(format) {
+                let mut seen = vec![0_u8; plane.block_bytes];
                 for channel in &plane.channels {
                     components.push(channel.component);
-                    let mut unit = vec![0; plane.unit];
-                    channel.pack(&vec![0xffff; channel.per_unit], &mut unit, 0);
-                    for (seen, new) in seen.iter_mut().zip(unit) {
+                    let mut block_bytes = vec![0; plane.block_bytes];
+                    channel.pack(&vec![0xffff; channel.per_block], &mut block_bytes, 0);
+                    for (seen, new) in seen.iter_mut().zip(block_bytes) {
                         assert_eq!(*seen & new, 0, "{format:?}");
                         *seen |= new;
                     }
                 }
                 let full = seen.iter().all(|byte| *byte == 0xff);
-                assert_eq!(plane.fill_their_units(), full, "{format:?}");
+                assert_eq!(plane.fill_their_blocks(), full, "{format:?}");
             }
             components.sort_unstable();
             let gray = matches!(format, Format::Gray8 | Format::Gray16Le);
@@ -410,20 +384,20 @@ mod tests {
     #[test]
     fn packed_values_are_unpacked_again_and_nothing_else_changes() {
         for &format in Format::ALL {
-            for plane in PlaneChannels::of(format) {
-                let units = noise(plane.unit * 10, 1);
+            for plane in PlaneComponents::of(format) {
+                let blocks = noise(plane.block_bytes * 10, 1);
                 for channel in &plane.channels {
-                    for (skip, count) in [(0, 10 * channel.per_unit), (1, 4), (3, 1), (9, 1)] {
+                    for (skip, count) in [(0, 10 * channel.per_block), (1, 4), (3, 1), (9, 1)] {
                         let mut old = vec![0; count];
-                        channel.unpack(&units, skip, &mut old);
+                        channel.unpack(&blocks, skip, &mut old);
                         let new: Vec<u16> =
                             old.iter().map(|v| v ^ (channel.max() as u16)).collect();
-                        let mut changed = units.clone();
+                        let mut changed = blocks.clone();
                         channel.pack(&new, &mut changed, skip);
                         let mut back = vec![0; count];
                         channel.unpack(&changed, skip, &mut back);
                         assert_eq!(back, new, "{format:?}");
-                        let flipped = units
+                        let flipped = blocks
                             .iter()
                             .zip(&changed)
                             .map(|(a, b)| (a ^ b).count_ones());
@@ -433,7 +407,7 @@ mod tests {
                             "{format:?}"
                         );
                         channel.pack(&old, &mut changed, skip);
-                        assert_eq!(changed, units, "{format:?}");
+                        assert_eq!(changed, blocks, "{format:?}");
                     }
                 }
             }
@@ -442,14 +416,14 @@ mod tests {
 
     #[test]
     fn odd_edge_takes_one_luma_sample_of_a_packed_unit() {
-        let [plane] = &PlaneChannels::of(Format::Uyvy)[..] else {
+        let [plane] = &PlaneComponents::of(Format::Uyvy)[..] else {
             panic!()
         };
         let pieces = plane.pieces(0..1, &[1..3, 4..6, 9..10]);
         let [first, second] = &pieces.pieces[..] else {
             panic!("{pieces:?}")
         };
-        assert_eq!((first.units.clone(), second.units.clone()), (0..3, 4..5));
+        assert_eq!((first.blocks.clone(), second.blocks.clone()), (0..3, 4..5));
         assert_eq!((first.bytes.clone(), second.bytes.clone()), (0..12, 12..16));
         let [luma, u, _] = &plane.channels[..] else {
             panic!()

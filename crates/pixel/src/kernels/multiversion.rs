@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Plain loops of others, compiled once for each instruction set.
-//!
-//! The compiler makes vectors of them by itself, as wide as it is told that it may.
+//! Multiversioning: compiles auto-vectorised loops once for each instruction set.
 
 #![allow(unsafe_code)] // functions for instruction sets that were detected
 
@@ -9,13 +7,13 @@ use super::isa::{Isa, Set};
 
 /// A loop. Its `run` has to be `#[inline(always)]`, and so has all that it calls: else it is
 /// compiled for the plainest machine.
-pub(crate) trait Loop {
+pub(crate) trait Kernel {
     fn run(self);
 }
 
 impl Isa {
     /// Runs a loop, compiled for this instruction set.
-    pub(crate) fn run(self, work: impl Loop) {
+    pub(crate) fn run(self, work: impl Kernel) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX2 and FMA were detected.
@@ -32,12 +30,12 @@ impl Isa {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(work: impl Loop) {
+fn avx2(work: impl Kernel) {
     work.run();
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,fma")]
-fn avx512(work: impl Loop) {
+fn avx512(work: impl Kernel) {
     work.run();
 }

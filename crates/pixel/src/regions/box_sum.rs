@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of the columns in a blur's window, channel by channel.
+//! Column sums of a blur's window, component by component.
 
-use super::channels::{Channel, Pieces};
 use super::clusters::Cluster;
-use super::means::{Divisor, Whole, fits_single, fits_word};
+use super::component::{Component, Pieces};
+use super::reciprocal::{Reciprocal, Whole, fits_single, fits_word};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub(super) trait Sums: Debug + Send + Sync {
     );
     /// Counts the samples of rows that leave, and of as many that come in.
     fn count(&mut self, old: Option<&Pieces>, new: Option<&Pieces>, rows: usize);
-    /// Makes the divisors for so many rows of this band, each of which has `by` rows more in its
+    /// Makes the divisors for this many rows of this band, each of which has `by` rows more in its
     /// window than the one before; the last as many as were counted.
     fn divide(&mut self, band: &Pieces, rows: usize, by: isize);
     /// Makes rows `row` and those after it, `rows` together, of this band: those in the middle of
@@ -89,10 +89,10 @@ impl Ring {
 
 /// How much room sums need.
 pub(super) struct Size {
-    /// Samples in a unit, of the channel that has the most.
-    pub(super) finest: usize,
+    /// Samples in a block, of the channel that has the most.
+    pub(super) max_samples_per_block: usize,
     /// Units in a row of the widest cluster.
-    pub(super) units: usize,
+    pub(super) blocks: usize,
     /// Most bytes in the pieces of a row.
     pub(super) row_bytes: usize,
     /// Rows in the highest window.
@@ -101,12 +101,12 @@ pub(super) struct Size {
 
 /// For one channel. `longest` is how many samples the longest span has.
 pub(super) fn of_channel(
-    channel: Channel,
+    channel: Component,
     radius: usize,
     longest: usize,
     size: &Size,
 ) -> Box<dyn Sums> {
-    let width = size.units * channel.per_unit();
+    let width = size.blocks * channel.per_block();
     let columns = radius.saturating_mul(2).saturating_add(1).min(width);
     let count = columns.saturating_mul(size.rows);
     let bits = channel.bits();
@@ -121,8 +121,8 @@ pub(super) fn of_channel(
 
 #[derive(Debug)]
 struct Line<W, D> {
-    channel: Channel,
-    finest: usize,
+    channel: Component,
+    max_samples_per_block: usize,
     /// To the left and to the right.
     radius: usize,
     /// The first column of the cluster, and how many it has.
@@ -138,13 +138,13 @@ struct Line<W, D> {
     means: Vec<u16>,
 }
 
-impl<W: Whole, D: Divisor<W>> Line<W, D> {
-    fn new(channel: Channel, radius: usize, longest: usize, size: &Size) -> Self {
-        let width = size.units * channel.per_unit();
+impl<W: Whole, D: Reciprocal<W>> Line<W, D> {
+    fn new(channel: Component, radius: usize, longest: usize, size: &Size) -> Self {
+        let width = size.blocks * channel.per_block();
         let radius = radius.min(width);
         Self {
             channel,
-            finest: size.finest,
+            max_samples_per_block: size.max_samples_per_block,
             radius,
             first: 0,
             length: 0,
@@ -157,15 +157,15 @@ impl<W: Whole, D: Divisor<W>> Line<W, D> {
     }
 }
 
-impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
+impl<W: Whole, D: Reciprocal<W>> Sums for Line<W, D> {
     fn most_rows(&self) -> usize {
         1
     }
 
     fn start(&mut self, cluster: &Cluster) {
-        let units = &cluster.units;
-        self.first = units.start * self.channel.per_unit();
-        self.length = units.len() * self.channel.per_unit();
+        let blocks = &cluster.blocks;
+        self.first = blocks.start * self.channel.per_block();
+        self.length = blocks.len() * self.channel.per_block();
         self.columns[..self.length].fill(W::default());
         self.counts[..self.length].fill(W::default());
     }
@@ -201,7 +201,7 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     fn divide(&mut self, band: &Pieces, _rows: usize, _by: isize) {
         let counts = &self.counts[..self.length];
         let mut running = Running::new(&mut self.running, counts, self.radius);
-        band.each_span(&self.channel, self.finest, |_, span, _| {
+        band.each_span(&self.channel, self.max_samples_per_block, |_, span, _| {
             let span = span.start - self.first..span.end - self.first;
             let (left, right) = running.around(&span);
             let divisors = self.divisors[span].iter_mut();
@@ -214,36 +214,44 @@ impl<W: Whole, D: Divisor<W>> Sums for Line<W, D> {
     fn means(&mut self, band: &Pieces, _ring: &Ring, _row: usize, _rows: usize, new: &mut [u8]) {
         let columns = &self.columns[..self.length];
         let mut running = Running::new(&mut self.running, columns, self.radius);
-        band.each_span(&self.channel, self.finest, |piece, span, _| {
-            let skip = piece.skip(&self.channel, span.start);
-            let span = span.start - self.first..span.end - self.first;
-            let (left, right) = running.around(&span);
-            let means = &mut self.means[..span.len()];
-            let divisors = &self.divisors[span];
-            for (((to, left), right), divisor) in
-                means.iter_mut().zip(left).zip(right).zip(divisors)
-            {
-                *to = divisor.mean(right.minus(*left));
-            }
-            let bytes = &mut new[piece.bytes.clone()];
-            self.channel.pack(means, bytes, skip);
-        });
+        band.each_span(
+            &self.channel,
+            self.max_samples_per_block,
+            |piece, span, _| {
+                let skip = piece.skip(&self.channel, span.start);
+                let span = span.start - self.first..span.end - self.first;
+                let (left, right) = running.around(&span);
+                let means = &mut self.means[..span.len()];
+                let divisors = &self.divisors[span];
+                for (((to, left), right), divisor) in
+                    means.iter_mut().zip(left).zip(right).zip(divisors)
+                {
+                    *to = divisor.mean(right.minus(*left));
+                }
+                let bytes = &mut new[piece.bytes.clone()];
+                self.channel.pack(means, bytes, skip);
+            },
+        );
     }
 }
 
 impl<W: Whole, D> Line<W, D> {
     #[inline(always)]
     fn each_sample(&mut self, band: &Pieces, bytes: &[u8], with: impl Fn(&mut W, u16)) {
-        band.each_span(&self.channel, self.finest, |piece, span, _| {
-            let columns = &mut self.columns[span.start - self.first..span.end - self.first];
-            let skip = piece.skip(&self.channel, span.start);
-            self.channel
-                .each(&bytes[piece.bytes.clone()], skip, columns, &with);
-        });
+        band.each_span(
+            &self.channel,
+            self.max_samples_per_block,
+            |piece, span, _| {
+                let columns = &mut self.columns[span.start - self.first..span.end - self.first];
+                let skip = piece.skip(&self.channel, span.start);
+                self.channel
+                    .each(&bytes[piece.bytes.clone()], skip, columns, &with);
+            },
+        );
     }
 
     fn each_count(&mut self, band: &Pieces, with: impl Fn(&mut W)) {
-        band.each_span(&self.channel, self.finest, |_, span, _| {
+        band.each_span(&self.channel, self.max_samples_per_block, |_, span, _| {
             let counts = &mut self.counts[span.start - self.first..span.end - self.first];
             counts.iter_mut().for_each(&with);
         });
@@ -252,7 +260,7 @@ impl<W: Whole, D> Line<W, D> {
 
 /// Sums of all columns to the left, along the spans of a row.
 ///
-/// Begun anew for each span that is too far from the one before for their windows to meet, so
+/// Begun again for each span that is too far from the one before for their windows to meet, so
 /// that what lies between costs nothing.
 struct Running<'a, W> {
     line: &'a mut [W],
@@ -328,7 +336,7 @@ mod tests {
         let window = |(left, right): (&[u32], &[u32])| right[0].wrapping_sub(left[0]);
         assert_eq!(window(running.around(&(0..4))), 1 + 2 + 3);
         assert_eq!(window(running.around(&(8..9))), 7 + 8 + 9 + 10 + 11);
-        assert_eq!(running.start, 0, "windows touch");
+        assert_eq!(running.start, 0, "windows access");
         assert_eq!(window(running.around(&(998..1000))), 997 + 998 + 999 + 1000);
         assert_eq!((running.start, running.made), (998, 2 + 2 * 2 + 1));
     }

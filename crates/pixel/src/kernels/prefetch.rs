@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Bytes that will be needed soon, asked for while there is other work.
+//! Software prefetch.
 
 #![allow(unsafe_code)] // a hint to the processor
 
@@ -7,9 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 
-/// Tells the processor that `length` bytes which lie `distance` behind `here` will be worked on,
-/// where there is a way to. That is no access: nothing is read or written, and nothing happens if
-/// there is no memory.
+/// Prefetches `length` bytes, `distance` bytes after `here`, where the instruction set can. This is
+/// no access: nothing is read or written, and unmapped addresses have no effect.
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
 #[inline]
 pub fn prefetch(here: &[u8], distance: usize, length: usize) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Look-ups in tables that are straight lines for the most part (`segments`), for vectors of 16
-//! and 32 bytes, whose shuffles know sixteen entries.
+//! Generic look-ups in piecewise linear tables, for vectors of 16 and 32 bytes, whose shuffles look up
+//! sixteen entries.
 //!
-//! A module that invokes [`segment_kernels`] has the primitives that `shared` needs, and
-//! `even_and_odd`, `alternating` and `on_line`.
+//! A module that invokes [`segment_kernels`] defines what `generic` needs, and `even_and_odd`,
+//! `alternating` and `on_line`.
 
 macro_rules! segment_kernels {
     ($features:tt) => {
@@ -14,7 +14,7 @@ macro_rules! segment_kernels {
             slope: V,
             /// For each bit above the line: of the lower eight values of a segment, of the upper.
             bits: [[V; 2]; 2],
-            patches: [[V; 2]; PATCHES],
+            exceptions: [[V; 2]; PATCHES],
             add: V,
             /// What the start is multiplied by.
             scale: V,
@@ -28,7 +28,7 @@ macro_rules! segment_kernels {
                     start: pattern(&segments.start.map(i8::cast_unsigned)),
                     slope: pattern(&segments.slope.map(i8::cast_unsigned)),
                     bits: [[zero(); 2]; 2],
-                    patches: [[zero(); 2]; PATCHES],
+                    exceptions: [[zero(); 2]; PATCHES],
                     // Back to a value without a sign; one for a bit, two for the next.
                     // The compiler, if it knew that, would make two shuffles of one.
                     scale: bytes_of(std::hint::black_box(32)),
@@ -37,7 +37,7 @@ macro_rules! segment_kernels {
                 for (to, [low, high]) in lines.bits.iter_mut().zip(&segments.bits) {
                     *to = [pattern(low), pattern(high)];
                 }
-                for (to, (h, entries)) in lines.patches.iter_mut().zip(&segments.patches) {
+                for (to, (h, entries)) in lines.exceptions.iter_mut().zip(&segments.exceptions) {
                     *to = [bytes_of(h << 4), pattern(entries)];
                 }
                 lines
@@ -73,7 +73,7 @@ macro_rules! segment_kernels {
                     let missing = self.missing(1, h, of_l);
                     sum = add_8(sum, add_8(missing, missing));
                 }
-                for [h, entries] in &self.patches {
+                for [h, entries] in &self.exceptions {
                     // In other segments the highest bit is set, so that zeros are found.
                     let at = add_unsigned_8(xor(v, *h), bytes_of(0x70));
                     sum = xor(sum, shuffle(*entries, at));
@@ -97,11 +97,11 @@ macro_rules! segment_kernels {
         #[target_feature(enable = $features)]
         fn lookup_segments(
             op: &Lookup,
-            fits: Fits,
+            fits: Requirements,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
-            match (fits.patches, fits.two_bits) {
+            match (fits.exceptions, fits.two_bits) {
                 (0 | 1, false) => lookup_lines::<1, false>(op, bytes, spans),
                 (2, false) => lookup_lines::<2, false>(op, bytes, spans),
                 (_, false) => lookup_lines::<3, false>(op, bytes, spans),
@@ -124,7 +124,7 @@ macro_rules! segment_kernels {
             let Some(first) = lines(0) else {
                 return;
             };
-            match (op.in_turns(), lines(1)) {
+            match (op.interleaved(), lines(1)) {
                 (None, _) if op.is_plain() => {
                     each_block!(bytes, spans, WIDTH, |block| {
                         let done = first.get(load(block));

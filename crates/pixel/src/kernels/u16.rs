@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Values of more than eight bits in words of 16, little-endian.
+//! Kernels for samples of more than eight bits in little-endian 16-bit words.
 //!
-//! Plain loops over blocks; each instruction set compiles them for itself.
+//! They are plain loops over blocks, compiled for each instruction set.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::{Isa, dispatch_wide};
+use super::{Isa, Kernel, dispatch_wide};
 use crate::PairSpan;
-use crate::format::Depth;
-use crate::tables::{ROUND, Turn};
+use crate::format::{Depth, Role};
+use crate::tone::{HueRotation, ROUND};
 use std::ops::Range;
 
 /// Words at a time.
@@ -16,17 +16,17 @@ const BLOCK: usize = 32;
 
 /// Work in which every word stands for itself.
 #[derive(Debug)]
-pub(crate) struct Words {
+pub(crate) struct U16Map {
     pub(crate) depth: Depth,
-    pub(crate) kind: WordsKind,
+    pub(crate) kind: U16MapKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum WordsKind {
+pub(crate) enum U16MapKind {
     /// A new value for each old one.
     Table(Box<[u16]>),
     /// A straight line, or none, and perhaps a negative.
-    Steps(Option<Slope>, Option<Negative>),
+    Linear(Option<Slope>, Option<Negative>),
 }
 
 /// `origin + ((v − origin) · factor + offset)`, cut off at both ends.
@@ -95,7 +95,7 @@ fn each_word(
     }
 }
 
-impl Words {
+impl U16Map {
     pub(crate) fn apply(
         &self,
         isa: Isa,
@@ -114,34 +114,138 @@ impl Words {
             rounded(slope.origin + v, f64::from(max))
         };
         match &self.kind {
-            WordsKind::Table(table) => each_word(bytes, spans, |word| {
+            U16MapKind::Table(table) => each_word(bytes, spans, |word| {
                 let value = table.get(usize::from(depth.get(word)));
                 value.map_or(word, |value| depth.put(word, *value))
             }),
-            WordsKind::Steps(None, None) => {}
-            WordsKind::Steps(None, Some(negative)) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(None, None) => {}
+            U16MapKind::Linear(None, Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, depth.get(word)))
             }),
-            WordsKind::Steps(Some(slope), None) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(Some(slope), None) => each_word(bytes, spans, |word| {
                 depth.put(word, sloped(*slope, depth.get(word)))
             }),
-            WordsKind::Steps(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
+            U16MapKind::Linear(Some(slope), Some(negative)) => each_word(bytes, spans, |word| {
                 depth.put(word, negative.of(max, sloped(*slope, depth.get(word))))
             }),
         }
     }
 }
 
+impl U16Map {
+    /// The word with its new value.
+    #[inline(always)]
+    fn change(&self, word: &mut [u8; 2]) {
+        let (depth, max) = (self.depth, self.depth.max());
+        let stored = u16::from_le_bytes(*word);
+        let old = depth.get(stored);
+        let new = match &self.kind {
+            U16MapKind::Table(table) => table.get(usize::from(old)).copied().unwrap_or(old),
+            U16MapKind::Linear(slope, negative) => {
+                let value = slope.map_or(old, |slope| {
+                    let v = (f64::from(old) - slope.origin) * slope.factor + slope.offset;
+                    rounded(slope.origin + v, f64::from(max))
+                });
+                negative.map_or(value, |negative| negative.of(max, value))
+            }
+        };
+        *word = depth.put(stored, new).to_le_bytes();
+    }
+}
+
+/// Luma and chroma in the words of one plane, in blocks of two pixels.
+#[derive(Debug)]
+pub(crate) struct PackedU16 {
+    is_luma: [bool; 4],
+    /// The positions of U and V.
+    chroma_at: [usize; 2],
+    luma: Option<U16Map>,
+    chroma: Option<PackedChroma>,
+}
+
+/// The work on the chroma of a block.
+#[derive(Debug)]
+pub(crate) enum PackedChroma {
+    Map(U16Map),
+    Rotate(HueRotate16),
+}
+
+impl PackedU16 {
+    pub(crate) fn new(
+        roles: [Role; 4],
+        luma: Option<U16Map>,
+        chroma: Option<PackedChroma>,
+    ) -> Self {
+        let place = |role| roles.iter().position(|other| *other == role).unwrap_or(0);
+        Self {
+            is_luma: roles.map(|role| role == Role::Luma),
+            chroma_at: [place(Role::U), place(Role::V)],
+            luma,
+            chroma,
+        }
+    }
+
+    pub(crate) fn apply(
+        &self,
+        isa: Isa,
+        bytes: &mut [u8],
+        spans: impl Iterator<Item = Range<usize>>,
+    ) {
+        let op = self;
+        isa.run(PackedSpans { op, bytes, spans });
+    }
+
+    #[inline(always)]
+    fn change(&self, block: &mut [[u8; 2]; 4]) {
+        if let Some(luma) = &self.luma {
+            for (word, is_luma) in block.iter_mut().zip(self.is_luma) {
+                if is_luma {
+                    luma.change(word);
+                }
+            }
+        }
+        match &self.chroma {
+            None => {}
+            Some(PackedChroma::Map(map)) => self.chroma_at.iter().for_each(|at| {
+                map.change(&mut block[*at]);
+            }),
+            Some(PackedChroma::Rotate(op)) => {
+                let [mut u, mut v] = self.chroma_at.map(|at| block[at]);
+                op.change(&mut u, &mut v);
+                let [u_at, v_at] = self.chroma_at;
+                (block[u_at], block[v_at]) = (u, v);
+            }
+        }
+    }
+}
+
+struct PackedSpans<'a, S> {
+    op: &'a PackedU16,
+    bytes: &'a mut [u8],
+    spans: S,
+}
+
+impl<S: Iterator<Item = Range<usize>>> Kernel for PackedSpans<'_, S> {
+    #[inline(always)]
+    fn run(self) {
+        for span in self.spans {
+            let (words, _) = self.bytes[span].as_chunks_mut::<2>();
+            let (blocks, _) = words.as_chunks_mut::<4>();
+            blocks.iter_mut().for_each(|block| self.op.change(block));
+        }
+    }
+}
+
 /// Chroma turned by hue, in double precision.
 #[derive(Debug)]
-pub(crate) struct WordMix {
+pub(crate) struct HueRotate16 {
     depth: Depth,
-    turn: Turn,
+    turn: HueRotation,
     invert: bool,
 }
 
-impl WordMix {
-    pub(crate) fn new(depth: Depth, turn: Turn, invert: bool) -> Self {
+impl HueRotate16 {
+    pub(crate) fn new(depth: Depth, turn: HueRotation, invert: bool) -> Self {
         Self {
             depth,
             turn,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The loops that vectors of 16, 32 and 64 bytes have in common, written once: all shuffling is
-//! within lanes of 16 bytes, so they differ in nothing but the names of their intrinsics.
+//! Generic kernels for vectors of 16, 32 and 64 bytes.
 //!
-//! A module that invokes [`kernels`] has the primitives: `V`, `F` (floats), `WIDTH`, `load`,
+//! All shuffles stay within lanes of 16 bytes, so the instruction sets differ in the names of their
+//! intrinsics only.
+//!
+//! A module that invokes [`kernels`] defines the primitives `V`, `F` (floats), `WIDTH`, `load`,
 //! `store`, `load_part`, `store_part`, `Lut`, and the arithmetic by the names used here.
 
 /// Small functions, each for the instruction set named first.
@@ -53,7 +55,7 @@ macro_rules! each_vector {
     };
 }
 
-/// The bytes of spans so many at a time, what is left over with zeros behind it.
+/// The bytes of spans this many at a time, what is left over with zeros after it.
 macro_rules! each_block {
     ($bytes:expr, $spans:expr, $length:expr, |$block:ident| $work:block) => {
         for span in $spans {
@@ -150,7 +152,7 @@ macro_rules! kernels {
         impl Turning {
             #[inline]
             #[target_feature(enable = $features)]
-            fn new(turn: &FloatTurn) -> Self {
+            fn new(turn: &FloatRotation) -> Self {
                 Self {
                     first: [floats(turn.first[0] * TOP), floats(turn.first[1] * TOP)],
                     second: [floats(turn.second[0] * TOP), floats(turn.second[1] * TOP)],
@@ -222,7 +224,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn saturate(
-            op: &Saturate,
+            op: &SaturatingAffine,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -242,7 +244,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn turn_pairs(
-            turn: &FloatTurn,
+            turn: &FloatRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -252,7 +254,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn turn_planes(
-            turn: &FloatTurn,
+            turn: &FloatRotation,
             first: &mut [u8],
             second: &mut [u8],
             spans: impl Iterator<Item = PairSpan>,
@@ -264,8 +266,8 @@ macro_rules! kernels {
         /// Groups of four bytes, of which two are chroma and the others luma or kept.
         #[target_feature(enable = $features)]
         pub(super) fn turn_groups(
-            op: &Mix,
-            turn: &FloatTurn,
+            op: &HueRotate,
+            turn: &FloatRotation,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -372,7 +374,7 @@ macro_rules! compiled_kernels {
     ($features:tt) => {
         #[target_feature(enable = $features)]
         pub(super) fn each_word(
-            op: &Words,
+            op: &U16Map,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -381,7 +383,7 @@ macro_rules! compiled_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn word_pairs(
-            op: &WordMix,
+            op: &HueRotate16,
             bytes: &mut [u8],
             spans: impl Iterator<Item = Range<usize>>,
         ) {
@@ -390,7 +392,7 @@ macro_rules! compiled_kernels {
 
         #[target_feature(enable = $features)]
         pub(super) fn word_planes(
-            op: &WordMix,
+            op: &HueRotate16,
             first: &mut [u8],
             second: &mut [u8],
             spans: impl Iterator<Item = PairSpan>,

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of the columns in a blur's window, byte by byte.
+//! Column sums of a blur's window, byte by byte.
 //!
-//! Where each value of a plane is a byte, all bytes of a row are worked on alike: no channel is
-//! taken out of its units, and bytes that are of no channel are summed up for nothing. That is
-//! what a machine does with many bytes at a time. Rows are short, so several go together: what
-//! was just stored cannot be loaded from other places at once.
+//! Where all samples of a plane are bytes, all bytes of a row are processed alike, in vectors: no
+//! component is extracted from its blocks, and the sums of bytes of no component are not used. Several
+//! rows are processed together, because rows are short, and a value cannot be loaded at another offset
+//! right after it was stored.
 
 use super::aligned::Aligned;
-use super::channels::{Channel, Piece, Pieces, PlaneChannels};
+use super::box_sum::{Ring, Size, Sums};
 use super::clusters::Cluster;
+use super::component::{Component, Piece, Pieces, PlaneComponents};
 use super::counts::{Counts, Divisors, Samples, groups};
-use super::means::{Divisor, Short};
-use super::sums::{Ring, Size, Sums};
-use super::windows::{Halves, Lines, Ready, Windows, With};
-use crate::kernels::{Isa, Loop};
+use super::reciprocal::{Reciprocal, Reciprocal16};
+use super::sliding_sum::{Halves, Lines, Ready, Windows, With};
+use crate::kernels::{Isa, Kernel};
 use std::ops::Range;
 
 /// Rows whose bytes add up in 16 bits.
@@ -25,7 +25,7 @@ const TOGETHER: usize = 6144;
 /// Most rows that do.
 const MOST_TOGETHER: usize = 16;
 
-/// Sums begin every row at a multiple of so many.
+/// Sums begin every row at a multiple of this many.
 const ROW: usize = 32;
 
 /// The sums for a plane, or for a share of it.
@@ -33,17 +33,17 @@ const ROW: usize = 32;
 pub(super) struct ByteSums<D> {
     isa: Isa,
     share: Share,
-    /// Bytes in a unit, of this share.
-    unit: usize,
-    /// A channel, and samples in a unit of the channel that has the most.
-    channel: Channel,
-    finest: usize,
+    /// Bytes in a block, of this share.
+    block_bytes: usize,
+    /// A channel, and samples in a block of the channel that has the most.
+    channel: Component,
+    max_samples_per_block: usize,
     windows: Windows,
     /// Which bytes of a row are of a channel.
     mask: Vec<u8>,
     /// Whether all of them are.
     is_full: bool,
-    /// The first unit of the cluster.
+    /// The first block of the cluster.
     first: usize,
     /// How many sums there are from one row to the next, and how many rows there may be.
     stride: usize,
@@ -62,13 +62,13 @@ pub(super) struct ByteSums<D> {
 
 /// Every second byte of a plane's rows, or every byte.
 ///
-/// In packed formats with two luma samples in a unit, luma and chroma differ in how far their
+/// In packed formats with two luma samples in a block, luma and chroma differ in how far their
 /// samples are apart. So they are taken apart: a row is kept as one half after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     /// Which of them.
     pub(super) number: usize,
-    /// One of so many: 1 or 2.
+    /// One of this many: 1 or 2.
     pub(super) of: usize,
 }
 
@@ -80,16 +80,16 @@ impl Share {
     }
 }
 
-/// How many shares a plane is worked on in: where one channel has two samples in a unit, two.
-pub(super) fn shares(plane: &PlaneChannels) -> usize {
-    plane.finest()
+/// How many shares a plane is worked on in: where one channel has two samples in a block, two.
+pub(super) fn shares(plane: &PlaneComponents) -> usize {
+    plane.max_samples_per_block()
 }
 
 /// The sums for a plane none of whose windows is higher than [`MOST_ROWS`]. `radius` is in pixels,
 /// `is_alone` whether there is one cluster, of one band.
-pub(super) fn all<D: Divisor<u32> + 'static>(
+pub(super) fn all<D: Reciprocal<u32> + 'static>(
     isa: Isa,
-    plane: &PlaneChannels,
+    plane: &PlaneComponents,
     radius: usize,
     size: &Size,
     is_alone: bool,
@@ -103,15 +103,15 @@ pub(super) fn all<D: Divisor<u32> + 'static>(
     sums.collect()
 }
 
-impl<D: Divisor<u32>> ByteSums<D> {
+impl<D: Reciprocal<u32>> ByteSums<D> {
     fn new(
         isa: Isa,
-        plane: &PlaneChannels,
+        plane: &PlaneComponents,
         share: Share,
         (radius, is_alone): (usize, bool),
         size: &Size,
     ) -> Option<Self> {
-        let unit = plane.unit / share.of;
+        let block_bytes = plane.block_bytes / share.of;
         let row_bytes = size.row_bytes / share.of;
         let mut mask = vec![0; row_bytes];
         let channels = plane.channels.iter();
@@ -122,24 +122,24 @@ impl<D: Divisor<u32>> ByteSums<D> {
             let own = mask.iter_mut().skip(channel.byte(0) / share.of);
             own.step_by(step).for_each(|byte| *byte = 0xff);
         }
-        let samples = size.units * channel.per_unit();
+        let samples = size.blocks * channel.per_block();
         let radius = (radius / plane.share(&channel).0).min(samples);
         let windows = Windows::new(step, radius, size.rows * usize::from(u8::MAX));
-        let row = size.units * unit + 2 * windows.reach();
+        let row = size.blocks * block_bytes + 2 * windows.reach();
         let stride = row.next_multiple_of(ROW);
         let most = (TOGETHER / stride.max(1)).clamp(1, MOST_TOGETHER);
         let of_share = Samples {
             channel,
-            finest: plane.finest(),
-            unit,
+            max_samples_per_block: plane.max_samples_per_block(),
+            block_bytes,
             step,
         };
         Some(Self {
             isa,
             share,
-            unit,
+            block_bytes,
             channel,
-            finest: plane.finest(),
+            max_samples_per_block: plane.max_samples_per_block(),
             windows,
             is_full: mask.iter().all(|byte| *byte == 0xff),
             mask,
@@ -161,7 +161,7 @@ impl<D: Divisor<u32>> ByteSums<D> {
         let gaps = self.gaps();
         self.isa.run(SlideRows {
             share: self.share,
-            unit: self.unit,
+            block_bytes: self.block_bytes,
             first: self.first,
             reach: self.windows.reach(),
             stride: self.stride,
@@ -175,15 +175,15 @@ impl<D: Divisor<u32>> ByteSums<D> {
     }
 
     /// Where in a piece of this share a sample begins, if there may be some that are not needed.
-    fn gaps(&self) -> Option<(Channel, usize)> {
-        let may_be = self.channel.per_unit() == self.finest;
+    fn gaps(&self) -> Option<(Component, usize)> {
+        let may_be = self.channel.per_block() == self.max_samples_per_block;
         may_be.then_some((self.channel, self.share.of))
     }
 }
 
 /// The bytes of a piece that the area does not need.
 #[inline(always)]
-fn unneeded(gaps: Option<(Channel, usize)>, piece: &Piece) -> impl Iterator<Item = usize> {
+fn unneeded(gaps: Option<(Component, usize)>, piece: &Piece) -> impl Iterator<Item = usize> {
     let places = gaps.map(|(channel, of)| {
         let gaps = piece.gaps().iter();
         gaps.map(move |sample| channel.byte(*sample) / of)
@@ -208,13 +208,13 @@ impl<'a> Source<'a> {
     }
 }
 
-impl<D: Divisor<u32>> Sums for ByteSums<D> {
+impl<D: Reciprocal<u32>> Sums for ByteSums<D> {
     fn most_rows(&self) -> usize {
         self.most
     }
 
     fn start(&mut self, cluster: &Cluster) {
-        self.first = cluster.units.start;
+        self.first = cluster.blocks.start;
         self.sums.fill(0);
         self.latest = 0;
         self.is_clear = true;
@@ -283,8 +283,8 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
 
     fn means(&mut self, band: &Pieces, ring: &Ring, row: usize, rows: usize, new: &mut [u8]) {
         self.isa.run(Means {
-            unit: self.unit,
-            per_unit: self.channel.per_unit(),
+            block_bytes: self.block_bytes,
+            per_block: self.channel.per_block(),
             share: self.share,
             first: self.first,
             band,
@@ -314,11 +314,11 @@ impl<D: Divisor<u32>> Sums for ByteSums<D> {
 /// Rows come, others go.
 struct SlideRows<'a> {
     share: Share,
-    unit: usize,
+    block_bytes: usize,
     first: usize,
     reach: usize,
     stride: usize,
-    gaps: Option<(Channel, usize)>,
+    gaps: Option<(Component, usize)>,
     band: &'a Pieces,
     rows: usize,
     sums: &'a mut [u16],
@@ -326,7 +326,7 @@ struct SlideRows<'a> {
     old: Source<'a>,
 }
 
-impl Loop for SlideRows<'_> {
+impl Kernel for SlideRows<'_> {
     #[inline(always)]
     fn run(self) {
         for row in 0..self.rows {
@@ -335,7 +335,7 @@ impl Loop for SlideRows<'_> {
             let (new, old) = (self.new.row(row), self.old.row(row));
             for piece in &self.band.pieces {
                 let bytes = self.share.place(self.band, piece);
-                let at = self.reach + (piece.units.start - self.first) * self.unit;
+                let at = self.reach + (piece.blocks.start - self.first) * self.block_bytes;
                 let place = at..at + bytes.len();
                 let sums = &mut sums[place.clone()];
                 let (new, old) = (&new[bytes.clone()], &old[bytes]);
@@ -373,8 +373,8 @@ fn slide_on(sums: &mut [u16], before: &[u16], new: &[u8], old: &[u8]) {
 
 /// The means of some rows.
 struct Means<'a, D> {
-    unit: usize,
-    per_unit: usize,
+    block_bytes: usize,
+    per_block: usize,
     share: Share,
     first: usize,
     band: &'a Pieces,
@@ -390,21 +390,21 @@ struct Means<'a, D> {
     bytes: &'a mut [u8],
 }
 
-impl<D: Divisor<u32>> Loop for Means<'_, D> {
+impl<D: Reciprocal<u32>> Kernel for Means<'_, D> {
     #[inline(always)]
     fn run(self) {
         let (band, windows) = (self.band, self.windows);
         let together = self.rows > 1;
-        for (group, units) in groups(&band.pieces, windows, self.per_unit, together) {
-            let start = (units.start - self.first) * self.unit;
-            let end = (units.end - self.first) * self.unit;
+        for (group, blocks) in groups(&band.pieces, windows, self.per_block, together) {
+            let start = (blocks.start - self.first) * self.block_bytes;
+            let end = (blocks.end - self.first) * self.block_bytes;
             let last = (self.rows - 1) * self.stride;
             let sums = &self.sums[start..last + end + 2 * windows.reach()];
             let ready = windows.of(sums, self.lines);
             for (number, bytes) in self.bytes.chunks_mut(band.bytes()).enumerate() {
                 let old = self.ring.row(self.row + number);
                 for piece in group {
-                    let at = (piece.units.start - units.start) * self.unit;
+                    let at = (piece.blocks.start - blocks.start) * self.block_bytes;
                     let place = self.share.place(band, piece);
                     let windows = number * self.stride + at;
                     let windows = windows..windows + place.len();
@@ -420,7 +420,7 @@ impl<D: Divisor<u32>> Loop for Means<'_, D> {
                             };
                             ready.each(windows, to);
                         }
-                        Divisors::Short(sets) => {
+                        Divisors::Reciprocal16(sets) => {
                             let (counts, factors) = sets.of(number);
                             let counts = (&counts[at.clone()], &factors[at]);
                             put_short(&ready, windows, counts, new);
@@ -442,7 +442,7 @@ struct ToBytes<'a, D> {
     new: &'a mut [u8],
 }
 
-impl<D: Divisor<u32>> With for ToBytes<'_, D> {
+impl<D: Reciprocal<u32>> With for ToBytes<'_, D> {
     #[inline(always)]
     fn with(self, sums: impl Iterator<Item = u32>) {
         put_means(self.new, self.divisors, sums);
@@ -474,7 +474,7 @@ fn put_short(
 fn put_two(new: &mut [u8], counts: &[u16], factors: &[u16], one: &[u16], other: &[u16]) {
     let numbers = counts.iter().zip(factors).zip(one.iter().zip(other));
     for (new, ((count, factor), (one, other))) in new.iter_mut().zip(numbers) {
-        *new = Short::mean(*count, *factor, *one, *other) as u8;
+        *new = Reciprocal16::mean(*count, *factor, *one, *other) as u8;
     }
 }
 
@@ -491,7 +491,7 @@ fn put_three(
     let sums = rest.iter().zip(one).zip(other);
     let numbers = counts.iter().zip(factors).zip(sums);
     for (new, ((count, factor), ((rest, one), other))) in new.iter_mut().zip(numbers) {
-        *new = Short::mean(*count, *factor, rest.wrapping_add(*one), *other) as u8;
+        *new = Reciprocal16::mean(*count, *factor, rest.wrapping_add(*one), *other) as u8;
     }
 }
 
@@ -505,7 +505,7 @@ fn restore(new: &mut [u8], old: &[u8], mask: &[u8]) {
 
 /// A function, as for its arguments the compiler knows that they do not overlap.
 #[inline(always)]
-fn put_means<D: Divisor<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterator<Item = u32>) {
+fn put_means<D: Reciprocal<u32>>(new: &mut [u8], divisors: &[D], sums: impl Iterator<Item = u32>) {
     let means = divisors.iter().zip(sums);
     for (new, (divisor, sum)) in new.iter_mut().zip(means) {
         *new = divisor.mean(sum) as u8;

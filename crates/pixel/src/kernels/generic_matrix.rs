@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! RGB in vectors of any width, written once, as in `shared`.
+//! Generic RGB kernels.
 //!
-//! A module that invokes [`matrix_kernels`] has what `shared` needs, its kernels, and `to_yuv`
-//! and `to_rgb`, from vectors of one component each to the like; and `Order`, the places of the
-//! components in a pixel, with `load_threes`, `store_threes`, `load_fours` and `store_fours`: from
-//! pixels of three or four bytes to vectors of red, green, blue and what else there is, and back.
+//! A module that invokes [`matrix_kernels`] defines what `generic` needs, its kernels, `to_yuv` and
+//! `to_rgb`, which convert vectors of one component each, and `Order`, the positions of the components
+//! in a pixel. `Order` has `load_threes`, `store_threes`, `load_fours` and `store_fours`, which convert
+//! pixels of three or four bytes to vectors of red, green, blue and the rest, and back.
 
 /// RGB through luma and chroma and back.
 macro_rules! matrix_kernels {
@@ -35,9 +35,9 @@ macro_rules! matrix_kernels {
             #[target_feature(enable = $features)]
             fn new(op: &'a Matrix) -> Self {
                 let turn = |n: usize| match op.stages.get(n).map(|stage| &stage.chroma) {
-                    Some(StageChroma::Mix(mix)) => match &mix.turn {
-                        Some(AnyTurn::Float(turn)) => Some(Turning::new(turn)),
-                        Some(AnyTurn::Whole(_)) | None => None,
+                    Some(StageChroma::HueRotate(mix)) => match &mix.turn {
+                        Some(Rotation::Float(turn)) => Some(Turning::new(turn)),
+                        Some(Rotation::Whole(_)) | None => None,
                     },
                     _ => None,
                 };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Over, as in A over B: `new = (colour · factor + old · (1 − alpha))`, where the factor is the alpha,
-//! or a constant where colours were multiplied with their alpha before. Divisions round down, as
-//! those of `gst_video_blend` do.
+//! Blends with the Porter-Duff operator over: `new = (colour · factor + old · (1 − alpha))`.
+//!
+//! The factor is the alpha, or a constant for premultiplied colours. Divisions round down, as in
+//! `gst_video_blend`.
 
-use crate::kernels::Loop;
+use crate::kernels::Kernel;
 use std::ops::Range;
 
 /// What colours are multiplied with.
@@ -30,8 +31,8 @@ pub(super) fn within(run: &Range<u32>, most: usize) -> Range<usize> {
     (run.start as usize).min(most)..(run.end as usize).min(most)
 }
 
-/// Ink over bytes.
-pub(super) struct OverBytes<'a> {
+/// BlendSpan over bytes.
+pub(super) struct BlendBytes<'a> {
     pub(super) ink: &'a [u16],
     pub(super) factor: Factor,
     pub(super) runs: &'a [Range<u32>],
@@ -41,7 +42,7 @@ pub(super) struct OverBytes<'a> {
 /// Bytes that are blended at a time: with a length that the compiler knows, all of it is vectors.
 const LANES: usize = 32;
 
-impl Loop for OverBytes<'_> {
+impl Kernel for BlendBytes<'_> {
     #[inline(always)]
     fn run(self) {
         for run in self.runs {
@@ -98,8 +99,8 @@ pub(super) fn over(product: u16, old: u8, keep: u8) -> u8 {
     (sum.wrapping_add(1).wrapping_add(sum >> 8) >> 8) as u8
 }
 
-/// Ink over pixels of four bytes.
-pub(super) struct OverPixels<'a> {
+/// BlendSpan over pixels of four bytes.
+pub(super) struct BlendPixels<'a> {
     pub(super) ink: &'a [u32],
     pub(super) factor: Factor,
     pub(super) place: usize,
@@ -109,7 +110,7 @@ pub(super) struct OverPixels<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
-impl Loop for OverPixels<'_> {
+impl Kernel for BlendPixels<'_> {
     #[inline(always)]
     fn run(self) {
         let pixels = self.bytes.as_chunks_mut::<4>().0;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Pictures with transparent parts, laid over a frame.
+//! Overlay rectangles: images with alpha that are blended over a frame.
 
 use super::Rect;
-use super::dots::{BLOCK, Dots, Mixing};
-use super::ink::{Ink, Inks, Stretch};
-use crate::kernels::Loop;
+use super::blend_pixels::{BLOCK, Conversion, PixelBlock};
+use super::blend_source::{BlendSource, BlendSpan, Stretch};
+use crate::kernels::Kernel;
 use crate::{Format, Isa};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How the colours of a picture are kept.
+/// The colour space of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
     /// Red, green and blue.
@@ -18,7 +18,7 @@ pub enum Colors {
     Yuv,
 }
 
-/// A picture with an alpha for each pixel.
+/// An image with alpha.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'i> {
     /// Four bytes a pixel, rows from top to bottom.
@@ -48,13 +48,13 @@ impl Image<'_> {
     }
 }
 
-/// A picture prepared for frames of one format and size, at one place.
+/// An image prepared for frames of one format and size, at one position.
 ///
 /// What is drawn is what `gst_video_overlay_composition_blend` draws: subsampled planes take the
 /// first pixel of those that share a sample, and where picture and frame do not both have RGB or
 /// YUV, colours are converted with its numbers.
 #[derive(Debug, Default)]
-pub struct Sprite {
+pub struct OverlayRect {
     /// The frame's, and whether its colours are multiplied with its alpha.
     format: Option<(Format, bool)>,
     planes: Vec<Plane>,
@@ -62,45 +62,45 @@ pub struct Sprite {
 
 #[derive(Debug)]
 struct Plane {
-    ink: Arc<Inks>,
-    lines: Vec<Line>,
-    /// The lines' rows, units and ink, while there is more to come.
+    ink: Arc<BlendSource>,
+    spans: Vec<OverlaySpan>,
+    /// The spans' rows, blocks and ink, while there is more to come.
     stretches: Vec<(usize, Range<usize>, Stretch)>,
 }
 
 /// Units of a row with something to see in most of them.
 #[derive(Debug)]
-pub struct Line {
+pub struct OverlaySpan {
     row: usize,
-    units: Range<usize>,
-    /// The bytes of the first unit that may change, if not all of them.
-    late: Option<&'static [u8]>,
-    ink: Ink,
+    blocks: Range<usize>,
+    /// The bytes of the first block that may change, if not all of them.
+    head_mask: Option<&'static [u8]>,
+    ink: BlendSpan,
 }
 
-impl Line {
+impl OverlaySpan {
     /// The row.
     #[must_use]
     pub fn row(&self) -> usize {
         self.row
     }
 
-    /// Its units.
+    /// Its blocks.
     #[must_use]
-    pub fn units(&self) -> Range<usize> {
-        self.units.clone()
+    pub fn blocks(&self) -> Range<usize> {
+        self.blocks.clone()
     }
 
-    /// Lays it over them.
-    pub fn draw(&self, units: &mut [u8]) {
-        let Some(mask) = self.late else {
-            return self.ink.lay_over(units);
+    /// Blends it over the blocks.
+    pub fn blend(&self, blocks: &mut [u8]) {
+        let Some(mask) = self.head_mask else {
+            return self.ink.blend(blocks);
         };
         let mut before = [0; 16];
         let before = &mut before[..mask.len()];
-        before.copy_from_slice(&units[..mask.len()]);
-        self.ink.lay_over(units);
-        for ((byte, before), mask) in units.iter_mut().zip(before).zip(mask) {
+        before.copy_from_slice(&blocks[..mask.len()]);
+        self.ink.blend(blocks);
+        for ((byte, before), mask) in blocks.iter_mut().zip(before).zip(mask) {
             if *mask == 0 {
                 *byte = *before;
             }
@@ -108,8 +108,8 @@ impl Line {
     }
 }
 
-impl Sprite {
-    /// A sprite to which [`Sprite::set`] was applied.
+impl OverlayRect {
+    /// Creates a rectangle and applies [`OverlayRect::set`] to it.
     #[must_use]
     pub fn new(
         format: Format,
@@ -119,15 +119,15 @@ impl Sprite {
         place: (i32, i32),
         image: &Image<'_>,
     ) -> Self {
-        let mut sprite = Self::default();
-        sprite.set(format, premultiplied, size, corner, place, image);
-        sprite
+        let mut rect = Self::default();
+        rect.set(format, premultiplied, size, corner, place, image);
+        rect
     }
 
     /// Prepares `image` to be drawn at (`x`, `y`) on pictures of this size, in frames of this format
     /// whose colours are multiplied with their alpha if `premultiplied` says so. The picture begins
     /// at column and row `corner` of the frame, which are less than what a sample stands for; nothing
-    /// outside of it is drawn on. The memory of what the sprite was before is used again.
+    /// outside of it is drawn on. The memory of the previous image is reused.
     pub fn set(
         &mut self,
         format: Format,
@@ -137,12 +137,12 @@ impl Sprite {
         (x, y): (i32, i32),
         image: &Image<'_>,
     ) {
-        let mixing = Mixing::new(format, image);
-        let new = |number| Inks::new(format, premultiplied, number, mixing.factor());
+        let mixing = Conversion::new(format, image);
+        let new = |number| BlendSource::new(format, premultiplied, number, mixing.factor());
         if self.format.replace((format, premultiplied)) != Some((format, premultiplied)) {
             let planes = (0..format.planes().len()).map(|number| Plane {
                 ink: Arc::new(new(number)),
-                lines: Vec::new(),
+                spans: Vec::new(),
                 stretches: Vec::new(),
             });
             self.planes = planes.collect();
@@ -158,12 +158,13 @@ impl Sprite {
                 inks.push(Filled {
                     ink,
                     stretches: &mut plane.stretches,
-                    pixels: layout.pixels(),
-                    rows: layout.row_share(),
+                    pixels: layout.block_pixels(),
+                    rows: layout.row_subsampling(),
                 });
             }
         }
-        let of_pixel = |layout: &crate::PlaneLayout| layout.unit().div_ceil(layout.pixels());
+        let of_pixel =
+            |layout: &crate::PlaneLayout| layout.block_bytes().div_ceil(layout.block_pixels());
         let place = Rect {
             x,
             y,
@@ -186,65 +187,65 @@ impl Sprite {
             align: format
                 .planes()
                 .iter()
-                .map(|layout| layout.pixels())
+                .map(|layout| layout.block_pixels())
                 .max()
                 .unwrap_or(1),
             gap: GAP / format.planes().iter().map(of_pixel).max().unwrap_or(1),
         });
         for (plane, layout) in self.planes.iter_mut().zip(format.planes()) {
             let stretches = plane.stretches.drain(..);
-            plane.lines.extend(stretches.map(|(row, units, stretch)| {
-                Line {
+            plane.spans.extend(stretches.map(|(row, blocks, stretch)| {
+                OverlaySpan {
                     row,
-                    late: layout
-                        .late_unit()
-                        .filter(|_| units.start * layout.pixels() < corner.0),
-                    units,
-                    ink: Ink::new(&plane.ink, stretch),
+                    head_mask: layout
+                        .head_mask()
+                        .filter(|_| blocks.start * layout.block_pixels() < corner.0),
+                    blocks,
+                    ink: BlendSpan::new(&plane.ink, stretch),
                 }
             }));
         }
     }
 
-    /// Leaves nothing to be drawn.
+    /// Removes the image.
     pub fn clear(&mut self) {
         for plane in &mut self.planes {
-            plane.lines.clear();
+            plane.spans.clear();
         }
     }
 
     /// What is drawn on a plane, from top to bottom.
     #[must_use]
-    pub fn lines(&self, plane: usize) -> &[Line] {
-        self.planes.get(plane).map_or(&[], |plane| &plane.lines)
+    pub fn spans(&self, plane: usize) -> &[OverlaySpan] {
+        self.planes.get(plane).map_or(&[], |plane| &plane.spans)
     }
 
-    /// Whether there is something to see in a plane.
+    /// Whether any of it is visible in a plane.
     #[must_use]
     pub fn touches(&self, plane: usize) -> bool {
         self.planes
             .get(plane)
-            .is_some_and(|plane| !plane.lines.is_empty())
+            .is_some_and(|plane| !plane.spans.is_empty())
     }
 }
 
-/// Bytes that are gone over sooner than a new piece of a row is asked for.
+/// The gap, in bytes, that is processed faster than a new span is requested.
 const GAP: usize = 256;
 
 /// A plane's ink while it is made.
 struct Filled<'f> {
-    ink: &'f mut Inks,
+    ink: &'f mut BlendSource,
     stretches: &'f mut Vec<(usize, Range<usize>, Stretch)>,
-    /// Pixels in a unit, and rows of the frame that a row stands for.
+    /// Pixels in a block, and rows of the frame that a row stands for.
     pixels: usize,
     rows: usize,
 }
 
-/// The way from a picture's pixels to the ink of all planes: row by row, and of a row only the
+/// The way from a picture's pixels to the source of all planes: row by row, and of a row only the
 /// blocks in which something is seen.
 struct Convert<'c, 'f> {
     image: &'c Image<'c>,
-    mixing: Mixing,
+    mixing: Conversion,
     /// What the frame has of the image.
     columns: Range<usize>,
     rows: Range<usize>,
@@ -254,19 +255,19 @@ struct Convert<'c, 'f> {
     /// that is in the picture.
     corner: (usize, usize),
     inks: &'c mut [Filled<'f>],
-    /// Pixels in the largest unit; a line begins with one.
+    /// Pixels in the largest block; a line begins with one.
     align: usize,
     /// Pixels that are not seen and nevertheless part of a line.
     gap: usize,
 }
 
-impl Loop for Convert<'_, '_> {
+impl Kernel for Convert<'_, '_> {
     #[inline(always)]
     fn run(self) {
         let (x, y) = self.place;
         let top = self.corner.1;
         let is_seen = self.mixing.is_seen();
-        let mut dots = Dots::uniform([0; 3], 0);
+        let mut dots = PixelBlock::uniform([0; 3], 0);
         for row in self.rows {
             // Both are in the frame and in the image.
             let first = (self.columns.start as i64 - x) as usize;
@@ -342,8 +343,8 @@ fn end_line<'i, 'f: 'i>(
     columns: Range<usize>,
 ) {
     for of in planes {
-        let units = columns.start / of.pixels..columns.end.div_ceil(of.pixels);
-        of.stretches.push((row / of.rows, units, of.ink.stretch()));
+        let blocks = columns.start / of.pixels..columns.end.div_ceil(of.pixels);
+        of.stretches.push((row / of.rows, blocks, of.ink.stretch()));
     }
 }
 

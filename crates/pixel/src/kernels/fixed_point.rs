@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Chroma turned by hue in whole numbers, found to be exact for the very coefficients.
+//! Hue rotation in fixed point, where a search proves it exact for the coefficients.
 
-use crate::tables::Turn;
+use crate::tone::HueRotation;
 
 /// A rotation in whole numbers. Around 0, each of both becomes
 /// `(first · factors[0] + second · factors[1] + start) >> shift`, cut off to eight bits with a
 /// sign; that is made unsigned, and perhaps negative, by `flip` and `add`.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct WholeTurn {
+pub(super) struct FixedPointRotation {
     /// For the first new component and for the second.
     pub(super) sums: [Sum; 2],
     pub(super) shift: u32,
@@ -32,17 +32,17 @@ pub(super) fn parts(factor: i32) -> (i16, i8) {
 /// How far from the nearest whole numbers factors are tried.
 const AWAY: [i32; 7] = [0, 1, -1, 2, -2, 3, -3];
 
-impl WholeTurn {
+impl FixedPointRotation {
     /// Looks for one that gives what `turn` gives, for all pairs of values. `swap` where the first
     /// component is V.
-    pub(super) fn find(turn: &Turn, swap: bool, invert: bool) -> Option<Self> {
+    pub(super) fn find(turn: &HueRotation, swap: bool, invert: bool) -> Option<Self> {
         let [u, v] = turn.coefficients();
         let [first, second] = if swap {
             [[v[1], v[0]], [u[1], u[0]]]
         } else {
             [u, v]
         };
-        // As many bits behind the point as 32 leave for the greatest sum, and 24 for factors.
+        // As many bits after the binary point as 32 leave for the greatest sum, and 24 for factors.
         let factor = [first, second]
             .as_flattened()
             .iter()
@@ -121,15 +121,15 @@ fn find_start(factors: [i32; 2], shift: u32, wanted: &[i8]) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::Adjust;
-    use crate::tables::{Chroma, balance_chroma};
+    use crate::tone::{Chroma, balance_chroma};
 
-    fn turn(hue: f64, saturation: f64) -> Turn {
+    fn turn(hue: f64, saturation: f64) -> HueRotation {
         let adjust = Adjust {
             hue,
             saturation,
             ..Adjust::identity()
         };
-        let Chroma::Mix(turn) = balance_chroma(&adjust) else {
+        let Chroma::HueRotate(turn) = balance_chroma(&adjust) else {
             panic!("{hue} turns nothing");
         };
         turn
@@ -144,7 +144,7 @@ mod tests {
             for saturation in [0.37, 0.8, 1.0, 1.3, 1.93] {
                 tried += 1;
                 let turn = turn(f64::from(i) / 10.0 - 1.05, saturation);
-                if let Some(whole) = WholeTurn::find(&turn, i % 2 == 0, false) {
+                if let Some(whole) = FixedPointRotation::find(&turn, i % 2 == 0, false) {
                     found += 1;
                     assert!(whole.sums.iter().all(|s| s.start >= 0));
                 } else {
@@ -168,6 +168,9 @@ mod tests {
     /// Ties are rounded to even numbers, which no sum of this kind does.
     #[test]
     fn nothing_is_found_where_ties_are() {
-        assert_eq!(WholeTurn::find(&turn(1.0, 0.5), false, false), None);
+        assert_eq!(
+            FixedPointRotation::find(&turn(1.0, 0.5), false, false),
+            None
+        );
     }
 }

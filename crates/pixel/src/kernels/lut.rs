@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
-//! A table as kernels take it.
+//! A table in the form that kernels take.
 
 use super::Isa;
-use crate::segments::Segments;
-use crate::tables::{self, Line, Table};
+use crate::piecewise::Segments;
+use crate::tone::{self, Line, Table};
 use std::ops::Deref;
 
 /// A table, and what is quicker where it is that exactly.
 #[derive(Debug)]
-pub(super) struct Curve {
+pub(super) struct Lut {
     table: Table,
     /// A straight line.
     pub(super) line: Option<Line>,
@@ -17,10 +17,10 @@ pub(super) struct Curve {
     pub(super) segments: Option<Box<Segments>>,
 }
 
-impl Curve {
+impl Lut {
     pub(super) fn new(isa: Isa, table: Table) -> Self {
-        let line = tables::as_line(&table);
-        let wanted = line.is_none() && isa.has_short_look_ups();
+        let line = tone::as_line(&table);
+        let wanted = line.is_none() && isa.has_short_lookups();
         Self {
             line,
             segments: wanted
@@ -32,7 +32,7 @@ impl Curve {
     }
 }
 
-impl Deref for Curve {
+impl Deref for Lut {
     type Target = Table;
 
     fn deref(&self) -> &Table {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Rows taken apart into every second byte and the others, and put together again.
+//! Splits rows into even and odd bytes, and merges them.
 
-use super::steps::each_row;
-use super::sums::Ring;
-use crate::kernels::Loop;
+use super::box_sum::Ring;
+use super::effect::each_row;
+use crate::kernels::Kernel;
 use std::ops::Range;
 
 /// Where a piece lies in a row of the ring: its bytes, if the row was not taken apart, and how
@@ -23,7 +23,7 @@ impl Place {
 }
 
 /// Takes the pieces of some rows apart, from row `first` of the ring on.
-pub(super) struct Unzip<'a> {
+pub(super) struct Deinterleave<'a> {
     pub(super) bytes: &'a mut [u8],
     pub(super) stride: usize,
     pub(super) rows: usize,
@@ -32,7 +32,7 @@ pub(super) struct Unzip<'a> {
     pub(super) place: Place,
 }
 
-impl Loop for Unzip<'_> {
+impl Kernel for Deinterleave<'_> {
     #[inline(always)]
     fn run(self) {
         let [one, other] = self.place.halves();
@@ -45,8 +45,8 @@ impl Loop for Unzip<'_> {
     }
 }
 
-/// Undoes it, from rows one behind the other.
-pub(super) struct Zip<'a> {
+/// Undoes it, from rows consecutively.
+pub(super) struct Interleave<'a> {
     pub(super) bytes: &'a mut [u8],
     pub(super) stride: usize,
     pub(super) rows: usize,
@@ -54,7 +54,7 @@ pub(super) struct Zip<'a> {
     pub(super) place: Place,
 }
 
-impl Loop for Zip<'_> {
+impl Kernel for Interleave<'_> {
     #[inline(always)]
     fn run(self) {
         let [one, other] = self.place.halves();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of the windows around each of a row's small numbers.
+//! Sums of the windows around each number of a row.
 //!
-//! Short windows are put together from sums of 2, 4, 8, … neighbours, each made of two of those
-//! before, many at a time. In long windows sums outgrow 16 bits too early for that: there, a
-//! window is the difference of two sums of all that is to the left.
+//! Short windows are composed from sums of 2, 4, 8, … neighbours, each made of two of the previous
+//! ones, many at a time. In long windows such sums exceed 16 bits too early, so a window is the
+//! difference of two prefix sums.
 
 use super::aligned::Aligned;
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Room for so many numbers, in windows of steps no longer than `step`.
+    /// Room for this many numbers, in windows of steps no longer than `step`.
     pub(super) fn new(numbers: usize, step: usize) -> Self {
         Self {
             short: std::array::from_fn(|_| Aligned::new(numbers)),
@@ -41,7 +41,7 @@ impl Lines {
     }
 }
 
-/// The sums of which windows are made, all windows' one behind the other.
+/// The sums of which windows are made, all windows' consecutively.
 pub(super) enum Ready<'a> {
     /// A window is all of them together; the last of them may be missing.
     Short(&'a [u16], [&'a [u16]; MOST_SUMS], usize),
@@ -57,7 +57,7 @@ pub(super) enum Halves<'a> {
 
 /// Does something with sums.
 pub(super) trait With {
-    /// To be `#[inline(always)]`, as a part of a [`Loop`](crate::kernels::Loop).
+    /// To be `#[inline(always)]`, as a part of a [`Kernel`](crate::kernels::Kernel).
     fn with(self, sums: impl Iterator<Item = u32>);
 }
 

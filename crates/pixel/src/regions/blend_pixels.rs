@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
-//! From the pixels of a picture to what is blended over the pixels of a frame.
+//! Converts the pixels of an overlay to blocks in the components of a frame.
 
-use super::over::Factor;
-use super::sprite::{Colors, Image};
+use super::blend::Factor;
+use super::overlay::{Colors, Image};
 use crate::Format;
-use crate::format::Shape;
 
 /// Pixels that are converted at a time.
 pub(super) const BLOCK: usize = 32;
@@ -12,12 +11,12 @@ pub(super) const BLOCK: usize = 32;
 /// What is blended over the pixels of a block: their colours in the frame's own components, and
 /// their alpha. Both go to 255; in formats of more than eight bits to 65535.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dots {
+pub(super) struct PixelBlock {
     pub(super) color: [[u16; BLOCK]; 3],
     pub(super) alpha: [u16; BLOCK],
 }
 
-impl Dots {
+impl PixelBlock {
     /// The same for all pixels.
     pub(super) fn uniform(color: [u16; 3], alpha: u16) -> Self {
         Self {
@@ -39,24 +38,19 @@ impl Dots {
 }
 
 /// Whether components of a format are words.
-pub(super) fn is_wide(format: Format) -> bool {
-    matches!(format.shape(), Shape::Wide(..))
-}
-
-/// Whether a format's components are red, green and blue.
-pub(super) fn is_rgb(format: Format) -> bool {
-    matches!(format.shape(), Shape::Rgb { .. } | Shape::Rgb565)
+pub(super) fn is_high_depth(format: Format) -> bool {
+    format.depth().is_some()
 }
 
 /// How a picture's pixels become dots.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mixing {
+pub(super) struct Conversion {
     /// How far to the right alpha and the colours are in a pixel of 32 bits.
     shifts: [u32; 4],
     premultiplied: bool,
     /// The picture's alpha as a whole, 0 to 255, or to 65535 in wide formats.
     alpha: u32,
-    is_wide: bool,
+    is_high_depth: bool,
     convert: Option<Convert>,
 }
 
@@ -66,17 +60,17 @@ enum Convert {
     ToRgb,
 }
 
-impl Mixing {
+impl Conversion {
     pub(super) fn new(format: Format, image: &Image<'_>) -> Self {
-        let is_wide = is_wide(format);
-        let full = if is_wide { 65535.0 } else { 255.0 };
+        let is_high_depth = is_high_depth(format);
+        let full = if is_high_depth { 65535.0 } else { 255.0 };
         Self {
             // A byte's number in a pixel is below 4.
             shifts: image.order.map(|byte| 8 * (byte as u32 & 3)),
             premultiplied: image.premultiplied,
             alpha: (full * image.alpha.clamp(0.0, 1.0)) as u32,
-            is_wide,
-            convert: match (image.colors, is_rgb(format)) {
+            is_high_depth,
+            convert: match (image.colors, format.is_rgb()) {
                 (Colors::Rgb, false) => Some(Convert::ToYuv),
                 (Colors::Yuv, true) => Some(Convert::ToRgb),
                 _ => None,
@@ -96,7 +90,7 @@ impl Mixing {
     /// A function that says whether something is seen of a pixel.
     #[inline(always)]
     pub(super) fn is_seen(&self) -> impl Fn(u32) -> bool + Copy + use<> {
-        let full: u32 = if self.is_wide { 65535 } else { 255 };
+        let full: u32 = if self.is_high_depth { 65535 } else { 255 };
         // What becomes an alpha of at least 1.
         let least = match self.alpha {
             0 => 256,
@@ -108,10 +102,10 @@ impl Mixing {
 
     /// Converts pixels, whose first byte is the lowest.
     #[inline(always)]
-    pub(super) fn convert(&self, pixels: &[u32; BLOCK], dots: &mut Dots) {
+    pub(super) fn convert(&self, pixels: &[u32; BLOCK], dots: &mut PixelBlock) {
         let (alpha, shift) = (self.alpha, self.shifts[0]);
         let own = pixels.iter().zip(&mut dots.alpha);
-        if self.is_wide {
+        if self.is_high_depth {
             own.for_each(|(pixel, to)| {
                 *to = (((pixel >> shift & 0xff) * alpha / 65535) << 8) as u16;
             });
@@ -136,7 +130,7 @@ impl Mixing {
             Some(Convert::ToRgb) => self.each(pixels, dots, |_, color| to_rgb(color)),
             None => self.each(pixels, dots, |_, color| color.map(|value| value as u16)),
         }
-        if self.is_wide {
+        if self.is_high_depth {
             let colors = dots.color.as_flattened_mut().iter_mut();
             colors.for_each(|value| *value <<= 8);
         }
@@ -150,7 +144,7 @@ impl Mixing {
     fn each(
         &self,
         pixels: &[u32; BLOCK],
-        dots: &mut Dots,
+        dots: &mut PixelBlock,
         with: impl Fn(i32, [i32; 3]) -> [u16; 3],
     ) {
         let [alpha, first, second, third] = self.shifts;
@@ -165,8 +159,8 @@ impl Mixing {
 
     /// More than alpha lets through is no premultiplied colour. (That alpha was rounded down.)
     #[inline(always)]
-    fn limit(&self, dots: &mut Dots, factor: u32) {
-        let full = if self.is_wide { 65535 } else { 255 };
+    fn limit(&self, dots: &mut PixelBlock, factor: u32) {
+        let full = if self.is_high_depth { 65535 } else { 255 };
         let mut most = dots.alpha;
         if factor != full {
             for most in &mut most {

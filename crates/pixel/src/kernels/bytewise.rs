@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Work in which every byte stands for itself.
+//! Operations in which each byte depends on no other byte.
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::curve::Curve;
+use super::lut::Lut;
 use super::{Isa, dispatch};
-use crate::segments::Fits;
-use crate::tables::{self, IDENTITY, Line, Table};
+use crate::piecewise::Requirements;
+use crate::tone::{self, IDENTITY, Line, Table};
 use std::ops::Range;
 
 /// `((v ^ xor) −sat sub) +sat add`, by place in a period that divides 16.
 #[derive(Debug, PartialEq)]
-pub(super) struct Saturate {
+pub(super) struct SaturatingAffine {
     pub(super) xor: [u8; 16],
     pub(super) sub: [u8; 16],
     pub(super) add: [u8; 16],
@@ -21,14 +21,14 @@ pub(super) struct Saturate {
 #[derive(Debug)]
 pub(super) struct Lookup {
     /// The distinct tables that change something, one or more.
-    pub(super) tables: Vec<Curve>,
+    pub(super) tables: Vec<Lut>,
     /// Which of them a place takes; [`KEEP`] for none. By place in a period that divides 16.
     pub(super) index: [u8; 16],
     /// The one table as a straight line, where it is exactly that.
     pub(super) line: Option<Line>,
     /// What all tables together need as segments, where all are that, and there is no line.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // NEON looks up sixty-four
-    pub(super) segments: Option<Fits>,
+    pub(super) segments: Option<Requirements>,
 }
 
 pub(super) const KEEP: u8 = 0xff;
@@ -40,7 +40,7 @@ impl Lookup {
     }
 
     /// The tables of even and of odd places, where all of these have the same.
-    pub(super) fn in_turns(&self) -> Option<[u8; 2]> {
+    pub(super) fn interleaved(&self) -> Option<[u8; 2]> {
         let [pair, ..] = self.index.as_chunks::<2>().0 else {
             return None;
         };
@@ -61,18 +61,18 @@ impl Lookup {
 
 /// Work in which every byte stands for itself.
 #[derive(Debug)]
-pub(crate) struct Bytes {
+pub(crate) struct Bytewise {
     period: usize,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Saturate(Saturate),
+    SaturatingAffine(SaturatingAffine),
     Lookup(Lookup),
 }
 
-impl Bytes {
+impl Bytewise {
     /// Takes the tables of the places in a group of 1, 2 or 4 bytes.
     pub(crate) fn new(isa: Isa, mut tables: &[Table]) -> Self {
         while let (first, second) = tables.split_at(tables.len() / 2)
@@ -81,10 +81,10 @@ impl Bytes {
             tables = first;
         }
         let place = |i: usize| &tables[i % tables.len()];
-        let fits: Option<Vec<_>> = tables.iter().map(tables::as_saturating).collect();
+        let fits: Option<Vec<_>> = tables.iter().map(tone::as_saturating).collect();
         let kind = if let Some(fits) = fits {
             let at = |i: usize| fits[i % fits.len()];
-            Kind::Saturate(Saturate {
+            Kind::SaturatingAffine(SaturatingAffine {
                 xor: std::array::from_fn(|i| at(i).0),
                 sub: std::array::from_fn(|i| at(i).1),
                 add: std::array::from_fn(|i| at(i).2),
@@ -102,9 +102,9 @@ impl Bytes {
                     .position(|t| t == place(i))
                     .map_or(KEEP, |n| n as u8)
             });
-            let curves = distinct.into_iter().map(|table| Curve::new(isa, table));
-            let curves: Vec<Curve> = curves.collect();
-            let segments = Fits::of(curves.iter().map(|curve| curve.segments.as_deref()));
+            let curves = distinct.into_iter().map(|table| Lut::new(isa, table));
+            let curves: Vec<Lut> = curves.collect();
+            let segments = Requirements::of(curves.iter().map(|curve| curve.segments.as_deref()));
             Kind::Lookup(Lookup {
                 line: match &curves[..] {
                     [curve] => curve.line,
@@ -134,7 +134,7 @@ impl Bytes {
         spans: impl Iterator<Item = Range<usize>>,
     ) {
         match &self.kind {
-            Kind::Saturate(op) => dispatch!(isa, saturate(op, bytes, spans)),
+            Kind::SaturatingAffine(op) => dispatch!(isa, saturate(op, bytes, spans)),
             Kind::Lookup(op) => dispatch!(isa, lookup(op, bytes, spans)),
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Sums of samples, and their means without a division for each.
+//! Means of sums, by multiplication with a reciprocal.
 
 use std::fmt::Debug;
 
@@ -42,7 +42,7 @@ impl Whole for u64 {
 /// at least half of `1 / count` from any middle, on the side where it is, as long as counts are
 /// not too great. The whole number nearest to the product is the mean, ties up, then; it lies in
 /// the lowest bits after a number was added that leaves no room for a fraction.
-pub(super) trait Divisor<W>: Copy + Default + Debug + Send + Sync {
+pub(super) trait Reciprocal<W>: Copy + Default + Debug + Send + Sync {
     fn of(count: W) -> Self;
     fn mean(self, sum: W) -> u16;
 }
@@ -59,7 +59,7 @@ pub(super) fn fits_word(bits: u32, count: usize) -> bool {
     (count as u128) << bits < 1 << 31
 }
 
-impl Divisor<u32> for f32 {
+impl Reciprocal<u32> for f32 {
     #[inline(always)]
     fn of(count: u32) -> Self {
         // Signed numbers are converted faster.
@@ -72,7 +72,7 @@ impl Divisor<u32> for f32 {
     }
 }
 
-impl Divisor<u32> for f64 {
+impl Reciprocal<u32> for f64 {
     #[inline(always)]
     fn of(count: u32) -> Self {
         (1.0 + f64::EPSILON * 4.0) / f64::from(count as i32)
@@ -84,7 +84,7 @@ impl Divisor<u32> for f64 {
     }
 }
 
-impl Divisor<u64> for f64 {
+impl Reciprocal<u64> for f64 {
     #[inline(always)]
     fn of(count: u64) -> Self {
         (1.0 + f64::EPSILON * 4.0) / (count as i64 as f64)
@@ -103,13 +103,13 @@ impl Divisor<u64> for f64 {
 /// `2 / count + x / 2^17`. As long as that is less than one, so is the quotient by no more than
 /// one; and the rest, which is less than twice the count, tells.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Short {
+pub(super) struct Reciprocal16 {
     pub(super) count: u16,
     pub(super) factor: u16,
 }
 
-impl Short {
-    /// Whether windows of so many samples of eight bits can be divided.
+impl Reciprocal16 {
+    /// Whether windows of this many samples of eight bits can be divided.
     pub(super) fn fits(least: u32, most: u32) -> bool {
         let lost = |count: f64, x: f64| 2.0 / count + x / 131_072.0;
         least > 2 && most < 514 && lost(f64::from(least), 255.5 * f64::from(most)) < 1.0
@@ -144,10 +144,10 @@ mod tests {
 
     #[test]
     fn means_in_sixteen_bits_are_those_of_division() {
-        let fits = |count| Short::fits(count, count);
+        let fits = |count| Reciprocal16::fits(count, count);
         assert!(fits(5) && fits(289) && !fits(2) && !fits(514), "some are");
         for count in (3..514).filter(|count| fits(*count)) {
-            let short = Short::of(count);
+            let short = Reciprocal16::of(count);
             // All, or those about the sums at which the mean is another.
             let near = (0..=255).flat_map(|mean| {
                 let tie = count * (2 * mean + 1) / 2;
@@ -161,14 +161,18 @@ mod tests {
                 for one in [0, 1, 2, sum / 2, sum / 2 + 1, sum, 65535, 39015, 39014] {
                     let one = one.min(sum).min(65535).max(sum.saturating_sub(most));
                     let other = (sum - one) as u16;
-                    let mean = Short::mean(short.count, short.factor, one as u16, other);
+                    let mean = Reciprocal16::mean(short.count, short.factor, one as u16, other);
                     assert_eq!(u32::from(mean), expected, "{sum} / {count}, {one}");
                 }
             }
         }
     }
 
-    fn divides<W, D: Divisor<W>>(bits: u32, counts: impl Iterator<Item = u64>, of: fn(u64) -> W) {
+    fn divides<W, D: Reciprocal<W>>(
+        bits: u32,
+        counts: impl Iterator<Item = u64>,
+        of: fn(u64) -> W,
+    ) {
         for count in counts {
             let divisor = D::of(of(count));
             let top = (1_u64 << bits) - 1;

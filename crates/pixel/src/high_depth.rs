@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What a word of 16 bits becomes: one value of more than eight bits, or a small RGB colour.
+//! Maps of 16-bit words: a sample of more than eight bits, or an RGB565 colour.
 
 use super::format::Depth;
-use super::kernels::{Matrix, Negative, Slope, Words, WordsKind};
-use super::{Adjust, Range};
+use super::kernels::{Matrix, Negative, Slope, U16Map, U16MapKind};
+use super::{Adjust, ColorRange};
 
 /// Luma through everything; `None` where it stays.
-pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words> {
+pub(super) fn luma(depth: Depth, adjust: &Adjust, range: ColorRange) -> Option<U16Map> {
     let scale = f64::from(1_u32 << (depth.bits - 8));
     let max = u16::MAX >> (16 - depth.bits);
     let balance = (!adjust.balance_is_identity()).then_some(Slope {
@@ -18,17 +18,17 @@ pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words>
     let balance = balance.filter(|slope| (slope.factor, slope.offset) != (1.0, 0.0));
     let negative = adjust.invert.then(|| Negative {
         sub: match range {
-            Range::Limited => max - (251 << (depth.bits - 8)),
-            Range::Full => 0,
+            ColorRange::Limited => max - (251 << (depth.bits - 8)),
+            ColorRange::Full => 0,
         },
         add: 0,
     });
     if balance.is_none() && negative.is_none() && adjust.gamma == 1.0 {
         return None;
     }
-    let steps = Words {
+    let steps = U16Map {
         depth,
-        kind: WordsKind::Steps(balance, negative),
+        kind: U16MapKind::Linear(balance, negative),
     };
     if adjust.gamma == 1.0 {
         return Some(steps);
@@ -45,34 +45,34 @@ pub(super) fn luma(depth: Depth, adjust: &Adjust, range: Range) -> Option<Words>
         let v = gamma(v).clamp(0.0, top) as u16;
         negative.map_or(v, |negative| negative.of(max, v))
     });
-    Some(Words {
+    Some(U16Map {
         depth,
-        kind: WordsKind::Table(table.collect()),
+        kind: U16MapKind::Table(table.collect()),
     })
 }
 
 /// Chroma where hue does not turn it; `None` where it stays.
-pub(super) fn chroma(depth: Depth, adjust: &Adjust) -> Option<Words> {
+pub(super) fn chroma(depth: Depth, adjust: &Adjust) -> Option<U16Map> {
     let slope = (adjust.saturation != 1.0).then(|| Slope {
         origin: f64::from(1_u32 << (depth.bits - 1)),
         factor: adjust.saturation,
         offset: 0.0,
     });
     let negative = adjust.invert.then_some(Negative { sub: 0, add: 1 });
-    (slope.is_some() || negative.is_some()).then_some(Words {
+    (slope.is_some() || negative.is_some()).then_some(U16Map {
         depth,
-        kind: WordsKind::Steps(slope, negative),
+        kind: U16MapKind::Linear(slope, negative),
     })
 }
 
 /// Every colour of five, six and five bits.
-pub(super) fn rgb_565(matrix: &Matrix) -> Words {
+pub(super) fn rgb_565(matrix: &Matrix) -> U16Map {
     let depth = Depth { bits: 16, shift: 0 };
     if matrix.stages.is_empty() {
         let negative = matrix.invert.then_some(Negative { sub: 0, add: 0 });
-        return Words {
+        return U16Map {
             depth,
-            kind: WordsKind::Steps(None, negative),
+            kind: U16MapKind::Linear(None, negative),
         };
     }
     let wider = |c: u16, max: u16| ((c * 255 + max / 2) / max) as u8;
@@ -86,8 +86,8 @@ pub(super) fn rgb_565(matrix: &Matrix) -> Words {
         let [r, g, b] = matrix.colour(rgb);
         narrower(r, 31) << 11 | narrower(g, 63) << 5 | narrower(b, 31)
     });
-    Words {
+    U16Map {
         depth,
-        kind: WordsKind::Table(table.collect()),
+        kind: U16MapKind::Table(table.collect()),
     }
 }

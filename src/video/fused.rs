@@ -257,7 +257,7 @@ mod tests {
     use super::pass::{PageRange, Partition, PassContext, WindowSource, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
-    use crate::pixel::{Adjust, Format, FramePlan, ColorRange};
+    use crate::pixel::{Adjust, ColorRange, Format, FramePlan};
     use crate::random::{Random, noise};
 
     /// Buffers of plain bytes that lend only pages of `page_ranges`, and record which.

@@ -213,7 +213,10 @@ fn meta_may_have_format_dma_drm_but_no_other_format() {
 #[test]
 fn colorimetry_is_read_from_dma_drm_caps() {
     let mut caps = drm_caps("NV12", 64, 32);
-    assert_eq!(FrameFormat::from_caps(&caps).unwrap().range, ColorRange::Limited);
+    assert_eq!(
+        FrameFormat::from_caps(&caps).unwrap().range,
+        ColorRange::Limited
+    );
     // Full range, BT.709.
     caps.make_mut().set("colorimetry", "1:3:5:1");
     let frames = FrameFormat::from_caps(&caps).unwrap();

@@ -94,11 +94,8 @@ struct Row {
 }
 
 const fn fourcc(drm: &'static str) -> Option<&'static str> {
-    match drm.len() {
-        0 => None,
-        4 => Some(drm),
-        _ => panic!("a fourcc has four characters"),
-    }
+    assert!(matches!(drm.len(), 0 | 4), "a fourcc has four characters");
+    if drm.is_empty() { None } else { Some(drm) }
 }
 
 /// Pixels that share a chroma sample: horizontally, and log2 of those vertically.
@@ -465,6 +462,7 @@ pub(super) enum HighDepthChroma {
 }
 
 /// Chooses the kernel. Fails to compile for an arrangement that none supports.
+#[expect(clippy::panic, reason = "evaluated by the compiler only")]
 const fn shape(sample: Sample, planes: &[&[Role]]) -> Shape {
     use Role::{Blue, Green, Luma, Red, U, V};
     match (sample, sample.depth(), planes) {

@@ -2,7 +2,7 @@
 //! Tests of passes with small pages over plain bytes.
 
 use super::*;
-use crate::pixel::{Adjust, Format, FramePlan, ColorRange, PairSpan, Step};
+use crate::pixel::{Adjust, ColorRange, Format, FramePlan, PairSpan, Step};
 use crate::random::{Random, noise};
 use std::collections::BTreeSet;
 

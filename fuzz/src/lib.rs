@@ -395,8 +395,9 @@ fn rows_of(
         let shift = |shifts: &[u32]| shifts.get(plane).copied().unwrap_or(0);
         let format = info.format_info();
         let first = match (info.format(), x % 2) {
-            (VideoFormat::Yuy2, 1) => left - 3,
-            (VideoFormat::Uyvy, 1) => left - 3,
+            (VideoFormat::Yuy2 | VideoFormat::Yvyu, 1) => left - 3,
+            (VideoFormat::Uyvy | VideoFormat::Vyuy, 1) => left - 3,
+            (VideoFormat::Y210, 1) => left - 6,
             _ if x % (1 << shift(format.w_sub())) != 0 => {
                 left - format.pixel_stride()[plane] as usize
             }

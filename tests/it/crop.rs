@@ -3,9 +3,11 @@
 //! counts from its corner and reaches no further.
 
 use dmabufcpu_testing::effect::{
-    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, bits_of, expected_in, in_frame, pages_under, set,
+    EFFECTS, Effect, INVERT, RECTS, Rect, TURN, bits_of, expected_in, first_sample, in_frame,
+    pages_under, set,
 };
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst::prelude::*;
 use gst_video::{
@@ -18,7 +20,7 @@ use gstdmabufcpu::filter::{
 };
 use gstdmabufcpu::memory::AccessOptions;
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::{self, FORMATS};
+use gstdmabufcpu::video;
 
 /// Pictures in a frame of 50x40 pixels: at even and odd places, of even and odd sizes, at each of
 /// the frame's edges, a row, a column, a pixel, all of it.
@@ -59,7 +61,7 @@ fn layout(format: VideoFormat, shape: Shape) -> Layout {
 #[test]
 fn every_effect_on_a_picture_equals_the_reference() {
     let mut count = 0_usize;
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         for picture in PICTURES {
             for _ in 0..3 {
                 count += 1;
@@ -148,7 +150,7 @@ fn large_pictures_are_shared_by_threads() {
 /// Pages are four kilobytes here.
 #[test]
 fn pages_are_those_under_the_picture() {
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         let whole = info(format, 1504, 36);
         for shape in [Shape::Padded, Shape::PageStride] {
             let layout = Layout::new(&whole, shape);
@@ -400,11 +402,12 @@ fn lent(layout: &Layout, picture: Rect, to_blocks: bool) -> Vec<Vec<bool>> {
         let last = |component: &usize| {
             let sample = (right - 1) >> format.w_sub()[*component];
             sample * format.pixel_stride()[*component] as usize
-                + format.poffset()[*component] as usize
+                + first_sample(&layout.info, *component)
+                + format.depth()[*component].div_ceil(8) as usize
         };
         let blocks = right.div_ceil(1 << across) * step;
         let end = match across > 0 && components.len() == 3 && !to_blocks {
-            true => components.iter().map(last).max().unwrap() + 1,
+            true => components.iter().map(last).max().unwrap(),
             false => blocks,
         };
         let piece = &layout.memories[place.memory];
@@ -469,7 +472,7 @@ impl WindowFunction for Xor {
 fn functions_are_lent_the_rows_of_the_picture() {
     let lendings = [Lending::AnyOrder, Lending::InOrder, Lending::Pairs];
     let mut count = 0_usize;
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         for picture in PICTURES {
             count += 1;
             let layout = layout(format, SHAPES[count % SHAPES.len()]);

@@ -3,11 +3,11 @@
 //! byte for byte.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info, picture_of};
 use gst_video::VideoFormat;
 use gst_video::VideoInfo;
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::FORMATS;
 
 const ID: Adjust = Adjust::identity();
 
@@ -100,7 +100,7 @@ fn gamma(adjust: &Adjust) -> String {
 
 fn compare(elements: &[&str], line: &str, adjust: &Adjust, width: usize) -> usize {
     let mut compared = 0;
-    for (seed, &(format, _)) in (0..).zip(FORMATS.iter()) {
+    for (seed, format) in (0..).zip(formats()) {
         let info = info(format, width, 51);
         if !elements.iter().all(|element| takes(element, &info)) {
             continue;

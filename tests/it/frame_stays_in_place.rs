@@ -3,11 +3,11 @@
 //! in or opened twice.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use dmabufcpu_testing::proc;
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::FORMATS;
 use std::os::unix::fs::MetadataExt;
 
 /// What tells a frame's memories from others: addresses of the objects, descriptors, inodes.
@@ -29,7 +29,7 @@ fn marks(buffer: &gst::Buffer) -> Vec<(usize, i32, u64)> {
 
 #[test]
 fn same_buffer_memories_and_files_go_out() {
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         for shape in SHAPES {
             for kind in KINDS {
                 let layout = Layout::new(&info(format, 70, 7), shape);

@@ -3,10 +3,10 @@
 //! forwards ALLOCATION queries from upstream to downstream.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, Kind, Layout, Shape, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
-use gstdmabufcpu::video::FORMATS;
 use std::sync::{Arc, Mutex};
 
 fn dma_buf(mut caps: gst::Caps) -> gst::Caps {
@@ -17,7 +17,7 @@ fn dma_buf(mut caps: gst::Caps) -> gst::Caps {
 
 #[test]
 fn output_caps_equal_input_caps() {
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         let layout = Layout::new(&info(format, 62, 31), Shape::Caps);
         let plain = layout.info.to_caps().unwrap();
         for caps in [plain.clone(), dma_buf(plain)] {
@@ -58,7 +58,7 @@ fn caps_features_do_not_change() {
 fn every_supported_format_is_accepted_and_no_other() {
     let filter = Filter::without_caps();
     let sink = filter.element.static_pad("sink").unwrap();
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         let caps = info(format, 64, 32).to_caps().unwrap();
         assert!(sink.query_accept_caps(&caps), "{caps}");
         assert!(sink.query_accept_caps(&dma_buf(caps.clone())), "{caps}");
@@ -203,7 +203,7 @@ fn filter_offers_its_own_pool_if_downstream_has_none() {
 #[test]
 fn caps_can_change_between_frames() {
     let mut filter = Filter::new(&info(VideoFormat::Nv12, 64, 32)).invert();
-    for (seed, &(format, _)) in (0..).zip(FORMATS.iter().cycle().take(40)) {
+    for (seed, format) in (0..).zip(formats().cycle().take(40)) {
         let info = info(format, 30 + 7 * seed as usize % 50, 20 + seed as usize % 9);
         let layout = Layout::new(&info, Shape::Caps);
         let caps = info.to_caps().unwrap();

@@ -3,13 +3,13 @@
 //! once for all of them, and the picture is the same as with consecutive passes.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use dmabufcpu_testing::noise;
 use gst_video::{
     VideoFormat, VideoMeta, VideoOverlayComposition, VideoOverlayCompositionMeta,
     VideoOverlayFormatFlags, VideoOverlayRectangle,
 };
-use gstdmabufcpu::video::FORMATS;
 
 /// Returns overlays of noise with transparent pixels at these positions, in drawing order.
 fn overlays(places: &[(i32, i32, u32, u32)]) -> VideoOverlayComposition {
@@ -72,7 +72,7 @@ fn set(mut filter: Filter, settings: &[Settings<'_>]) -> Filter {
 #[test]
 fn fused_layers_equal_consecutive_passes() {
     let mut count = 0_usize;
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         for (width, height) in [(65, 47), (1100, 40), (64, 300)] {
             let info = info(format, width, height);
             let drawn = overlays(&[(5, 2, 40, 30), (20, 10, 44, 39), (-3, 30, 20, 11)]);

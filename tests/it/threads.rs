@@ -2,10 +2,10 @@
 //! Threads that share a frame's work change nothing but the time it takes.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, info};
 use gst_video::VideoFormat;
 use gstdmabufcpu::pixel::Adjust;
-use gstdmabufcpu::video::FORMATS;
 
 /// Tables alone; chroma whose halves depend on one another, too.
 const SETTINGS: [Adjust; 2] = [
@@ -25,7 +25,7 @@ const SETTINGS: [Adjust; 2] = [
 #[test]
 fn every_format_and_layout_gives_the_same_bytes_and_counts() {
     let mut seed = 0;
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         // Rows of which a page holds some, and rows longer than a page.
         for (width, height) in [(333, 141), (2731, 37)] {
             let info = info(format, width, height);

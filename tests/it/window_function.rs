@@ -3,6 +3,7 @@
 //! frames without a copy. Its mistakes cause one error on the bus.
 
 use dmabufcpu_testing::filter::Filter;
+use dmabufcpu_testing::formats;
 use dmabufcpu_testing::frame::{
     Frame, KINDS, Kind, Layout, SHAPES, Shape, assert_same, dimensions, info,
 };
@@ -12,7 +13,6 @@ use gstdmabufcpu::dmabuf::{ReadOnly, ReadWrite, WriteOnly};
 use gstdmabufcpu::filter::{
     DmaBufFilter, FrameInfo, FrameWindow, FunctionError, Lending, PlaneInfo, WindowFunction,
 };
-use gstdmabufcpu::video::FORMATS;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ fn function_gets_every_row_of_every_plane_exactly_once() {
     ];
     let lendings = [Lending::AnyOrder, Lending::InOrder, Lending::Pairs];
     let mut seed = 0;
-    for &(format, _) in FORMATS.iter() {
+    for format in formats() {
         for shape in SHAPES {
             let info = info(format, 334, 141);
             if info.n_planes() == 1 && shape == Shape::SideBySide {

@@ -88,14 +88,12 @@ fn expected(bytes: &[u8], mapped: &MappedPlane, op: &PlaneOp) -> Vec<u8> {
             &mut bytes[start..whole],
             std::iter::once(0..mapped.plane.whole),
         );
-        for (byte, mask) in mapped.plane.tail_mask.unwrap_or(&[]).iter().enumerate() {
-            if *mask != 0 {
-                let mut block: Vec<u8> = vec![0; mapped.plane.block_bytes];
-                block[byte] = bytes[whole + byte];
-                op.apply(&mut block, std::iter::once(0..mapped.plane.block_bytes));
-                bytes[whole + byte] = block[byte];
-            }
-        }
+        let mask = mapped.plane.tail_mask.unwrap_or(&[]);
+        let in_picture = || (0..mask.len()).filter(|byte| mask[*byte] != 0);
+        let mut block: Vec<u8> = vec![0; mask.len()];
+        in_picture().for_each(|byte| block[byte] = bytes[whole + byte]);
+        op.apply(&mut block, std::iter::once(0..mask.len()));
+        in_picture().for_each(|byte| bytes[whole + byte] = block[byte]);
     }
     bytes
 }

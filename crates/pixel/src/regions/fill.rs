@@ -205,8 +205,13 @@ impl PlaneEffect for Plane {
                 (_, Some(mask)) => {
                     let mut new = [0; 16];
                     let new = &mut new[..piece.len()];
-                    new.copy_from_slice(piece);
-                    self.ink.blend(new);
+                    match &self.solid {
+                        Some(solid) => new.copy_from_slice(&solid[..piece.len()]),
+                        None => {
+                            new.copy_from_slice(piece);
+                            self.ink.blend(new);
+                        }
+                    }
                     for ((byte, new), mask) in piece.iter_mut().zip(new).zip(mask) {
                         if *mask != 0 {
                             *byte = *new;
@@ -248,16 +253,16 @@ fn components(
     let [red, green, blue] = rgb.map(|value| f64::from(value) / 255.0);
     let luma = matrix.red * red + (1.0 - matrix.red - matrix.blue) * green + matrix.blue * blue;
     let chroma = |color: f64, part: f64| (color - luma) / (2.0 * (1.0 - part));
-    let block_bytes = f64::from(1 << (depth.bits - 8));
+    let level = f64::from(1 << (depth.bits - 8));
     let full = f64::from((1_u32 << depth.bits) - 1);
     let (black, scale, chroma_scale) = match range {
-        ColorRange::Limited => (16.0 * block_bytes, 219.0 * block_bytes, 224.0 * block_bytes),
+        ColorRange::Limited => (16.0 * level, 219.0 * level, 224.0 * level),
         ColorRange::Full => (0.0, full, full),
     };
     [
         black + scale * luma,
-        128.0 * block_bytes + chroma_scale * chroma(blue, matrix.blue),
-        128.0 * block_bytes + chroma_scale * chroma(red, matrix.red),
+        128.0 * level + chroma_scale * chroma(blue, matrix.blue),
+        128.0 * level + chroma_scale * chroma(red, matrix.red),
     ]
     .map(|value| {
         // Whole, and between 0 and the highest value.

@@ -316,6 +316,15 @@ pub const EFFECTS: [Effect; 8] = [
     Effect::Outline(4),
 ];
 
+/// Bytes from the begin of a row to the component's first sample.
+pub fn first_sample(info: &VideoInfo, component: usize) -> usize {
+    match info.format() {
+        // GStreamer's table has 0 for all three.
+        VideoFormat::Y210 => [0, 2, 6][component],
+        _ => info.format_info().poffset()[component] as usize,
+    }
+}
+
 /// Pages of the frame's files that hold a sample of these pixels, by what GStreamer knows of the
 /// format.
 pub fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
@@ -325,7 +334,7 @@ pub fn pages_under(layout: &Layout, mask: &[bool]) -> u64 {
     for component in 0..info.n_components().min(3) as usize {
         let place = &layout.planes[format.plane()[component] as usize];
         let memory = &layout.memories[place.memory];
-        let start = memory.offset + place.offset + format.poffset()[component] as usize;
+        let start = memory.offset + place.offset + first_sample(info, component);
         let shift = |of: &[u32]| of[component];
         let (across, down) = (shift(format.w_sub()), shift(format.h_sub()));
         let step = format.pixel_stride()[component] as usize;

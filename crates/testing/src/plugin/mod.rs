@@ -36,6 +36,13 @@ pub fn init() {
     });
 }
 
+/// Initializes GStreamer and returns the formats that the filter takes.
+pub fn formats() -> impl Iterator<Item = gst_video::VideoFormat> + Clone {
+    init();
+    let formats = gstdmabufcpu::video::FORMATS.iter();
+    formats.map(|(format, _)| *format)
+}
+
 /// Returns a frame in memory of this allocator with all bytes 7, and a descriptor of its dma-buf.
 pub fn frame_of_sevens(allocator: &gst::Allocator, size: usize) -> (gst::Buffer, OwnedFd) {
     let memory = allocator.alloc(size, None).unwrap();

@@ -263,10 +263,9 @@ pub fn shapes_to_copy(
                 shape.whole = usize::try_from(stride).unwrap_or(0);
                 continue;
             }
-            // The padding of a pixel (BGRx) is copied as well.
-            shape.whole = shape
-                .whole
-                .max((first + last + bytes).max(last + step.min(4)));
+            // The padding of a pixel (BGRx) is copied as well, and all of a block (Y210, whose sample
+            // offsets are missing in the table of GStreamer).
+            shape.whole = shape.whole.max((first + last + bytes).max(last + step));
         }
         if flags.contains(VideoFormatFlags::PALETTE) && plane == 1 {
             shape.rows = 1;

@@ -176,6 +176,13 @@ fn row_of(info: &VideoInfo, plane: u32) -> (usize, usize) {
         let end = match step {
             0 => info.stride()[plane as usize] as usize,
             _ if width == 0 => 0,
+            // The table has no offsets (Y210): the block of the last pixel.
+            _ if component > 0
+                && format.plane()[component] == 0
+                && format.poffset()[..3] == [0; 3] =>
+            {
+                width * step
+            }
             _ => (width - 1) * step + format.poffset()[component] as usize + depth.div_ceil(8),
         };
         bytes = bytes.max(end);

@@ -11,11 +11,6 @@ mod element;
 pub mod filter;
 pub mod memory;
 mod plugin;
-// Unit tests cannot use the crate that has it: that links the plugin a second time.
-#[cfg(test)]
-#[allow(dead_code, missing_docs, unreachable_pub)]
-#[path = "../crates/testing/src/random.rs"]
-mod random;
 pub mod upload;
 mod upstream;
 pub mod video;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Picture content of the frames.
 
-use dmabufcpu_testing::random::Random;
+use dmabufcpu_testing::Rng;
 use gst_video::{VideoFormat, VideoInfo};
 
 /// A kind of picture. The cost of look-ups depends on how close neighbouring values are.
@@ -25,9 +25,9 @@ impl Content {
 
     /// Returns the bytes of one frame.
     pub(crate) fn picture(self, info: &VideoInfo) -> Vec<u8> {
-        let mut random = Random(1);
+        let mut random = Rng::with_seed(1);
         if matches!(self, Self::Noise) {
-            return (0..info.size()).map(|_| random.byte()).collect();
+            return (0..info.size()).map(|_| random.u8(..)).collect();
         }
         let mut picture = vec![0; info.size()];
         for plane in 0..info.n_planes() {
@@ -44,7 +44,7 @@ impl Content {
                 for (x, byte) in row.iter_mut().enumerate() {
                     let across = x as f64 / stride as f64;
                     let level = slope(info.format(), plane as usize, x, across, down);
-                    let grain = f64::from(random.byte() % 5) - 2.0;
+                    let grain = f64::from(random.u8(..) % 5) - 2.0;
                     *byte = (level + grain).round() as u8;
                 }
             }

@@ -9,8 +9,9 @@ mod names;
 
 pub use names::{drm, reports, tracer_words};
 
+use dmabufcpu_testing::Rng;
 use dmabufcpu_testing::claim::{self, Claim};
-use dmabufcpu_testing::pixel_frame::{Frame, Random};
+use dmabufcpu_testing::pixel_frame::Frame;
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
@@ -616,7 +617,7 @@ pub fn pixels(input: &[u8]) {
     };
     let (width, height) = (1 + input.word() as usize % 300, 1 + input.below(6));
     let padding = input.below(70);
-    let mut random = Random(u64::from(input.word()));
+    let mut random = Rng::with_seed(u64::from(input.word()));
     let mut before = Frame::noise(format, width, height, padding, &mut random);
     // What the input itself holds, too: runs and edges that noise has not.
     for (data, _) in &mut before.planes {

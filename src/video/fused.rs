@@ -254,11 +254,12 @@ mod tests {
     use super::super::geometry::Plane;
     use super::super::page_set::PageSet;
     use super::super::window_source::run_step;
+    use super::pass::tests::noise;
     use super::pass::{PageRange, Partition, PassContext, WindowSource, lend_two};
     use super::*;
     use crate::pixel::regions::{Area, Blur, ColorMatrix, Colors, Fill, Image, Pixelate, Rect};
     use crate::pixel::{Adjust, ColorRange, Format, FramePlan};
-    use crate::random::{Random, noise};
+    use fastrand::Rng;
 
     /// Buffers of plain bytes that lend only pages of `page_ranges`, and record which.
     struct Bytes<'m> {
@@ -362,20 +363,20 @@ mod tests {
         }
     }
 
-    fn any_area(random: &mut Random) -> Area {
+    fn any_area(random: &mut Rng) -> Area {
         let rect = |x, y, width, height| Rect {
             x,
             y,
             width,
             height,
         };
-        let rects = match random.below(6) {
+        let rects = match random.usize(..6) {
             // At the edges, and the whole frame.
             0 => Vec::from([rect(-3, -3, 20, 9), rect(80, 100, 90, 90)]),
             1 => Vec::from([rect(0, 0, 94, 120)]),
             2 => Vec::from([rect(10, 0, 5, 1), rect(10, 119, 5, 1), rect(0, 50, 1, 2)]),
             _ => {
-                let mut any = |most: usize| random.below(most) as u32;
+                let mut any = |most: usize| random.usize(..most) as u32;
                 let mut any_rect = || {
                     let (x, y) = (any(100) as i32 - 5, any(130) as i32 - 5);
                     rect(x, y, any(50), any(20))
@@ -383,17 +384,17 @@ mod tests {
                 (0..4).map(|_| any_rect()).collect()
             }
         };
-        match random.below(5) {
+        match random.usize(..5) {
             0 => Area::outside(&rects, SIZE),
             1 => Area::outlines(&rects, 2, SIZE),
             _ => Area::inside(&rects, SIZE),
         }
     }
 
-    fn any_overlays(format: Format, random: &mut Random) -> Vec<OverlayRect> {
+    fn any_overlays(format: Format, random: &mut Rng) -> Vec<OverlayRect> {
         let mut overlays = Vec::new();
-        for seed in 0..random.below(4) as u32 {
-            let (width, height) = (1 + random.below(60), 1 + random.below(40));
+        for seed in 0..random.usize(..4) as u32 {
+            let (width, height) = (1 + random.usize(..60), 1 + random.usize(..40));
             let bytes = noise(width * height * 4, seed + 1);
             let image = Image {
                 bytes: &bytes,
@@ -405,17 +406,20 @@ mod tests {
                 premultiplied: false,
                 alpha: 1.0,
             };
-            let place = (random.below(100) as i32 - 9, random.below(130) as i32 - 9);
+            let place = (
+                random.usize(..100) as i32 - 9,
+                random.usize(..130) as i32 - 9,
+            );
             overlays.push(OverlayRect::new(format, false, SIZE, (0, 0), place, &image));
         }
         overlays
     }
 
     /// Places the planes consecutively, in one buffer or two, or two chroma planes side by side.
-    fn any_places(format: Format, random: &mut Random) -> (SmallVec<[MappedPlane; 4]>, Vec<usize>) {
-        let mut sizes = Vec::from([random.below(3) * 50, random.below(90)]);
-        let way = random.below(4);
-        let padding = [0, 34, 170, 4500][random.below(4)];
+    fn any_places(format: Format, random: &mut Rng) -> (SmallVec<[MappedPlane; 4]>, Vec<usize>) {
+        let mut sizes = Vec::from([random.usize(..3) * 50, random.usize(..90)]);
+        let way = random.usize(..4);
+        let padding = [0, 34, 170, 4500][random.usize(..4)];
         let mapped = format.planes().iter().enumerate().map(|(number, layout)| {
             let buffer = if way == 0 { number.min(1) } else { 0 };
             let row = layout.row_bytes(SIZE.0).unwrap();
@@ -475,10 +479,10 @@ mod tests {
     #[test]
     fn slices_equal_the_undivided_pass_on_their_own_pages() {
         let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
-        let mut random = Random(5);
+        let mut random = Rng::with_seed(5);
         let (mut with_bands, mut after) = (0, 0);
         for number in 0..1500 * more {
-            let format = FORMATS[random.below(FORMATS.len())];
+            let format = FORMATS[random.usize(..FORMATS.len())];
             let adjust = [
                 Adjust {
                     invert: true,
@@ -493,11 +497,11 @@ mod tests {
                     gamma: 1.8,
                     ..Adjust::identity()
                 },
-            ][random.below(3)];
+            ][random.usize(..3)];
             let plan = FramePlan::new(format, ColorRange::Limited, &adjust);
             let area = any_area(&mut random);
-            let of_effect = random.below(7);
-            let is_partial = of_effect == 0 && random.below(2) == 0;
+            let of_effect = random.usize(..7);
+            let is_partial = of_effect == 0 && random.usize(..2) == 0;
             let layouts = format.planes().iter();
             let pieces: Vec<Vec<Piece>> = layouts.map(|layout| layout.pieces(&area)).collect();
             let pieces = is_partial.then_some(&pieces[..]);
@@ -505,9 +509,9 @@ mod tests {
             let overlays: Vec<&OverlayRect> = overlays.iter().collect();
             let (mapped, sizes) = any_places(format, &mut random);
             let before: Vec<Vec<u8>> = sizes.iter().map(|size| noise(*size, 9)).collect();
-            let page = [64, 64, 256, 4096, 16384, 65536][random.below(6)];
-            let pages = [1, 3, 100_000][random.below(3)];
-            let can_extend = random.below(2) == 0;
+            let page = [64, 64, 256, 4096, 16384, 65536][random.usize(..6)];
+            let pages = [1, 3, 100_000][random.usize(..3)];
+            let can_extend = random.usize(..2) == 0;
             let window_size = WindowSize { page, pages };
             let (mut wanted, mut scratch) = (PageSet::default(), Vec::new());
             let mut context = PassContext {
@@ -550,7 +554,7 @@ mod tests {
                 all.iter_mut()
                     .for_each(|fused| fused.prepare_slices(window_size, context_rows));
                 let mut partition = Partition::default();
-                let bytes = 500 + random.below(9000);
+                let bytes = 500 + random.usize(..9000);
                 partition.split(all.iter().map(FusedPass::work_item), page, bytes);
                 with_bands += partition
                     .slices

@@ -6,8 +6,9 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod inputs;
 
+use dmabufcpu_testing::Rng;
 use dmabufcpu_testing::progress::Progress;
-use dmabufcpu_testing::random::Random;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -31,7 +32,7 @@ fn run(name: &str, times: u64) {
     let target = target.unwrap().1;
     let more: u64 = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
     let corpus = corpus(name);
-    let mut random = Random(name.len() as u64);
+    let mut random = Rng::with_seed(name.len() as u64);
     let mut tried = 0;
     let mut progress = Progress::new();
     let mut one = |input: &[u8]| {
@@ -43,20 +44,20 @@ fn run(name: &str, times: u64) {
     corpus.iter().for_each(|input| one(input));
     for number in 0..times * more {
         progress.at(|| format!("{name}: {number} of {} inputs", times * more));
-        let length = random.next() as usize % 200;
+        let length = random.usize(..200);
         let mut input = match corpus.len() {
-            0 => random.bytes(length),
-            _ if number % 2 == 0 => random.bytes(length),
-            files => corpus[random.next() as usize % files].clone(),
+            0 => iter::repeat_with(|| random.u8(..)).take(length).collect(),
+            _ if number % 2 == 0 => iter::repeat_with(|| random.u8(..)).take(length).collect(),
+            files => corpus[random.usize(..files)].clone(),
         };
-        for _ in 0..random.next() % 6 {
-            let at = random.next() as usize % (input.len() + 1);
-            match random.next() % 4 {
-                0 if at < input.len() => input[at] = random.next() as u8,
+        for _ in 0..random.u8(..6) {
+            let at = random.usize(..input.len() + 1);
+            match random.u8(..4) {
+                0 if at < input.len() => input[at] = random.u8(..),
                 1 if at < input.len() => {
                     input.remove(at);
                 }
-                2 => input.insert(at, random.next() as u8),
+                2 => input.insert(at, random.u8(..)),
                 _ => input.truncate(at.max(8)),
             }
         }

@@ -5,8 +5,8 @@
 //!
 //! `DMABUFCPU_LONG` is how many times as long (`make test-long`: an hour of pipeline time).
 
+use dmabufcpu_testing::Rng;
 use dmabufcpu_testing::progress::Progress;
-use dmabufcpu_testing::random::Random;
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,36 +39,36 @@ fn overlays() -> &'static str {
 
 const FORMATS: [&str; 5] = ["NV12", "I420", "YUY2", "BGRx", "GRAY8"];
 
-fn caps(random: &mut Random) -> gst::Caps {
+fn caps(random: &mut Rng) -> gst::Caps {
     let text = format!(
         "video/x-raw,format={},width={},height={},framerate=30/1",
-        FORMATS[random.below(FORMATS.len())],
-        16 + random.below(300),
-        16 + random.below(200)
+        FORMATS[random.usize(..FORMATS.len())],
+        16 + random.usize(..300),
+        16 + random.usize(..200)
     );
     text.parse().unwrap()
 }
 
-fn set(element: &gst::Element, random: &mut Random) {
-    match random.below(9) {
-        0 => element.set_property("brightness", random.unit() * 2.0 - 1.0),
-        1 => element.set_property("contrast", random.unit() * 2.0),
-        2 => element.set_property("hue", random.unit() * 2.0 - 1.0),
-        3 => element.set_property("gamma", 0.1 + random.unit()),
-        4 => element.set_property("invert", random.below(2) == 0),
+fn set(element: &gst::Element, random: &mut Rng) {
+    match random.usize(..9) {
+        0 => element.set_property("brightness", random.f64() * 2.0 - 1.0),
+        1 => element.set_property("contrast", random.f64() * 2.0),
+        2 => element.set_property("hue", random.f64() * 2.0 - 1.0),
+        3 => element.set_property("gamma", 0.1 + random.f64()),
+        4 => element.set_property("invert", random.usize(..2) == 0),
         5 => {
-            let effect = ["adjust", "fill", "pixelate", "blur", "outline"][random.below(5)];
+            let effect = ["adjust", "fill", "pixelate", "blur", "outline"][random.usize(..5)];
             element.set_property_from_str("region-effect", effect);
-            let numbers = [0; 4].map(|_| random.below(200) as i32);
+            let numbers = [0; 4].map(|_| random.usize(..200) as i32);
             element.set_property("regions", gst::Array::new([gst::Array::new(numbers)]));
-            let mode = ["all", "inside", "outside"][random.below(3)];
+            let mode = ["all", "inside", "outside"][random.usize(..3)];
             element.set_property_from_str("region-mode", mode);
         }
         6 => {
-            let mode = ["persistent", "frame", "window"][random.below(3)];
+            let mode = ["persistent", "frame", "window"][random.usize(..3)];
             element.set_property_from_str("map-mode", mode);
         }
-        7 => element.set_property_from_str("sync-scope", ["frame", "window"][random.below(2)]),
+        7 => element.set_property_from_str("sync-scope", ["frame", "window"][random.usize(..2)]),
         _ => {
             for (name, value) in [("hue", 0.0), ("brightness", 0.0), ("contrast", 1.0)] {
                 element.set_property(name, value);
@@ -88,16 +88,16 @@ struct Lived {
 }
 
 /// Some first bytes of a frame, or none of them, as after a lost packet.
-fn cut(frame: &gst::Buffer, random: &mut Random) -> gst::Buffer {
+fn cut(frame: &gst::Buffer, random: &mut Rng) -> gst::Buffer {
     let flags = gst::BufferCopyFlags::all();
-    let mut short = match random.below(3) {
+    let mut short = match random.usize(..3) {
         0 => gst::Buffer::new(),
         1 => frame.copy_region(flags, 0..frame.size() / 2).unwrap(),
         _ => frame.copy_region(flags, 0..frame.size() - 1).unwrap(),
     };
     let buffer = short.make_mut();
     buffer.set_pts(frame.pts());
-    if random.below(2) == 0 {
+    if random.usize(..2) == 0 {
         buffer.set_flags(gst::BufferFlags::CORRUPTED);
     }
     short
@@ -174,7 +174,7 @@ fn goes_on(frames: impl Fn() -> u64) -> bool {
 
 /// One pipeline's life.
 fn live(line: &str, seed: u64, until: Instant) -> Lived {
-    let mut random = Random(seed);
+    let mut random = Rng::with_seed(seed);
     let pipeline = gst::parse::launch(&line.replace("OVERLAYS", overlays())).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let off = Off(&pipeline);
@@ -201,11 +201,11 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
     let eos = Arc::new(AtomicBool::new(false));
     let pad = named("source").static_pad("src").unwrap();
     let flag = Arc::clone(&eos);
-    let cuts = Mutex::new(Random(seed + 100));
+    let cuts = Mutex::new(Rng::with_seed(seed + 100));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if !flag.swap(false, Relaxed) {
             let random = &mut cuts.lock().unwrap();
-            if random.below(10) == 0
+            if random.usize(..10) == 0
                 && let Some(gst::PadProbeData::Buffer(frame)) = &mut info.data
             {
                 *frame = cut(frame, random);
@@ -224,7 +224,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
         });
         let event = [
             "pause", "play", "flush", "seek", "caps", "crop", "set", "set", "set", "eos", "restart",
-        ][random.below(11)];
+        ][random.usize(..11)];
         *lived.events.entry(event).or_default() += 1;
         if ["flush", "seek", "restart"].contains(&event) {
             // A restarted stream ignores an EOS that was requested before.
@@ -242,7 +242,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             }
             "seek" => {
                 let flags = gst::SeekFlags::FLUSH;
-                let to = gst::ClockTime::from_mseconds(random.below(10_000) as u64);
+                let to = gst::ClockTime::from_mseconds(random.usize(..10_000) as u64);
                 let _ = pipeline.seek_simple(flags, to);
             }
             "caps" => named("caps").set_property("caps", caps(&mut random)),
@@ -250,7 +250,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             "crop" => {
                 if let Some(crop) = pipeline.by_name("crop") {
                     for side in ["left", "top", "right", "bottom"] {
-                        crop.set_property(side, random.below(7) as i32);
+                        crop.set_property(side, random.usize(..7) as i32);
                     }
                 }
             }
@@ -261,7 +261,7 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
             "restart" => {
                 lived.frames += frames(&filters);
                 lived.dropped += dropped(&filters);
-                let to = [gst::State::Null, gst::State::Ready][random.below(2)];
+                let to = [gst::State::Null, gst::State::Ready][random.usize(..2)];
                 pipeline.set_state(to).unwrap();
                 // What comes of being stopped is not what comes of playing.
                 while let Some(message) = bus.pop() {
@@ -273,15 +273,15 @@ fn live(line: &str, seed: u64, until: Instant) -> Lived {
                 }
                 pipeline.set_state(gst::State::Playing).unwrap();
             }
-            _ => set(&filters[random.below(2)], &mut random),
+            _ => set(&filters[random.usize(..2)], &mut random),
         }
         if let Some(text) = pipeline.by_name("text")
-            && random.below(4) == 0
+            && random.usize(..4) == 0
         {
-            text.set_property("text", random.below(1000).to_string());
-            text.set_property("shaded-background", random.below(3) == 0);
+            text.set_property("text", random.usize(..1000).to_string());
+            text.set_property("shaded-background", random.usize(..3) == 0);
         }
-        std::thread::sleep(Duration::from_micros(random.below(5000) as u64));
+        std::thread::sleep(Duration::from_micros(random.usize(..5000) as u64));
         while let Some(message) = bus.pop() {
             if let gst::MessageView::Error(error) = message.view() {
                 if is_race(error) {

@@ -2,7 +2,8 @@
 //! The real `videobalance` and `gamma`, and one behind the other, give the same bytes as this
 //! crate for every format that they know: on noise, on gradients and on all pairs of values.
 
-use dmabufcpu_testing::pixel_frame::{Frame, Random, settings};
+use dmabufcpu_testing::Rng;
+use dmabufcpu_testing::pixel_frame::{Frame, settings};
 use gstdmabufcpu::pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
 
 /// GStreamer's name of a format, and whether the peers take it.
@@ -135,7 +136,7 @@ fn same_bytes_as_the_peers() {
             "{name} is not installed"
         );
     }
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     for &format in Format::ALL {
         for adjust in settings().iter().filter(|a| !a.invert) {
             for (width, height) in [(64, 16), (37, 5), (1, 1), (255, 3)] {
@@ -151,7 +152,7 @@ fn same_bytes_as_the_peers() {
 #[test]
 fn same_bytes_for_every_pair_of_values() {
     gst::init().unwrap();
-    let mut random = Random(8);
+    let mut random = Rng::with_seed(8);
     for (n, &format) in Format::ALL.iter().enumerate() {
         let settings = settings().into_iter().filter(|a| !a.invert);
         // A part of the settings for each format, another one for the next.
@@ -166,11 +167,9 @@ fn same_bytes_for_every_pair_of_values() {
 #[test]
 fn same_bytes_at_random_settings() {
     gst::init().unwrap();
-    let mut random = Random(9);
+    let mut random = Rng::with_seed(9);
     for round in 0..200 {
-        let mut between = |low: f64, high: f64| {
-            low + (high - low) * (random.next() >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        let mut between = |low: f64, high: f64| low + (high - low) * random.f64();
         let mut adjust = Adjust {
             brightness: between(-1.0, 1.0),
             contrast: between(0.0, 2.0),
@@ -190,7 +189,7 @@ fn same_bytes_at_random_settings() {
             }
             _ => {}
         }
-        let format = Format::ALL[random.below(Format::ALL.len())];
+        let format = Format::ALL[random.usize(..Format::ALL.len())];
         let frame = Frame::noise(format, 301, 67, 0, &mut random);
         compare(&[frame], &adjust);
     }

@@ -257,7 +257,7 @@ impl Area {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use dmabufcpu_testing::Rng;
 
     const SIZE: (usize, usize) = (13, 11);
 
@@ -282,8 +282,8 @@ mod tests {
         seen
     }
 
-    fn random_rects(count: usize, random: &mut Random) -> Vec<Rect> {
-        let mut next = |range: usize| random.below(range) as u32;
+    fn random_rects(count: usize, random: &mut Rng) -> Vec<Rect> {
+        let mut next = |range: usize| random.usize(..range) as u32;
         let rect = |_| Rect {
             x: next(22) as i32 - 5,
             y: next(20) as i32 - 5,
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn area_holds_the_pixels_of_its_rectangles_and_no_others() {
-        let mut random = Random(7);
+        let mut random = Rng::with_seed(7);
         for count in (0..10).cycle().take(500) {
             let rects = random_rects(count, &mut random);
             let inside = Area::inside(&rects, SIZE);
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn outline_is_the_rectangle_without_its_inside() {
-        let mut random = Random(11);
+        let mut random = Rng::with_seed(11);
         for line in (0..5).cycle().take(300) {
             let rects = random_rects(2, &mut random);
             let seen = pixels(&Area::outlines(&rects, line, SIZE));
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn sample_is_taken_if_one_of_its_pixels_is() {
-        let mut random = Random(13);
+        let mut random = Rng::with_seed(13);
         for share in [(1, 1), (2, 1), (2, 2)].into_iter().cycle().take(300) {
             let rects = random_rects(4, &mut random);
             let area = Area::inside(&rects, SIZE);

@@ -542,12 +542,12 @@ impl Format {
 mod tests {
     use super::super::area::Rect;
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use dmabufcpu_testing::Rng;
 
     #[test]
     fn pieces_hold_the_samples_of_an_area_and_no_others() {
-        let mut random = Random(5);
-        let mut next = |range: usize| random.below(range) as u32;
+        let mut random = Rng::with_seed(5);
+        let mut next = |range: usize| random.usize(..range) as u32;
         for _ in 0..200 {
             let rects: Vec<Rect> = (0..next(5))
                 .map(|_| Rect {

@@ -18,14 +18,20 @@ pub mod pixel_frame;
 #[cfg(feature = "plugin")]
 mod plugin;
 pub mod process;
-pub mod random;
 #[cfg(feature = "pixel")]
 pub mod region_frame;
 
+pub use fastrand::Rng;
 #[cfg(feature = "plugin")]
 pub use plugin::*;
 pub use process::{ROLE, again, child};
-pub use random::noise;
 
 /// The folder of the workspace.
 pub const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Returns random bytes, the same for the same seed.
+pub fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Rng::with_seed(seed.into()).fill(&mut bytes);
+    bytes
+}

@@ -5,7 +5,7 @@
 use dmabufcpu_pixel::reference::{self, Plane};
 use dmabufcpu_pixel::{Adjust, ColorRange, Format, FramePlan, Isa, PairSpan, PlaneLayout, Step};
 
-pub use crate::random::Random;
+pub use fastrand::Rng;
 
 /// Settings one by one, at their limits, at values that make ties, and together.
 pub fn settings() -> Vec<Adjust> {
@@ -159,7 +159,7 @@ impl Frame {
         width: usize,
         height: usize,
         padding: usize,
-        random: &mut Random,
+        random: &mut Rng,
     ) -> Self {
         let planes = format
             .planes()
@@ -243,7 +243,7 @@ impl Frame {
 
     /// As the element does: windows at random places; blocks that no window holds whole and
     /// tail_mask blocks gathered, worked on and scattered.
-    pub fn apply(&mut self, plan: &FramePlan, random: &mut Random) {
+    pub fn apply(&mut self, plan: &FramePlan, random: &mut Rng) {
         for step in plan.steps() {
             match step {
                 Step::Plane { plane, op } => {
@@ -253,7 +253,7 @@ impl Frame {
                     assert!(layout.block_bytes().is_multiple_of(block_bytes));
                     let mut cut = 0;
                     while cut < data.len() {
-                        let end = data.len().min(cut + 1 + random.below(200));
+                        let end = data.len().min(cut + 1 + random.usize(..200));
                         let mut spans = Vec::new();
                         for row in 0..layout.rows(self.height) {
                             let start = row * *stride;
@@ -292,10 +292,10 @@ impl Frame {
                     };
                     let block_bytes = op.block_bytes();
                     for r in 0..layout.rows(self.height) {
-                        let cut = random.below(row / block_bytes + 1) * block_bytes;
+                        let cut = random.usize(..row / block_bytes + 1) * block_bytes;
                         let begin = r * stride;
                         // the second window begins elsewhere
-                        let lead = random.below(begin + 1);
+                        let lead = random.usize(..begin + 1);
                         let spans = [(0, cut), (cut, row - cut)].map(|(at, len)| PairSpan {
                             first: begin + at,
                             second: begin + at - lead,

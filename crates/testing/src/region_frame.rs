@@ -2,10 +2,11 @@
 //! Rows for tests of work on parts of a frame: they give what is asked for, and see to it that
 //! nothing is asked for that the area does not need.
 
-use crate::pixel_frame::{Frame, Random};
+use crate::pixel_frame::Frame;
 use dmabufcpu_pixel::reference::Plane;
 use dmabufcpu_pixel::regions::{Area, Blur, Pixelate, Rect, Rows};
 use dmabufcpu_pixel::{Format, PlaneLayout};
+use fastrand::Rng;
 use std::convert::Infallible;
 use std::ops::Range;
 
@@ -79,12 +80,12 @@ impl Mode {
 }
 
 /// Some of them empty, some beyond the edges, many of them overlapping.
-pub fn rects(count: usize, (width, height): (usize, usize), random: &mut Random) -> Vec<Rect> {
+pub fn rects(count: usize, (width, height): (usize, usize), random: &mut Rng) -> Vec<Rect> {
     let mut rect = || Rect {
-        x: random.below(width + 8) as i32 - 6,
-        y: random.below(height + 8) as i32 - 6,
-        width: random.below(width / 2 + 4) as u32,
-        height: random.below(height / 2 + 4) as u32,
+        x: random.usize(..width + 8) as i32 - 6,
+        y: random.usize(..height + 8) as i32 - 6,
+        width: random.usize(..width / 2 + 4) as u32,
+        height: random.usize(..height / 2 + 4) as u32,
     };
     (0..count).map(|_| rect()).collect()
 }

@@ -65,22 +65,22 @@ pub(super) fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use crate::random::Random;
+    use fastrand::Rng;
 
     const PAGE: usize = 64;
 
     #[test]
     fn bands_are_few_and_apart_and_hold_all_added_rows() {
-        let mut random = Random(4);
+        let mut random = Rng::with_seed(4);
         for _ in 0..2000 {
-            let stride = [32, 64, 1, 77, 5000][random.below(5)];
-            let planes = [plane(0, random.below(2) * 7, stride, 1, 4000)];
+            let stride = [32, 64, 1, 77, 5000][random.usize(..5)];
+            let planes = [plane(0, random.usize(..2) * 7, stride, 1, 4000)];
             let mut bands = Bands::new();
             let mut added = Vec::new();
-            let least = random.below(100);
-            for _ in 0..random.below(12) {
-                let start = random.below(3900);
-                let rows = start..start + random.below(100);
+            let least = random.usize(..100);
+            for _ in 0..random.usize(..12) {
+                let start = random.usize(..3900);
+                let rows = start..start + random.usize(..100);
                 add_band(&mut bands, &planes, rows.clone(), least, PAGE);
                 added.push(rows);
             }

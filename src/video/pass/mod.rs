@@ -11,7 +11,7 @@ mod partition;
 mod plane_pass;
 mod row_cursor;
 #[cfg(test)]
-mod tests;
+pub(in crate::video) mod tests;
 
 pub(super) use bands::{Bands, MAX_BANDS, add_band};
 pub(super) use pair::pair;

@@ -313,7 +313,7 @@ mod tests {
     use super::super::bands::MAX_BANDS;
     use super::super::tests::bytes_plane as plane;
     use super::*;
-    use crate::random::Random;
+    use fastrand::Rng;
     use std::slice;
 
     const PAGE: usize = 64;
@@ -525,9 +525,9 @@ mod tests {
     /// Random bands of planes at random places: consecutive, overlapping, in pairs.
     #[test]
     fn no_page_is_in_two_slices_for_random_bands() {
-        let mut random = Random(3);
+        let mut random = Rng::with_seed(3);
         for _ in 0..3000 {
-            let mut next = |range: usize| random.below(range);
+            let mut next = |range: usize| random.usize(..range);
             let mut any_plane = |rows| {
                 let whole = 1 + next(90);
                 plane(next(2), next(4000), whole + next(150), whole, rows)

@@ -3,8 +3,15 @@
 
 use super::*;
 use crate::pixel::{Adjust, ColorRange, Format, FramePlan, PairSpan, Step};
-use crate::random::{Random, noise};
+use fastrand::Rng;
 use std::collections::BTreeSet;
+
+/// Returns random bytes, the same for the same seed.
+pub(in crate::video) fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    Rng::with_seed(seed.into()).fill(&mut bytes);
+    bytes
+}
 
 /// Buffers of plain bytes in pages of a small size.
 struct Bytes {
@@ -224,31 +231,31 @@ fn pair_pass_processes_equal_positions_of_two_planes() {
 #[test]
 fn windows_of_any_page_and_row_size_cover_each_byte_once() {
     let more = std::env::var("DMABUFCPU_LONG").map_or(1, |more| more.parse().unwrap());
-    let mut random = Random(8);
+    let mut random = Rng::with_seed(8);
     for number in 0..20_000 * more {
         if number > 0 && number % 100_000 == 0 {
             println!("    {number} of {} planes", 20_000 * more);
         }
-        let format = Format::ALL[random.below(Format::ALL.len())];
-        let plane_number = random.below(format.planes().len());
+        let format = Format::ALL[random.usize(..Format::ALL.len())];
+        let plane_number = random.usize(..format.planes().len());
         let layout = format.planes()[plane_number];
-        let (width, height) = (1 + random.below(90), 1 + random.below(9));
-        let page = match random.below(4) {
-            0 => [4096, 16384, 65536][random.below(3)],
-            1 => MAX_BLOCK_BYTES + random.below(8),
-            _ => MAX_BLOCK_BYTES + random.below(200),
+        let (width, height) = (1 + random.usize(..90), 1 + random.usize(..9));
+        let page = match random.usize(..4) {
+            0 => [4096, 16384, 65536][random.usize(..3)],
+            1 => MAX_BLOCK_BYTES + random.usize(..8),
+            _ => MAX_BLOCK_BYTES + random.usize(..200),
         };
         let window_size = WindowSize {
             page,
-            pages: 1 + random.below(6),
+            pages: 1 + random.usize(..6),
         };
-        let padding = match random.below(5) {
+        let padding = match random.usize(..5) {
             0 | 1 => 0,
-            2 => random.below(20),
-            3 => page + random.below(2 * page),
-            _ => page - 1 + random.below(3),
+            2 => random.usize(..20),
+            3 => page + random.usize(..2 * page),
+            _ => page - 1 + random.usize(..3),
         };
-        let start = random.below(3 * page);
+        let start = random.usize(..3 * page);
         let row = layout.row_bytes(width).unwrap();
         let mapped = mapped(format, plane_number, width, height, start, row + padding);
         let what = format!(
@@ -280,7 +287,7 @@ fn windows_of_any_page_and_row_size_cover_each_byte_once() {
         if number % 4 == 0 && mapped.end() < 1 << 17 {
             let plan = FramePlan::new(format, ColorRange::Limited, &ADJUST);
             if let Some(op) = plane_op(&plan, plane_number) {
-                let before = noise(mapped.end() + random.below(40), 1);
+                let before = noise(mapped.end() + random.usize(..40), 1);
                 let mut memory = Bytes {
                     buffers: vec![before.clone()],
                     page,

@@ -427,7 +427,7 @@ fn source_of(field: Field) -> (usize, usize) {
 mod tests {
     use super::super::blend_pixels::is_high_depth;
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use dmabufcpu_testing::Rng;
 
     #[derive(Clone, Copy)]
     struct Dot {
@@ -456,19 +456,19 @@ mod tests {
     }
 
     /// PixelBlock of which many are not seen, many hide all, and some of each are black.
-    fn dots(random: &mut Random, factor: Factor, count: usize) -> Vec<Dot> {
+    fn dots(random: &mut Rng, factor: Factor, count: usize) -> Vec<Dot> {
         let dot = |at: usize| {
             let alpha = match at / 150 % 4 {
                 0 => 0,
                 1 => 255,
-                _ => random.below(256) as u32,
+                _ => random.usize(..256) as u32,
             };
             // What the alpha lets through.
             let most = match factor {
                 Factor::Alpha => 255,
                 Factor::Same(factor) => (alpha * 255 + 254) / factor,
             };
-            let color = [0; 3].map(|_: u32| random.below(256) as u32);
+            let color = [0; 3].map(|_: u32| random.usize(..256) as u32);
             let color = color.map(|value| value.min(most));
             let is_black = (at / 70).is_multiple_of(3);
             Dot {
@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn each_byte_is_what_the_formula_says() {
-        let mut random = Random(17);
+        let mut random = Rng::with_seed(17);
         let narrow = |format: &&Format| !is_high_depth(**format) && **format != Format::Rgb16;
         for &format in Format::ALL.iter().filter(narrow) {
             for (premultiplied, factor) in [
@@ -508,7 +508,7 @@ mod tests {
                     let ink = BlendSpan::new(&inks, stretch);
                     for blocks in [900, 611, 1, 0] {
                         let mut bytes: Vec<u8> = (0..blocks * block_bytes)
-                            .map(|_| random.below(256) as u8)
+                            .map(|_| random.usize(..256) as u8)
                             .collect();
                         let expected = bytes.iter().enumerate().map(|(at, &old)| {
                             let dots = &dots[at / block_bytes * pixels..][..pixels];

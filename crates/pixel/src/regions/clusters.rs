@@ -182,7 +182,7 @@ impl Sets {
 mod tests {
     use super::super::Rect;
     use super::*;
-    use dmabufcpu_testing::random::Random;
+    use dmabufcpu_testing::Rng;
 
     fn near(a: &Range<usize>, b: &Range<usize>, by: usize) -> bool {
         a.end + by >= b.start && b.end + by >= a.start
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn parts_are_what_is_near_and_together_they_are_the_area() {
-        let mut random = Random(5);
-        let mut next = |range: usize| random.below(range) as u32;
+        let mut random = Rng::with_seed(5);
+        let mut next = |range: usize| random.usize(..range) as u32;
         for turn in 0..600 {
             let size = (60, 50);
             let rects: Vec<Rect> = (0..next(14))

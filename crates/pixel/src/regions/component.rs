@@ -354,7 +354,7 @@ impl Piece {
 #[allow(clippy::single_range_in_vec_init)] // one span is what is meant
 mod tests {
     use super::*;
-    use dmabufcpu_testing::random::noise;
+    use dmabufcpu_testing::noise;
 
     #[test]
     fn bits_of_channels_do_not_overlap_and_alpha_is_in_none() {

@@ -4,7 +4,8 @@
 //! stay as they were.
 
 use dmabufcpu_pixel::{Adjust, ColorRange, Format, FramePlan, Isa};
-use dmabufcpu_testing::pixel_frame::{Frame, Random, settings, some_settings};
+use dmabufcpu_testing::Rng;
+use dmabufcpu_testing::pixel_frame::{Frame, settings, some_settings};
 
 /// Says which kernels this machine cannot run.
 fn say_what_is_skipped() {
@@ -17,13 +18,13 @@ fn say_what_is_skipped() {
 #[test]
 fn every_format_and_setting() {
     say_what_is_skipped();
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     for (number, &format) in Format::ALL.iter().enumerate() {
         for (n, adjust) in some_settings(number, 1) {
             for range in [ColorRange::Limited, ColorRange::Full] {
                 for isa in Isa::available() {
                     let plan = FramePlan::with_isa(isa, format, range, &adjust);
-                    let (width, height) = (1 + random.below(150), 1 + random.below(5));
+                    let (width, height) = (1 + random.usize(..150), 1 + random.usize(..5));
                     let padding = [0, 1, 37][n % 3];
                     let before = Frame::noise(format, width, height, padding, &mut random);
                     let mut ours = before.clone();
@@ -39,7 +40,7 @@ fn every_format_and_setting() {
 
 #[test]
 fn long_rows_in_one_span() {
-    let mut random = Random(2);
+    let mut random = Rng::with_seed(2);
     for (number, &format) in Format::ALL.iter().enumerate() {
         for (_, adjust) in some_settings(number, 3) {
             for isa in Isa::available() {
@@ -58,7 +59,7 @@ fn long_rows_in_one_span() {
 /// All values of each component, and all pairs of chroma.
 #[test]
 fn every_value() {
-    let mut random = Random(3);
+    let mut random = Rng::with_seed(3);
     for (number, &format) in Format::ALL.iter().enumerate() {
         let mut before = Frame::noise(format, 512, 512, 0, &mut random);
         before.fill_with_every_pair();
@@ -164,7 +165,7 @@ fn nothing_to_do_means_no_step() {
 /// may leave out what a block does not need.
 #[test]
 fn every_range_of_values() {
-    let mut random = Random(4);
+    let mut random = Rng::with_seed(4);
     let id = Adjust::identity();
     let adjusts = [
         Adjust { gamma: 1.8, ..id },
@@ -183,7 +184,7 @@ fn every_range_of_values() {
                 let (one, other) = (n % 16 * 16, n / 16 % 16 * 16);
                 let (least, greatest) = (one.min(other), one.max(other) + 16);
                 for byte in block {
-                    *byte = (least + random.below(greatest - least)) as u8;
+                    *byte = (least + random.usize(..greatest - least)) as u8;
                 }
             }
         }
@@ -202,7 +203,7 @@ fn every_range_of_values() {
 /// Little of everything, in allocations without a byte to spare: for valgrind.
 #[test]
 fn quick_round() {
-    let mut random = Random(5);
+    let mut random = Rng::with_seed(5);
     let all = settings();
     let id = Adjust::identity();
     let inverted = Adjust { invert: true, ..id };

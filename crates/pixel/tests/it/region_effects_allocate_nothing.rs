@@ -2,13 +2,14 @@
 //! Once made, pixelate and blur allocate nothing.
 
 use dmabufcpu_pixel::Format;
+use dmabufcpu_testing::Rng;
 use dmabufcpu_testing::counting::allocations;
-use dmabufcpu_testing::pixel_frame::{Frame, Random};
+use dmabufcpu_testing::pixel_frame::Frame;
 use dmabufcpu_testing::region_frame::{EFFECTS, Mode, Plain, rects};
 
 #[test]
 fn frames_from_the_first_on_need_no_allocation() {
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     for &format in Format::ALL {
         for mode in [Mode::Inside, Mode::Outside] {
             for effect in EFFECTS {

@@ -4,7 +4,8 @@
 
 use dmabufcpu_pixel::regions::{Area, Blur, Rect};
 use dmabufcpu_pixel::{Format, Isa};
-use dmabufcpu_testing::pixel_frame::{Frame, Random};
+use dmabufcpu_testing::Rng;
+use dmabufcpu_testing::pixel_frame::Frame;
 use dmabufcpu_testing::region_frame::{
     EFFECTS, Effect, MODES, Mode, Plain, Watched, rects, reference,
 };
@@ -31,20 +32,20 @@ fn compare(effect: Effect, frame: &Frame, (mode, rects): (Mode, &[Rect]), block:
 
 #[test]
 fn every_format_area_and_block_size() {
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     for &format in Format::ALL {
         for (width, height) in [(30, 22), (31, 17), (24, 19), (17, 26), (1, 9), (13, 1)] {
             for mode in MODES {
                 for block in BLOCKS {
                     for effect in EFFECTS {
-                        let padding = random.below(7);
+                        let padding = random.usize(..7);
                         let mut frame = Frame::noise(format, width, height, padding, &mut random);
-                        if random.below(3) == 0 {
+                        if random.usize(..3) == 0 {
                             // Small values and large ones make ties.
                             let planes = frame.planes.iter_mut().flat_map(|(data, _)| data);
                             planes.for_each(|byte| *byte = (*byte as i8 >> 7) as u8);
                         }
-                        let count = random.below(6);
+                        let count = random.usize(..6);
                         let rects = rects(count, (width, height), &mut random);
                         let ours = compare(effect, &frame, (mode, &rects), block);
                         let most = match effect {
@@ -70,7 +71,7 @@ fn every_format_area_and_block_size() {
 
 #[test]
 fn applied_again_it_begins_anew() {
-    let mut random = Random(2);
+    let mut random = Rng::with_seed(2);
     for format in [Format::Nv12, Format::Yuy2, Format::Bgrx, Format::P01010le] {
         for effect in EFFECTS {
             let size = (40, 30);
@@ -93,7 +94,7 @@ fn applied_again_it_begins_anew() {
 
 #[test]
 fn sums_of_large_windows_do_not_overflow() {
-    let mut random = Random(3);
+    let mut random = Rng::with_seed(3);
     for (format, size, block) in [
         (Format::Gray8, (80, 70), 140),
         (Format::Bgr, (80, 70), 100),
@@ -119,7 +120,7 @@ fn sums_of_large_windows_do_not_overflow() {
 
 #[test]
 fn sums_of_high_frames_do_not_overflow() {
-    let mut random = Random(6);
+    let mut random = Rng::with_seed(6);
     // More rows than 16 bits hold sums of bytes, and than 32 bits hold sums of words.
     for (format, height) in [
         (Format::Bgr, 1000),
@@ -147,20 +148,20 @@ fn sums_of_high_frames_do_not_overflow() {
 
 #[test]
 fn regions_much_narrower_than_a_block() {
-    let mut random = Random(8);
+    let mut random = Rng::with_seed(8);
     // Few columns with sums of many rows, and the other way round.
     for format in [Format::Gray8, Format::Nv16, Format::Yuy2, Format::Bgrx] {
         for (width, height) in [(2, 200), (3, 120), (5, 90), (8, 60), (200, 2), (90, 5)] {
             for block in [18, 40, 400] {
                 let size = (220, 220);
                 let rect = Rect {
-                    x: 3 + random.below(8) as i32,
+                    x: 3 + random.usize(..8) as i32,
                     y: 5,
                     width,
                     height,
                 };
                 let mut frame = Frame::noise(format, size.0, size.1, 0, &mut random);
-                if random.below(2) == 0 {
+                if random.usize(..2) == 0 {
                     let planes = frame.planes.iter_mut().flat_map(|(data, _)| data);
                     planes.for_each(|byte| *byte |= 0xf0);
                 }
@@ -172,14 +173,14 @@ fn regions_much_narrower_than_a_block() {
 
 #[test]
 fn thousands_of_regions_in_one_frame() {
-    let mut random = Random(4);
+    let mut random = Rng::with_seed(4);
     let size = (960, 540);
     let rects: Vec<_> = (0..3000)
         .map(|_| Rect {
-            x: random.below(size.0) as i32,
-            y: random.below(size.1) as i32,
-            width: 1 + random.below(9) as u32,
-            height: 1 + random.below(9) as u32,
+            x: random.usize(..size.0) as i32,
+            y: random.usize(..size.1) as i32,
+            width: 1 + random.usize(..9) as u32,
+            height: 1 + random.usize(..9) as u32,
         })
         .collect();
     for mode in [Mode::Inside, Mode::Outside] {
@@ -192,7 +193,7 @@ fn thousands_of_regions_in_one_frame() {
 
 #[test]
 fn each_row_of_a_region_is_requested_once_or_twice() {
-    let mut random = Random(5);
+    let mut random = Rng::with_seed(5);
     let at = |x, y| Rect {
         x,
         y,
@@ -217,13 +218,13 @@ fn each_row_of_a_region_is_requested_once_or_twice() {
 
 #[test]
 fn blur_is_the_same_with_every_instruction_set() {
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     for &format in Format::ALL {
         for block in [4, 16, 30, 64] {
-            let size = (100 + random.below(9), 50);
+            let size = (100 + random.usize(..9), 50);
             let mut rects = rects(3, size, &mut random);
             rects.push(Rect {
-                x: random.below(9) as i32,
+                x: random.usize(..9) as i32,
                 y: 3,
                 width: 90,
                 height: 40,

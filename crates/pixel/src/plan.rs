@@ -81,7 +81,7 @@ pub struct PairSpan {
 
 impl PlaneOp {
     /// Spans begin and end on multiples of this many bytes within their row. It divides the
-    /// [block](super::PlaneLayout::unit) of the plane's layout.
+    /// [block](super::PlaneLayout::block_bytes) of the plane's layout.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
         self.block_bytes
@@ -91,7 +91,7 @@ impl PlaneOp {
     ///
     /// # Panics
     /// When a span ends outside of `bytes`, or its length is not a multiple of
-    /// [`block`](Self::block_bytes): both are bugs of the caller.
+    /// [`block_bytes`](Self::block_bytes): both are bugs of the caller.
     pub fn apply(&self, bytes: &mut [u8], spans: impl Iterator<Item = std::ops::Range<usize>>) {
         let block_bytes = self.block_bytes;
         let spans =
@@ -109,7 +109,7 @@ impl PlaneOp {
 
 impl PairOp {
     /// Spans begin and end on multiples of this many bytes within their row, as in
-    /// [`PlaneOp::block`].
+    /// [`PlaneOp::block_bytes`].
     #[must_use]
     pub fn block_bytes(&self) -> usize {
         match self.kind {
@@ -122,7 +122,7 @@ impl PairOp {
     ///
     /// # Panics
     /// When a span ends outside of its window, or its length is not a multiple of
-    /// [`block`](Self::block_bytes).
+    /// [`block_bytes`](Self::block_bytes).
     pub fn apply(
         &self,
         first: &mut [u8],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Measures the cost of a frame in the filter and in GStreamer's own elements. All of them process
-//! the same frames in alternation, round by round, so that noise of the machine affects all alike.
+//! the same frames in alternation, round by round, so that noise of the machine affects all of them.
 //!
 //! Frames are memory files in `GstDmaBufMemory`, mapped as each element maps them by default. The
 //! locking and mapping code is the real one; only SYNC fails with ENOTTY. A pass is a hand-tuned

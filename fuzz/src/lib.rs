@@ -47,7 +47,7 @@ fn init() {
     });
 }
 
-/// Numbers made of the input's bytes; zeros behind its end.
+/// Numbers from the bytes of the input; zeros after its end.
 struct Input<'i>(&'i [u8]);
 
 impl Input<'_> {

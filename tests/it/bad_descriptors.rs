@@ -130,7 +130,7 @@ fn memory_at_an_offset_that_ends_behind_the_file() {
 #[test]
 fn pipe_and_eventfd() {
     // The read end of an empty pipe is never ready. The filter does not wait for it, as it is
-    // known first that no frame can lie behind it.
+    // known first that no frame can be in its file.
     let ends = || {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();

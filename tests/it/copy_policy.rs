@@ -16,7 +16,7 @@ const NEGATIVE: Adjust = Adjust {
 /// How a frame is referenced besides.
 #[derive(Clone, Copy, Debug)]
 enum Hold {
-    /// The same buffer, as behind a tee.
+    /// The same buffer, as after a tee.
     Buffer,
     /// Another buffer with the same memories.
     Memories,
@@ -95,7 +95,7 @@ fn policy_copy_filters_a_copy_and_leaves_the_frame() {
             };
             assert_same(&seen, &frame.before, &what);
             drop(held);
-            // Nobody holds the copy.
+            // The copy is not shared.
             let out = filter.pass(out);
             let picture = layout.picture(&layout.filtered(&expected, &NEGATIVE));
             assert!(picture_of(&out, &layout.info) == picture, "{what:?}");

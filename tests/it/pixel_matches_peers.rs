@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The real `videobalance` and `gamma`, and one behind the other, give the same bytes as this
+//! The real `videobalance` and `gamma`, and one after the other, give the same bytes as this
 //! crate for every format that they know: on noise, on gradients and on all pairs of values.
 
 use dmabufcpu_testing::Rng;

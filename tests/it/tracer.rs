@@ -400,7 +400,7 @@ fn log_messages_for_the_tracer_are_not_shown() {
     assert_eq!(logged("zerocopy", "2,videotestsrc:5"), [""; 0]);
 }
 
-/// Asserts that a line behaves alike without and with the tracer.
+/// Asserts that a pipeline behaves the same without and with the tracer.
 fn assert_same(launch: &Launch, line: &str, well: bool, command: impl Fn() -> Command) {
     let picture = launch.file("picture");
     let run = |tracers: Option<&str>| {

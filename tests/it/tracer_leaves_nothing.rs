@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Checks that thousands of pipelines and links do not use more memory or descriptors with the
-//! tracer than without, and that a process that ends during a stream ends alike with both.
+//! tracer than without, and that a process that ends during a stream ends the same way with both.
 //!
 //! Each test runs in processes of its own, as it counts the resources of a process.
 

@@ -62,7 +62,7 @@ impl Rect {
     }
 }
 
-/// Rows of an [`Area`] that are alike.
+/// Consecutive rows of an [`Area`] with the same spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
     /// The rows, at least one.
@@ -241,7 +241,7 @@ impl Area {
         Self::joined(bands)
     }
 
-    /// Makes one of neighbours that are alike.
+    /// Merges consecutive bands with the same spans.
     fn joined(mut bands: Vec<Band>) -> Self {
         bands.dedup_by(|band, before| {
             let alike = before.rows.end == band.rows.start && before.spans == band.spans;

@@ -136,7 +136,7 @@ pub(crate) fn soak(name: &str, exporters: &[(exporters::Kind, Option<String>)], 
         let memory = &memories[number as usize % memories.len()];
         buffer.make_mut().append_memory(memory.clone());
         claim::add_video_meta(buffer.make_mut(), &layout.claim());
-        // Somebody else has it, too, at times: then there is a copy.
+        // At times it is shared, and copied.
         let held = (number % 25 == 0).then(|| buffer.clone());
         let out = filter.pass(buffer);
         assert_eq!(

@@ -146,7 +146,7 @@ pub(crate) fn upload(allocator: &'static str) -> Scenario<'static> {
     upload_from(allocator, None)
 }
 
-/// A picture's bytes, as they lie behind the descriptor: reading them makes no call of the
+/// The bytes of a picture, in the file of the descriptor: reading them makes no call of the
 /// plugin's.
 fn picture_in_file(buffer: &gst::Buffer, info: &gst_video::VideoInfo) -> Vec<u8> {
     let memory = buffer.peek_memory(0);

@@ -174,7 +174,7 @@ macro_rules! kernels {
                 )
             }
 
-            /// Twice the same: four firsts, four seconds, four and four again.
+            /// `lanes` for eight pairs: in each lane four first components, four second ones, and again.
             #[inline]
             #[target_feature(enable = $features)]
             fn fours(&self, one: [V; 2], other: [V; 2]) -> V {

@@ -304,7 +304,7 @@ impl<'a, W: Whole> Running<'a, W> {
     }
 
     fn make(&mut self, end: usize) {
-        // No column is there before the first of the cluster, nor behind its last.
+        // There is no column before the first of the cluster or after its last.
         let before = self.radius.saturating_sub(self.start).clamp(self.made, end);
         let column = |at: usize| {
             (self.start + at)

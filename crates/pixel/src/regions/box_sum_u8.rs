@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Column sums of a blur's window, byte by byte.
 //!
-//! Where all samples of a plane are bytes, all bytes of a row are processed alike, in vectors: no
+//! Where all samples of a plane are bytes, all bytes of a row are processed in the same way, in vectors: no
 //! component is extracted from its blocks, and the sums of bytes of no component are not used. Several
 //! rows are processed together, because rows are short, and a value cannot be loaded at another offset
 //! right after it was stored.

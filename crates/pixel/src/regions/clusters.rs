@@ -72,7 +72,7 @@ pub(super) fn clusters(
     clusters
 }
 
-/// The bands of each part, those joined that are alike and follow one another.
+/// The bands of each part; consecutive ones with the same spans are merged.
 fn parts(area: &Area, (across, down): (usize, usize)) -> Vec<Vec<(Range<usize>, Spans)>> {
     let mut sets = Sets::default();
     // What is seen of the rows above from below: columns, the set they are of, where it ends.

@@ -57,7 +57,7 @@ pub struct Layout {
 pub enum Shape {
     /// As the caps say, without a meta.
     Caps,
-    /// Padding behind each row, gaps before each plane, all at odd places.
+    /// Padding after each row, gaps before each plane, all of odd sizes.
     Padded,
     /// Rows a page apart and a bit.
     PageStride,

@@ -25,7 +25,7 @@ pub fn fd_memory_with_flags(fd: OwnedFd, size: usize, flags: FdMemoryFlags) -> g
     unsafe { allocator.alloc_fd(fd.into_raw_fd(), size, flags) }.unwrap()
 }
 
-/// A `GstDmaBufMemory` whose descriptor has been closed behind its back.
+/// A `GstDmaBufMemory` whose descriptor was closed by other code.
 pub fn dma_buf_memory_of_closed_fd(fd: &OwnedFd, size: usize) -> gst::Memory {
     // A high number, which no descriptor opened meanwhile by another test can get.
     let high = rustix::io::fcntl_dupfd_cloexec(fd, 900).unwrap();

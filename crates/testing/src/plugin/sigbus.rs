@@ -52,7 +52,7 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         return;
     }
     if CHAINS.load(SeqCst) {
-        // Nobody else takes it while faults are made.
+        // Held while faults are caused.
         let before = *BEFORE.lock().unwrap();
         if let Some(before) = before
             && before.sa_sigaction > 1

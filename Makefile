@@ -1,7 +1,7 @@
 # Every target works on a fresh Debian 12 or 13 with Rust. The scripts are in scripts/.
 .POSIX:
 .PHONY: help setup check build install deb cross test test-matrix test-cross test-long soak fuzz lint \
-	demo bench instructions asan tsan valgrind clean
+	demo bench instructions model asan tsan valgrind clean
 
 DEVICE = auto
 VERSIONS = 1.26 1.28
@@ -20,6 +20,7 @@ help:
 	@echo 'make lint                  check formatting, clippy, documentation, dependencies'
 	@echo 'make bench                 compare speed with other elements: tables and a plot'
 	@echo 'make instructions          compare instruction counts of pixel kernels with a baseline'
+	@echo 'make model                 compute cycles per byte of the kernels on Arm and x86 processors'
 	@echo 'make asan                  test the pixel code under AddressSanitizer'
 	@echo 'make valgrind              test elements and pools under memcheck'
 	@echo 'make tsan                  test threaded code under ThreadSanitizer'
@@ -32,7 +33,7 @@ help:
 	@echo 'make clean                 remove all build output'
 
 setup:
-	@$(SETUP) build run test matrix aarch64 bench deb fuzz tsan lint
+	@$(SETUP) build run test matrix aarch64 bench model deb fuzz tsan lint
 
 build:
 	@$(SETUP) build
@@ -93,6 +94,10 @@ bench:
 instructions:
 	@$(SETUP) bench
 	@scripts/instructions
+
+model:
+	@$(SETUP) aarch64 model
+	@scripts/model
 
 asan:
 	@$(SETUP) build

@@ -29,13 +29,62 @@ pub(super) fn parts(factor: i32) -> (i16, i8) {
     (high as i16, (factor - 256 * high) as i8)
 }
 
+/// The shift of rotations by digits, whose last step rounds to the nearest.
+pub(super) const SHIFT_OF_DIGITS: u32 = 22;
+
+/// A sum by products of bytes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Digits {
+    /// The digits of both factors to the base of 256, with signs, lowest first.
+    pub(super) of: [[i8; 2]; 3],
+    /// What it begins with, less one half of what is shifted out.
+    pub(super) start: i16,
+}
+
+impl Digits {
+    /// `None` where a step of the sum may leave 16 bits with a sign.
+    fn of(sum: &Sum) -> Option<Self> {
+        let mut rest = sum.factors;
+        let mut of = [[0; 2]; 3];
+        for pair in &mut of {
+            for (digit, rest) in pair.iter_mut().zip(&mut rest) {
+                *digit = *rest as i8;
+                *rest = (*rest - i32::from(*digit)) >> 8;
+            }
+        }
+        let start = sum.start - (1 << (SHIFT_OF_DIGITS - 1));
+        // 128 · 253, the start and the carry.
+        let fits = |[a, b]: &[i8; 2]| a.unsigned_abs() as u32 + b.unsigned_abs() as u32 <= 253;
+        let fits = rest == [0, 0] && of.iter().all(fits) && (-255..=255).contains(&start);
+        fits.then_some(Self {
+            of,
+            start: start as i16,
+        })
+    }
+}
+
 /// How far from the nearest whole numbers factors are tried.
 const AWAY: [i32; 7] = [0, 1, -1, 2, -2, 3, -3];
 
 impl FixedPointRotation {
+    /// Both sums by digits. They were found so.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn digits(&self) -> [Digits; 2] {
+        let none = Digits {
+            of: [[0; 2]; 3],
+            start: 0,
+        };
+        [0, 1].map(|which| Digits::of(&self.sums[which]).unwrap_or(none))
+    }
+
     /// Looks for one that gives what `turn` gives, for all pairs of values. `swap` where the first
-    /// component is V.
-    pub(super) fn find(turn: &HueRotation, swap: bool, invert: bool) -> Option<Self> {
+    /// component is V, `by_digits` where the sums are to have [`Digits`].
+    pub(super) fn find(
+        turn: &HueRotation,
+        swap: bool,
+        invert: bool,
+        by_digits: bool,
+    ) -> Option<Self> {
         let [u, v] = turn.coefficients();
         let [first, second] = if swap {
             [[v[1], v[0]], [u[1], u[0]]]
@@ -53,7 +102,12 @@ impl FixedPointRotation {
             let scale = f64::from(1_u32 << shift);
             scale * greatest < 2_147_483_648.0 && scale * factor < 8_388_096.0
         };
-        let shift = (20..=24).rev().find(fits)?;
+        let shifts = if by_digits {
+            SHIFT_OF_DIGITS..=SHIFT_OF_DIGITS
+        } else {
+            20..=24
+        };
+        let shift = shifts.rev().find(fits)?;
         let mut wanted: [Box<[i8]>; 2] = [(); 2].map(|()| vec![0; 65536].into_boxed_slice());
         for at in 0..=u16::MAX {
             let [a, b] = at.to_be_bytes();
@@ -65,10 +119,11 @@ impl FixedPointRotation {
             }
         }
         let (flip, add) = if invert { (0x7f, 1) } else { (0x80, 0) };
+        let serves = |sum: &Sum| !by_digits || Digits::of(sum).is_some();
         Some(Self {
             sums: [
-                find_sum(first, shift, &wanted[0])?,
-                find_sum(second, shift, &wanted[1])?,
+                find_sum(first, shift, &wanted[0], serves)?,
+                find_sum(second, shift, &wanted[1], serves)?,
             ],
             shift,
             flip,
@@ -77,7 +132,12 @@ impl FixedPointRotation {
     }
 }
 
-fn find_sum(factors: [f64; 2], shift: u32, wanted: &[i8]) -> Option<Sum> {
+fn find_sum(
+    factors: [f64; 2],
+    shift: u32,
+    wanted: &[i8],
+    serves: impl Fn(&Sum) -> bool,
+) -> Option<Sum> {
     let nearest = factors.map(|f| (f * f64::from(1_u32 << shift)).round() as i32);
     for b in AWAY {
         for a in AWAY {
@@ -85,8 +145,10 @@ fn find_sum(factors: [f64; 2], shift: u32, wanted: &[i8]) -> Option<Sum> {
             let fits = |f: i32| i16::try_from((f + 128) >> 8).is_ok();
             if factors.into_iter().all(fits)
                 && let Some(start) = find_start(factors, shift, wanted)
+                && let sum = (Sum { factors, start })
+                && serves(&sum)
             {
-                return Some(Sum { factors, start });
+                return Some(sum);
             }
         }
     }
@@ -138,21 +200,23 @@ mod tests {
     /// What none is found for goes by a slower way: this is what most settings are spared.
     #[test]
     fn whole_numbers_serve_for_nearly_all_settings() {
-        let mut found = 0;
-        let mut tried = 0;
-        for i in 1..=20 {
-            for saturation in [0.37, 0.8, 1.0, 1.3, 1.93] {
-                tried += 1;
-                let turn = turn(f64::from(i) / 10.0 - 1.05, saturation);
-                if let Some(whole) = FixedPointRotation::find(&turn, i % 2 == 0, false) {
-                    found += 1;
-                    assert!(whole.sums.iter().all(|s| s.start >= 0));
-                } else {
-                    eprintln!("none for {i} {saturation}");
+        for by_digits in [false, true] {
+            let (mut found, mut tried) = (0, 0);
+            for i in 1..=20 {
+                for saturation in [0.37, 0.8, 1.0, 1.3, 1.93] {
+                    tried += 1;
+                    let turn = turn(f64::from(i) / 10.0 - 1.05, saturation);
+                    let whole = FixedPointRotation::find(&turn, i % 2 == 0, false, by_digits);
+                    if let Some(whole) = whole {
+                        found += 1;
+                        assert!(whole.sums.iter().all(|s| s.start >= 0));
+                    } else {
+                        eprintln!("none for {i} {saturation}");
+                    }
                 }
             }
+            assert!(found * 20 >= tried * 19, "{found} of {tried}");
         }
-        assert!(found * 20 >= tried * 19, "{found} of {tried}");
     }
 
     #[test]
@@ -169,7 +233,7 @@ mod tests {
     #[test]
     fn nothing_is_found_where_ties_are() {
         assert_eq!(
-            FixedPointRotation::find(&turn(1.0, 0.5), false, false),
+            FixedPointRotation::find(&turn(1.0, 0.5), false, false, false),
             None
         );
     }

@@ -340,11 +340,20 @@ macro_rules! lookup_kernels {
         ) {
             match (&op.tables[..], op.line) {
                 ([_], Some(line)) if op.is_plain() => {
-                    each_vector!(bytes, spans, |v| on_line(line, v));
+                    each_block!(bytes, spans, BLOCK * WIDTH, |block| {
+                        let v = load_block(block);
+                        let done = std::array::from_fn(|n| on_line(line, v[n]));
+                        store_block(block, done);
+                    });
                 }
                 ([_], Some(line)) => {
                     let places = pattern(&op.places(0));
-                    each_vector!(bytes, spans, |v| select(places, on_line(line, v), v));
+                    each_block!(bytes, spans, BLOCK * WIDTH, |block| {
+                        let v = load_block(block);
+                        let done =
+                            std::array::from_fn(|n| select(places, on_line(line, v[n]), v[n]));
+                        store_block(block, done);
+                    });
                 }
                 ([table], None) => {
                     let lut = Lut::new(table);

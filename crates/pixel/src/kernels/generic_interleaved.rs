@@ -123,6 +123,7 @@ macro_rules! luma_by_table {
 }
 
 /// The same for modules with the look-ups of `shared_segments`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! luma_by_lines {
     ($curve:expr, |$way:ident| $work:block) => {
         match $curve {
@@ -158,6 +159,6 @@ macro_rules! luma_by_lines {
     };
 }
 
-pub(super) use {
-    lookup_interleaved, luma_by_lines, luma_by_table, rotate_interleaved, two_vectors,
-};
+#[cfg(target_arch = "x86_64")]
+pub(super) use luma_by_lines;
+pub(super) use {lookup_interleaved, luma_by_table, rotate_interleaved, two_vectors};

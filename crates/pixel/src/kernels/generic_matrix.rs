@@ -9,16 +9,25 @@
 /// RGB through luma and chroma and back.
 macro_rules! matrix_kernels {
     ($features:tt) => {
+        /// The constants of a rotation of either kind.
+        enum AnyTurning {
+            Whole(PairSums),
+            Float(Turning),
+        }
+
         #[inline]
         #[target_feature(enable = $features)]
-        fn stage(rgb: [V; 3], stage: &Stage, turn: Option<&Turning>) -> [V; 3] {
+        fn stage(rgb: [V; 3], stage: &Stage, turn: Option<&AnyTurning>) -> [V; 3] {
             let [y, mut u, mut v] = to_yuv(rgb);
             let y = Lut::new(&stage.luma).get(y);
-            if let Some(turn) = turn {
-                (u, v) = turn.planes(u, v);
-            } else if let StageChroma::Table { table, .. } = &stage.chroma {
-                let lut = Lut::new(table);
-                (u, v) = (lut.get(u), lut.get(v));
+            match (turn, &stage.chroma) {
+                (Some(AnyTurning::Whole(turn)), _) => (u, v) = turn.planes(u, v),
+                (Some(AnyTurning::Float(turn)), _) => (u, v) = turn.planes(u, v),
+                (None, StageChroma::Table { table, .. }) => {
+                    let lut = Lut::new(table);
+                    (u, v) = (lut.get(u), lut.get(v));
+                }
+                (None, _) => {}
             }
             to_rgb([y, u, v])
         }
@@ -26,7 +35,7 @@ macro_rules! matrix_kernels {
         /// The constants of a matrix operation.
         struct Pixels<'a> {
             op: &'a Matrix,
-            turns: [Option<Turning>; 2],
+            turns: [Option<AnyTurning>; 2],
             flip: V,
         }
 
@@ -35,10 +44,10 @@ macro_rules! matrix_kernels {
             #[target_feature(enable = $features)]
             fn new(op: &'a Matrix) -> Self {
                 let turn = |n: usize| match op.stages.get(n).map(|stage| &stage.chroma) {
-                    Some(StageChroma::HueRotate(mix)) => match &mix.turn {
-                        Some(Rotation::Float(turn)) => Some(Turning::new(turn)),
-                        Some(Rotation::Whole(_)) | None => None,
-                    },
+                    Some(StageChroma::HueRotate(mix)) => mix.turn.as_ref().map(|turn| match turn {
+                        Rotation::Whole(turn) => AnyTurning::Whole(PairSums::new(turn)),
+                        Rotation::Float(turn) => AnyTurning::Float(Turning::new(turn)),
+                    }),
                     _ => None,
                 };
                 Self {

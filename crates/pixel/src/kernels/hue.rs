@@ -3,11 +3,9 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-#[cfg(target_arch = "x86_64")]
-use super::dispatch_whole;
 use super::fixed_point::FixedPointRotation;
 use super::lut::Lut;
-use super::{Isa, dispatch_wide, portable};
+use super::{Isa, dispatch_whole, dispatch_wide, portable};
 use crate::PairSpan;
 use crate::format::Role;
 use crate::tone::{self, HueRotation, Table};
@@ -72,7 +70,7 @@ impl HueRotate {
         };
         let swap = mix.place(Role::V) < mix.place(Role::U);
         let whole = if isa.prefers_fixed_point() {
-            FixedPointRotation::find(turn, swap, invert)
+            FixedPointRotation::find(turn, swap, invert, isa.has_digits())
         } else {
             None
         };
@@ -162,7 +160,6 @@ impl HueRotate {
         spans: impl Iterator<Item = Range<usize>>,
     ) {
         match &self.turn {
-            #[cfg(target_arch = "x86_64")]
             Some(Rotation::Whole(turn)) if self.unit == 2 => {
                 dispatch_whole!(isa, whole_pairs(turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
@@ -172,7 +169,6 @@ impl HueRotate {
                 dispatch_whole!(isa, whole_in_turns(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
             }
-            #[cfg(target_arch = "x86_64")]
             Some(Rotation::Whole(turn)) => {
                 dispatch_whole!(isa, whole_groups(self, turn, bytes, spans),
                     else portable::mix(self, bytes, spans));
@@ -201,7 +197,6 @@ impl HueRotate {
         spans: impl Iterator<Item = PairSpan>,
     ) {
         match &self.turn {
-            #[cfg(target_arch = "x86_64")]
             Some(Rotation::Whole(turn)) => {
                 dispatch_whole!(isa, whole_planes(turn, first, second, spans),
                     else portable::mix_planes(self, first, second, spans));

@@ -84,14 +84,22 @@ impl Isa {
         all
     }
 
-    /// Whether its kernels turn chroma in whole numbers: where there are dot products, or no
-    /// multiplication and addition of floating-point numbers that rounds once.
+    /// Whether its kernels rotate hue in fixed point if that is exact. AVX2 is as fast with floats.
     pub(super) fn prefers_fixed_point(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if matches!(self.0, Set::Ssse3 | Set::Avx512) {
-            return true;
+        match self.0 {
+            Set::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => false,
+            #[cfg(target_arch = "x86_64")]
+            Set::Ssse3 | Set::Avx512 => true,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => true,
         }
-        false
+    }
+
+    /// Whether its rotations in fixed point go by digits of eight bits.
+    pub(super) fn has_digits(self) -> bool {
+        cfg!(target_arch = "aarch64")
     }
 
     /// Whether its shuffles look up sixteen entries at a time and no more.

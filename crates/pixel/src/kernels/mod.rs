@@ -96,19 +96,25 @@ macro_rules! dispatch_wide {
 }
 use dispatch_wide;
 
-/// The same for functions that only SSSE3 and AVX-512 have.
-#[cfg(target_arch = "x86_64")]
+/// The same for functions that only SSSE3, AVX-512 and NEON have.
 macro_rules! dispatch_whole {
     ($isa:expr, $name:ident($($arg:expr),*), else $other:expr) => {{
+        #[cfg(target_arch = "x86_64")]
         use crate::kernels::{avx512, isa::Set, ssse3};
+        #[cfg(target_arch = "aarch64")]
+        use crate::kernels::{isa::Set, neon};
         match $isa.0 {
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where SSSE3 was detected.
             Set::Ssse3 => unsafe { ssse3::$name($($arg),*) },
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this value of `Isa` exists only where AVX-512 with VBMI and VNNI was detected.
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
-            Set::Portable | Set::Avx2 => $other,
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: this value of `Isa` exists only where NEON was detected.
+            Set::Neon => unsafe { neon::$name($($arg),*) },
+            _ => $other,
         }
     }};
 }
-#[cfg(target_arch = "x86_64")]
 use dispatch_whole;

@@ -3,7 +3,9 @@
 
 #![allow(unsafe_code)] // functions for instruction sets that were detected
 
-use super::isa::{Isa, Set};
+use super::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::isa::Set;
 
 /// A loop. Its `run` has to be `#[inline(always)]`, and so has all that it calls: else it is
 /// compiled for the plainest machine.

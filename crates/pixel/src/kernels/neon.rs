@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytewise::{Lookup, SaturatingAffine};
+use super::fixed_point::{Digits, FixedPointRotation, SHIFT_OF_DIGITS};
 use super::generic::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
@@ -62,6 +63,26 @@ primitives! { "neon";
     mul_add(a: F, b: F, c: F) -> F = arm::vfmaq_f32(c, a, b);
 }
 
+/// What luma goes through, which has a function `get` for a vector, and work with it.
+macro_rules! luma_by_line_or_table {
+    ($curve:expr, |$way:ident| $work:block) => {
+        match $curve.map(|curve| (curve.line, curve)) {
+            None => {
+                let $way = Same;
+                $work
+            }
+            Some((Some(line), _)) => {
+                let $way = OnLine(line);
+                $work
+            }
+            Some((None, curve)) => {
+                let $way = Lut::new(curve);
+                $work
+            }
+        }
+    };
+}
+
 partial_vectors!("neon");
 kernels!("neon");
 two_vectors!("neon");
@@ -77,6 +98,130 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
         return lookup_interleaved(op, turns, bytes, spans);
     }
     lookup_by_place(op, bytes, spans);
+}
+
+/// The constants of a rotation in fixed point. A factor has three digits of eight bits, so that all
+/// products are of bytes, eight at a time. The sums of a digit fit into 16 bits; the upper half of a
+/// sum is carried to the next digit.
+struct PairSums {
+    /// For each new component: the digits of both factors, lowest first.
+    of: [[[arm::int8x8_t; 2]; 3]; 2],
+    start: [arm::int16x8_t; 2],
+    flip: V,
+    add: V,
+}
+
+impl PairSums {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn new(turn: &FixedPointRotation) -> Self {
+        let digits = turn.digits();
+        let of = |Digits { of, .. }: Digits| {
+            of.map(|pair| [arm::vdup_n_s8(pair[0]), arm::vdup_n_s8(pair[1])])
+        };
+        Self {
+            of: digits.map(of),
+            start: [
+                arm::vdupq_n_s16(digits[0].start),
+                arm::vdupq_n_s16(digits[1].start),
+            ],
+            flip: bytes_of(turn.flip),
+            add: bytes_of(turn.add),
+        }
+    }
+
+    /// A vector of each component.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn planes(&self, first: V, second: V) -> (V, V) {
+        let around_0 = |v| arm::vreinterpretq_s8_u8(xor(v, bytes_of(0x80)));
+        let (a, b) = (around_0(first), around_0(second));
+        let half = |a, b, which: usize| {
+            let sum = |[by_a, by_b]: [_; 2]| arm::vmlal_s8(arm::vmull_s8(a, by_a), b, by_b);
+            let [low, middle, high] = self.of[which];
+            let low = arm::vaddq_s16(sum(low), self.start[which]);
+            let middle = arm::vsraq_n_s16::<8>(sum(middle), low);
+            let high = arm::vsraq_n_s16::<8>(sum(high), middle);
+            arm::vqrshrn_n_s16::<{ SHIFT_OF_DIGITS as i32 - 16 }>(high)
+        };
+        let new = |which| {
+            let low = half(arm::vget_low_s8(a), arm::vget_low_s8(b), which);
+            let high = half(arm::vget_high_s8(a), arm::vget_high_s8(b), which);
+            let v = arm::vreinterpretq_u8_s8(arm::vcombine_s8(low, high));
+            add_unsigned_8(xor(v, self.flip), self.add)
+        };
+        (new(0), new(1))
+    }
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn whole_pairs(
+    turn: &FixedPointRotation,
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+) {
+    let turn = PairSums::new(turn);
+    each_block!(bytes, spans, 2 * WIDTH, |block| {
+        let [first, second] = even_and_odd(load_two(block));
+        let (first, second) = turn.planes(first, second);
+        store_two(block, alternating(first, second));
+    });
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn whole_planes(
+    turn: &FixedPointRotation,
+    first: &mut [u8],
+    second: &mut [u8],
+    spans: impl Iterator<Item = PairSpan>,
+) {
+    let turn = PairSums::new(turn);
+    each_two_vectors!(first, second, spans, |a, b| turn.planes(a, b));
+}
+
+/// Groups of four bytes, of which two are chroma and the others luma or kept.
+#[target_feature(enable = "neon")]
+pub(super) fn whole_groups(
+    op: &HueRotate,
+    turn: &FixedPointRotation,
+    bytes: &mut [u8],
+    spans: impl Iterator<Item = Range<usize>>,
+) {
+    let luma = op.roles.map(|role| role == Role::Luma);
+    match luma {
+        [true, _, true, _] => groups::<_, 0, 2, 1, 3>(op, turn, bytes, spans),
+        [_, true, _, true] => groups::<_, 1, 3, 0, 2>(op, turn, bytes, spans),
+        [_, true, _, _] => groups::<_, 1, 1, 2, 3>(op, turn, bytes, spans),
+        _ => groups::<_, 2, 2, 0, 1>(op, turn, bytes, spans),
+    }
+}
+
+/// Luma at two places, or twice the same, and the chroma components at the other two.
+#[target_feature(enable = "neon")]
+fn groups<
+    S: Iterator<Item = Range<usize>>,
+    const LUMA: usize,
+    const OTHER_LUMA: usize,
+    const FIRST: usize,
+    const SECOND: usize,
+>(
+    op: &HueRotate,
+    turn: &FixedPointRotation,
+    bytes: &mut [u8],
+    spans: S,
+) {
+    let turn = PairSums::new(turn);
+    luma_by_line_or_table!(op.luma.as_deref(), |way| {
+        each_block!(bytes, spans, 4 * WIDTH, |block| {
+            let mut v = load_fours(block);
+            (v[FIRST], v[SECOND]) = turn.planes(v[FIRST], v[SECOND]);
+            v[LUMA] = way.get(v[LUMA]);
+            if LUMA != OTHER_LUMA {
+                v[OTHER_LUMA] = way.get(v[OTHER_LUMA]);
+            }
+            store_fours(block, v);
+        });
+    });
 }
 
 /// A table in four parts of four registers.
@@ -124,6 +269,16 @@ fn alternating(even: V, odd: V) -> [V; 2] {
 #[target_feature(enable = "neon")]
 fn looked_up(lut: &Lut, places: V, v: [V; BLOCK], rest: [V; BLOCK]) -> [V; BLOCK] {
     std::array::from_fn(|i| select(places, lut.get(v[i]), rest[i]))
+}
+
+struct OnLine(Line);
+
+impl OnLine {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn get(&self, v: V) -> V {
+        on_line(self.0, v)
+    }
 }
 
 #[inline]
@@ -210,6 +365,22 @@ fn to_rgb(yuv: [V; 3]) -> [V; 3] {
     })
 }
 
+/// A vector of each byte of groups of four.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_fours(block: &[u8; 4 * WIDTH]) -> [V; 4] {
+    // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
+    let v = unsafe { arm::vld4q_u8(block.as_ptr()) };
+    [v.0, v.1, v.2, v.3]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store_fours(block: &mut [u8; 4 * WIDTH], [a, b, c, d]: [V; 4]) {
+    // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
+    unsafe { arm::vst4q_u8(block.as_mut_ptr(), arm::uint8x16x4_t(a, b, c, d)) };
+}
+
 /// The places of red, green, blue and of what else there is in a pixel.
 struct Order([usize; 4]);
 
@@ -256,16 +427,12 @@ impl Order {
     #[inline]
     #[target_feature(enable = "neon")]
     fn load_fours(&self, block: &[u8; 4 * WIDTH]) -> [V; 4] {
-        // SAFETY: the reference is to 64 readable bytes; this load needs no alignment.
-        let v = unsafe { arm::vld4q_u8(block.as_ptr()) };
-        self.apart([v.0, v.1, v.2, v.3])
+        self.apart(load_fours(block))
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
     fn store_fours(&self, block: &mut [u8; 4 * WIDTH], from: [V; 4]) {
-        let [a, b, c, d] = self.together(from);
-        // SAFETY: the reference is to 64 writable bytes; this store needs no alignment.
-        unsafe { arm::vst4q_u8(block.as_mut_ptr(), arm::uint8x16x4_t(a, b, c, d)) };
+        store_fours(block, self.together(from));
     }
 }

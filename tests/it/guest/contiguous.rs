@@ -135,10 +135,10 @@ fn contiguous_frames_are_shown_from_the_cameras_memory() {
     let scene = scene(&testbed, "1024x768", CAPS);
     // 3 MiB, which the heap allocates as three pieces. They are consecutive if the memory was never
     // used before, so used memory is allocated first.
-    compact();
     let heap = Kind::DmaHeap.exporter(None);
     let mut used = Vec::new();
-    for attempt in 1..=5 {
+    for attempt in 1..=8 {
+        compact();
         for _ in 0..100 {
             let request = Request::new(1 << 20, "used");
             used.push(heap.allocate(&request).unwrap());

@@ -196,8 +196,8 @@ fn prepare(
 }
 
 /// Returns an element upstream of a sink pad that draws a shaded background. Such elements do that
-/// only if they blend themselves (gst_base_text_overlay_push_frame: "FIXME: emulate shaded
-/// background box"), so they must not attach overlays.
+/// only if they blend themselves (gst_base_text_overlay_push_frame in gstbasetextoverlay.c), so they must
+/// not attach overlays.
 pub(super) fn shading_element(pad: &gst::Pad) -> Option<gst::Element> {
     upstream::elements(pad).into_iter().find(|element| {
         let property = element.find_property(SHADED);

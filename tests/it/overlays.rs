@@ -189,8 +189,10 @@ fn every_format_is_blended_as_gstreamer_blends_it() {
                     // GStreamer blends every second luma with its lowest bits 0 (unpack_Y210): a
                     // level per overlay.
                     let levels = composition.n_rectangles() as u16;
-                    let near = |(ours, theirs): (&u16, &u16)| ours.abs_diff(*theirs) >> 6 <= levels;
-                    assert!(ours.iter().zip(&theirs).all(near), "{what:?}");
+                    for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+                        let allowed = if number % 4 == 2 { levels } else { 0 };
+                        assert!(ours.abs_diff(*theirs) >> 6 <= allowed, "{what:?} {number}");
+                    }
                 } else {
                     assert_eq!(ours, theirs, "{what:?}");
                 }

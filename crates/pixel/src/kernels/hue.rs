@@ -3,7 +3,10 @@
 
 #![allow(unsafe_code)] // calls of functions that need an instruction set
 
-use super::fixed_point::FixedPointRotation;
+#[cfg(target_arch = "aarch64")]
+use super::fixed_point::DigitRotation as ExactRotation;
+#[cfg(not(target_arch = "aarch64"))]
+use super::fixed_point::FixedPointRotation as ExactRotation;
 use super::lut::Lut;
 use super::{Isa, dispatch_whole, dispatch_wide, portable};
 use crate::PairSpan;
@@ -27,7 +30,7 @@ pub(crate) struct HueRotate {
 /// A rotation that a kernel knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rotation {
-    Whole(FixedPointRotation),
+    Whole(ExactRotation),
     Float(FloatRotation),
 }
 
@@ -70,7 +73,7 @@ impl HueRotate {
         };
         let swap = mix.place(Role::V) < mix.place(Role::U);
         let whole = if isa.prefers_fixed_point() {
-            FixedPointRotation::find(turn, swap, invert, isa.has_digits())
+            ExactRotation::find(turn, swap, invert)
         } else {
             None
         };

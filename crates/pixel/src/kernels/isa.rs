@@ -84,7 +84,8 @@ impl Isa {
         all
     }
 
-    /// Whether its kernels rotate hue in fixed point if that is exact. AVX2 is as fast with floats.
+    /// Whether its kernels rotate hue in fixed point if that is exact. AVX2 has no dot product of bytes,
+    /// but a fused multiply-add.
     pub(super) fn prefers_fixed_point(self) -> bool {
         match self.0 {
             Set::Portable => false,
@@ -95,11 +96,6 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Set::Neon => true,
         }
-    }
-
-    /// Whether its rotations in fixed point go by digits of eight bits.
-    pub(super) fn has_digits(self) -> bool {
-        cfg!(target_arch = "aarch64")
     }
 
     /// Whether its shuffles look up sixteen entries at a time and no more.

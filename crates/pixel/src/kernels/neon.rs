@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // loads and stores through pointers
 
 use super::bytewise::{Lookup, SaturatingAffine};
-use super::fixed_point::{Digits, FixedPointRotation, SHIFT_OF_DIGITS};
+use super::fixed_point::{DIGIT_SHIFT, DigitRotation, Digits};
 use super::generic::{
     compiled_kernels, each_block, each_two, each_two_vectors, each_vector, kernels, lookup_kernels,
     partial_vectors, primitives, tops,
@@ -100,12 +100,11 @@ pub(super) fn lookup(op: &Lookup, bytes: &mut [u8], spans: impl Iterator<Item = 
     lookup_by_place(op, bytes, spans);
 }
 
-/// The constants of a rotation in fixed point. A factor has three digits of eight bits, so that all
-/// products are of bytes, eight at a time. The sums of a digit fit into 16 bits; the upper half of a
-/// sum is carried to the next digit.
+/// The constants of a rotation in fixed point. The upper half of a digit's sum is carried to the next
+/// digit.
 struct PairSums {
     /// For each new component: the digits of both factors, lowest first.
-    of: [[[arm::int8x8_t; 2]; 3]; 2],
+    factors: [[[arm::int8x8_t; 2]; 3]; 2],
     start: [arm::int16x8_t; 2],
     flip: V,
     add: V,
@@ -114,17 +113,14 @@ struct PairSums {
 impl PairSums {
     #[inline]
     #[target_feature(enable = "neon")]
-    fn new(turn: &FixedPointRotation) -> Self {
-        let digits = turn.digits();
-        let of = |Digits { of, .. }: Digits| {
-            of.map(|pair| [arm::vdup_n_s8(pair[0]), arm::vdup_n_s8(pair[1])])
+    fn new(turn: &DigitRotation) -> Self {
+        let factors = |sum: Digits| {
+            let pair = |[first, second]: [i8; 2]| [arm::vdup_n_s8(first), arm::vdup_n_s8(second)];
+            sum.factors.map(pair)
         };
         Self {
-            of: digits.map(of),
-            start: [
-                arm::vdupq_n_s16(digits[0].start),
-                arm::vdupq_n_s16(digits[1].start),
-            ],
+            factors: turn.sums.map(factors),
+            start: turn.sums.map(|sum| arm::vdupq_n_s16(sum.start)),
             flip: bytes_of(turn.flip),
             add: bytes_of(turn.add),
         }
@@ -138,11 +134,11 @@ impl PairSums {
         let (a, b) = (around_0(first), around_0(second));
         let half = |a, b, which: usize| {
             let sum = |[by_a, by_b]: [_; 2]| arm::vmlal_s8(arm::vmull_s8(a, by_a), b, by_b);
-            let [low, middle, high] = self.of[which];
+            let [low, middle, high] = self.factors[which];
             let low = arm::vaddq_s16(sum(low), self.start[which]);
             let middle = arm::vsraq_n_s16::<8>(sum(middle), low);
             let high = arm::vsraq_n_s16::<8>(sum(high), middle);
-            arm::vqrshrn_n_s16::<{ SHIFT_OF_DIGITS as i32 - 16 }>(high)
+            arm::vqrshrn_n_s16::<{ DIGIT_SHIFT as i32 - 16 }>(high)
         };
         let new = |which| {
             let low = half(arm::vget_low_s8(a), arm::vget_low_s8(b), which);
@@ -156,7 +152,7 @@ impl PairSums {
 
 #[target_feature(enable = "neon")]
 pub(super) fn whole_pairs(
-    turn: &FixedPointRotation,
+    turn: &DigitRotation,
     bytes: &mut [u8],
     spans: impl Iterator<Item = Range<usize>>,
 ) {
@@ -170,7 +166,7 @@ pub(super) fn whole_pairs(
 
 #[target_feature(enable = "neon")]
 pub(super) fn whole_planes(
-    turn: &FixedPointRotation,
+    turn: &DigitRotation,
     first: &mut [u8],
     second: &mut [u8],
     spans: impl Iterator<Item = PairSpan>,
@@ -183,7 +179,7 @@ pub(super) fn whole_planes(
 #[target_feature(enable = "neon")]
 pub(super) fn whole_groups(
     op: &HueRotate,
-    turn: &FixedPointRotation,
+    turn: &DigitRotation,
     bytes: &mut [u8],
     spans: impl Iterator<Item = Range<usize>>,
 ) {
@@ -206,7 +202,7 @@ fn groups<
     const SECOND: usize,
 >(
     op: &HueRotate,
-    turn: &FixedPointRotation,
+    turn: &DigitRotation,
     bytes: &mut [u8],
     spans: S,
 ) {

@@ -26,12 +26,12 @@ impl Factor {
     }
 }
 
-/// What there is of a run within so many fields.
+/// Returns the part of a run within the first `most` fields.
 pub(super) fn within(run: &Range<u32>, most: usize) -> Range<usize> {
     (run.start as usize).min(most)..(run.end as usize).min(most)
 }
 
-/// BlendSpan over bytes.
+/// A span that is blended byte by byte.
 pub(super) struct BlendBytes<'a> {
     pub(super) ink: &'a [u16],
     pub(super) factor: Factor,
@@ -99,7 +99,7 @@ pub(super) fn over(product: u16, old: u8, keep: u8) -> u8 {
     (sum.wrapping_add(1).wrapping_add(sum >> 8) >> 8) as u8
 }
 
-/// BlendSpan over pixels of four bytes.
+/// A span that is blended by pixels of four bytes.
 pub(super) struct BlendPixels<'a> {
     pub(super) ink: &'a [u32],
     pub(super) factor: Factor,

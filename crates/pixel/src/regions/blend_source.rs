@@ -87,7 +87,7 @@ enum Fourth {
     Straight,
 }
 
-/// BlendSpan for a run of blocks.
+/// The part of a source that is blended over consecutive blocks of a row.
 #[derive(Clone, Debug)]
 pub(super) struct BlendSpan {
     of: Arc<BlendSource>,
@@ -279,28 +279,28 @@ impl BlendSource {
     }
 }
 
-/// Bytes of ink for blocks of `PIXELS` pixels and `UNIT` bytes.
+/// Adds source bytes for blocks of `PIXELS` pixels and `BYTES` bytes.
 #[inline(always)]
-fn add_bytes<const PIXELS: usize, const UNIT: usize>(
+fn add_bytes<const PIXELS: usize, const BYTES: usize>(
     ink: &mut [u16],
     fields: &[Field],
     dots: &PixelBlock,
 ) {
-    let fields: [Field; UNIT] = std::array::from_fn(|field| fields[field]);
+    let fields: [Field; BYTES] = std::array::from_fn(|field| fields[field]);
     let sources = fields.map(|field| {
         let (number, pixel) = source_of(field);
         (&dots.color[number], pixel.min(PIXELS - 1))
     });
     let alphas = dots.alpha.as_chunks::<PIXELS>().0;
-    for (block_bytes, (ink, alpha)) in ink
-        .as_chunks_mut::<UNIT>()
+    for (block, (ink, alpha)) in ink
+        .as_chunks_mut::<BYTES>()
         .0
         .iter_mut()
         .zip(alphas)
         .enumerate()
     {
         for (ink, (color, pixel)) in ink.iter_mut().zip(&sources) {
-            *ink = color[block_bytes * PIXELS + pixel] | alpha[*pixel] << 8;
+            *ink = color[block * PIXELS + pixel] | alpha[*pixel] << 8;
         }
     }
 }
@@ -455,7 +455,7 @@ mod tests {
         inks.stretch()
     }
 
-    /// PixelBlock of which many are not seen, many hide all, and some of each are black.
+    /// Pixels, many of them transparent, many opaque, and some of each black.
     fn dots(random: &mut Rng, factor: Factor, count: usize) -> Vec<Dot> {
         let dot = |at: usize| {
             let alpha = match at / 150 % 4 {

@@ -258,9 +258,9 @@ mod tests {
                     let products =
                         |[by_a, by_b]: [i8; 2]| a * i16::from(by_a) + b * i16::from(by_b);
                     let [low, middle, high] = factors.map(products);
-                    let middle = middle + (low + start >> 8);
+                    let middle = middle + ((low + start) >> 8);
                     let high = i32::from(high + (middle >> 8));
-                    let rounded = high + (1 << (DIGIT_SHIFT - 17)) >> (DIGIT_SHIFT - 16);
+                    let rounded = (high + (1 << (DIGIT_SHIFT - 17))) >> (DIGIT_SHIFT - 16);
                     rounded.clamp(-128, 127) as u8 ^ 0x80
                 });
                 let (u, v) = turn.pair(u, v);
